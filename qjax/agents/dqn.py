@@ -1,0 +1,157 @@
+"""Deep Q-networks and every variant that keeps their shape: a network, a target network, a gradient step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Key
+
+from qjax.checks import describe
+from qjax.heads import scalar
+from qjax.networks import as_network
+from qjax.selects import maximum
+from qjax.targets import periodic
+from qjax.types import (
+    Agent,
+    Head,
+    Network,
+    NetworkLike,
+    Noise,
+    Params,
+    Reward,
+    Select,
+    State,
+    Sync,
+    Time,
+    Transition,
+)
+
+
+class DQNState(NamedTuple):
+    """The state of a `dqn` agent."""
+
+    params: Params
+    target_params: Params
+    opt_state: optax.OptState
+    sync_state: State
+
+
+def environment_reward(transition, q, q_next, weights, time) -> Float[Array, ""]:
+    """Return the environment's own reward: the `Reward` of plain DQN."""
+    return transition.reward
+
+
+def td_loss(
+    network: Network,
+    head: Head,
+    select: Select,
+    reward: Reward,
+    noise: Noise,
+    params: Params,
+    target_params: Params,
+    transition: Transition,
+    time: Time,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Return the loss of one transition under `params`, and its priority and value.
+
+    With the scalar head, `maximum` and squared errors this is ( r + gamma max_a' Q(s',a'; theta-) - Q(s,a;
+    theta) )**2 (Mnih et al. 2015, equation 2), without a half and without a mean; the target carries no gradient.
+
+    The network's four roles draw their noise independently: the prediction, the online choice of the next
+    action, the target network's choice, and its evaluation. Passes that the select does not read are dropped by
+    the compiler.
+    """
+    roles = [Noise(*keys) for keys in zip(*(jax.random.split(key, 4) for key in noise), strict=True)]
+    predict_noise, online_noise, choose_noise, evaluate_noise = roles
+    select_key = jax.random.fold_in(noise.own, len(roles))
+
+    out = network.apply(params, transition.obs, predict_noise)
+    q_online = head.q(network.apply(params, transition.next_obs, online_noise))
+    q_choose = head.q(network.apply(target_params, transition.next_obs, choose_noise))
+    next_out = network.apply(target_params, transition.next_obs, evaluate_noise)
+    q_before = head.q(network.apply(target_params, transition.obs, choose_noise))
+
+    weights = select(select_key, transition, q_online, q_choose, time)
+    r = reward(transition, q_before, q_choose, weights, time)
+    y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
+    loss, priority = head.loss(out, transition.action, y)
+    return loss, {"priority": priority, "q": head.q(out)[transition.action]}
+
+
+def dqn(
+    network: NetworkLike,
+    optimizer: optax.GradientTransformation,
+    *,
+    head: Head | None = None,
+    select: Select = maximum,
+    reward: Reward = environment_reward,
+    target: Sync | None = None,
+) -> Agent:
+    """Return a DQN agent (Mnih et al. 2015); its state is a `DQNState`.
+
+    `learn` takes one optimiser step on mean_b weight_b loss_b, the mean over the transitions of the batch, with
+    the loss of `td_loss`: r + gamma max_a' Q(s', a'; theta-) is the target of the default.
+
+    Args:
+        network: any object with `init(key, obs) -> params` and `apply(params, obs) -> out` for one observation (a
+            flax module), or a `qjax.Network`, whose `apply` also takes noise.
+        optimizer: an optax optimiser.
+        head: how the output stands for Q; default `scalar()`, the squared error.
+        select: which next actions the target counts; `double` makes it Double DQN.
+        reward: the environment's, or one with a bonus.
+        target: how the target parameters follow; default a copy every 500 environment steps.
+
+    Raises:
+        TypeError: the network lacks `init` or `apply`.
+        ValueError: (in `init`, at trace time) the head finds no action values `[A]` in the network's output.
+
+    """
+    net = as_network(network)
+    head = scalar() if head is None else head
+    sync_target = periodic(500) if target is None else target
+
+    def init(key, obs):
+        one = jax.tree.map(lambda x: x[0], obs)
+        params = net.init(key, one)
+        out = jax.eval_shape(lambda p: net.apply(p, one, None), params)
+        q = jax.eval_shape(head.q, out)
+        if getattr(q, "ndim", None) != 1:
+            raise ValueError(
+                f"the head must find one value per action, [A], for one observation;"
+                f" the network's output {describe(out)} gives {describe(q)}"
+            )
+        # A copy: two names for one buffer could not both be donated.
+        return DQNState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), sync_target.init())
+
+    def values(noise, state, obs):
+        return head.q(net.apply(state.params, obs, noise))
+
+    def learn(key, state, batch, time):
+        rows, streams = batch.weight.shape
+        size = rows * streams
+        data = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), batch.data)
+        env = jnp.broadcast_to(batch.env, (rows, streams)).reshape(size)
+        keys: Key[Array, " 2"] = jax.random.split(key)
+        noise = Noise(keys[0], jax.random.split(keys[1], size))
+
+        def mean_loss(params):
+            def one(own, transition, env):
+                arguments = (Noise(noise.shared, own), params, state.target_params, transition)
+                return td_loss(net, head, select, reward, *arguments, time._replace(env=env))
+
+            loss, info = jax.vmap(one)(noise.own, data, env)
+            return (batch.weight.reshape(size) * loss).mean(), info
+
+        (loss, info), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        state = state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state)
+        priority = info["priority"].reshape(rows, streams).max(0)
+        return state, {"loss": loss, "q": info["q"].mean(), "priority": priority}
+
+    def sync(state: DQNState, elapsed: Time) -> Any:
+        sync_state, new = sync_target.step(state.sync_state, state.params, state.target_params, elapsed)
+        return state._replace(target_params=new, sync_state=sync_state)
+
+    return Agent(init, values, learn, sync)

@@ -1,0 +1,71 @@
+"""Argument checks that name the values. Traced values pass: a sweep checks them on the host before tracing."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def check_size(name: str, value: Any, least: int = 1) -> int:
+    """Return `value`, a static whole number of at least `least`.
+
+    Raises:
+        TypeError: it is traced (sizes shape the program and cannot be swept) or not a whole number.
+        ValueError: it is smaller than `least`.
+
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(f"{name} is static: it shapes the compiled program and cannot be swept")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def check_range(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
+    """Check that a concrete number, or every entry of an array, lies in [low, high], or (low, high].
+
+    Raises:
+        ValueError: it does not, or it is not a number.
+
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    array = np.asarray(value, dtype=np.float64)
+    inside = (array > low if open_low else array >= low) & (array <= high)
+    if not inside.all():
+        raise ValueError(f"{name} must lie in {'(' if open_low else '['}{low:g}, {high:g}], got {value}")
+
+
+def check_unit(unit: str) -> None:
+    """Check that `unit` names a field of `qjax.types.Time` that counts.
+
+    Raises:
+        ValueError: it does not.
+
+    """
+    units = ("step", "episode", "update")
+    if unit not in units:
+        raise ValueError(f"unit must be one of {', '.join(units)}, got {unit!r}")
+
+
+def check_key(key: Any) -> None:
+    """Check that `key` is one typed key.
+
+    Raises:
+        TypeError: it is a legacy uint32 key, or no key at all.
+
+    """
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        found = f"{dtype}{list(key.shape)}" if dtype is not None else repr(key)
+        raise TypeError(f"expected a typed key as jax.random.key(seed) makes it, got {found}")
+    if key.shape:
+        raise TypeError(f"expected one key, got an array of keys of shape {key.shape}")
+
+
+def describe(tree: Any) -> str:
+    """Return dtypes and shapes of a pytree's leaves, short: `float32[4]`."""
+    leaves = [f"{np.dtype(x.dtype).name}{list(x.shape)}" for x in jax.tree.leaves(tree)]
+    return leaves[0] if len(leaves) == 1 else "(" + ", ".join(leaves) + ")"

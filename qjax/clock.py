@@ -1,0 +1,83 @@
+"""A 64-bit tick counter in two 32-bit words, as JAX has no 64-bit integers by default.
+
+The clock stands outside the lanes: whatever is equal in all of them (ring cursors, steps, updates) is computed
+from it, and their randomness is folded from it, so there is nothing to carry and resuming is exact. Counts are
+taken modulo 2**64, so a clock may be set back by a few ticks: `minus(at(0), 2)` is two ticks before the start.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from qjax.types import Clock
+
+MODULUS_LIMIT = 2**24
+"""The largest modulus `modulo` is exact for."""
+
+_WORD = 2**32
+
+
+def at(ticks: int = 0) -> Clock:
+    """Return the clock that stands at a number of ticks, an `int` of any size up to 2**63 - 1."""
+    if not 0 <= ticks < 2**63:
+        raise ValueError(f"ticks must lie in [0, 2**63), got {ticks}")
+    return Clock(jnp.uint32(ticks // _WORD), jnp.uint32(ticks % _WORD))
+
+
+def ticks(clock: Clock) -> int:
+    """Return a concrete clock's number of ticks as an `int`, negative before the start."""
+    value = int(clock.high) * _WORD + int(clock.low)
+    return value - 2**64 if value >= 2**63 else value
+
+
+def plus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
+    """Return the clock after `ticks` more, with 0 <= ticks < 2**31."""
+    low = clock.low + jnp.asarray(ticks).astype(jnp.uint32)
+    return Clock(clock.high + (low < clock.low).astype(jnp.uint32), low)
+
+
+def minus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
+    """Return the clock `ticks` before, with 0 <= ticks < 2**31."""
+    low = clock.low - jnp.asarray(ticks).astype(jnp.uint32)
+    return Clock(clock.high - (low > clock.low).astype(jnp.uint32), low)
+
+
+def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
+    """Return ticks mod `modulus` as int32, exactly, for any clock that is not before the start.
+
+    Horner's rule over the clock's eight bytes: no product reaches 2**32.
+
+    Raises:
+        ValueError: `modulus` is not in [1, 2**24].
+
+    """
+    if not 1 <= modulus <= MODULUS_LIMIT:
+        raise ValueError(f"modulus must lie in [1, {MODULUS_LIMIT}], got {modulus}")
+    rest = jnp.uint32(0)
+    for word in clock:
+        for shift in (24, 16, 8, 0):
+            rest = ((rest << 8) | ((word >> shift) & 0xFF)) % jnp.uint32(modulus)
+    return rest.astype(jnp.int32)
+
+
+def capped(clock: Clock, most: int) -> Int[Array, ""]:
+    """Return min(ticks, `most`) as int32, and 0 before the start."""
+    before = clock.high >= jnp.uint32(2**31)
+    reached = jnp.where(clock.high > 0, jnp.uint32(most), jnp.minimum(clock.low, jnp.uint32(most)))
+    return jnp.where(before, 0, reached).astype(jnp.int32)
+
+
+def missing(clock: Clock, most: int) -> Int[Array, ""]:
+    """Return how many ticks the clock stands before the start, at most `most`, as int32; 0 from the start on."""
+    before = clock.high >= jnp.uint32(2**31)
+    return jnp.where(before, jnp.minimum(jnp.uint32(0) - clock.low, jnp.uint32(most)), 0).astype(jnp.int32)
+
+
+def as_float(clock: Clock) -> Float[Array, ""]:
+    """Return the number of ticks as float32: exact to 2**24, then to one part in 10**7."""
+    return clock.high.astype(jnp.float32) * float(_WORD) + clock.low.astype(jnp.float32)
+
+
+def fold(key: Key[Array, ""], clock: Clock) -> Key[Array, ""]:
+    """Return the key of this tick."""
+    return jax.random.fold_in(jax.random.fold_in(key, clock.high), clock.low)

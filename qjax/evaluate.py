@@ -1,0 +1,84 @@
+"""Evaluation: whole episodes, a fixed number of them, on keys and environments of their own."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from qjax.checks import check_key, check_size
+from qjax.envs import Env
+from qjax.policies import draw, greedy
+from qjax.types import Agent, Policy, State, Time
+
+
+class Episodes(NamedTuple):
+    """Episodes of one agent."""
+
+    returns: Float[Array, " E"]
+    """Undiscounted."""
+    lengths: Int[Array, " E"]
+    """In steps."""
+    ended: Bool[Array, " E"]
+    """False where `max_steps` cut an episode that the environment had not ended."""
+
+
+def evaluate(
+    env: Env,
+    agent: Agent,
+    state: State,
+    key: Any,
+    episodes: int,
+    policy: Policy = greedy,
+    max_steps: int | None = None,
+) -> Episodes:
+    """Run `episodes` whole episodes of an agent side by side, each from its own reset, and return all of them.
+
+    No episode is left out for being long, so the mean is not biased towards short ones. Networks act without
+    noise. vmap over `state` and `key` for many agents.
+
+    Args:
+        env: the environment.
+        agent: whose `values` act.
+        state: its state.
+        key: a typed key.
+        episodes: E.
+        policy: default greedy, ties broken at random.
+        max_steps: default the environment's own limit.
+
+    Raises:
+        ValueError: there is no limit on an episode's steps, or `episodes` is not positive.
+        TypeError: `key` is not a typed key.
+
+    """
+    check_key(key)
+    check_size("episodes", episodes)
+    limit = env.max_steps if max_steps is None else max_steps
+    if limit is None:
+        raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
+    reset_key, run_key = jax.random.split(key)
+    obs, env_state = jax.vmap(env.reset)(jax.random.split(reset_key, episodes))
+    # A policy that explores by the clock sees its end: evaluation follows training.
+    time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
+
+    def running(carry):
+        tick, _, _, result = carry
+        return (tick < limit) & ~result.ended.all()
+
+    def body(carry):
+        tick, obs, env_state, result = carry
+        act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
+        q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
+        probabilities = jax.vmap(policy, in_axes=(0, None))(q, time)
+        action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
+        step = jax.vmap(env.step)(jax.random.split(step_key, episodes), env_state, action)
+        result = Episodes(
+            returns=result.returns + jnp.where(result.ended, 0, step.reward),
+            lengths=result.lengths + ~result.ended,
+            ended=result.ended | step.terminated | step.truncated,
+        )
+        return tick + 1, step.obs, step.state, result
+
+    none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
+    return lax.while_loop(running, body, (jnp.int32(0), obs, env_state, none))[-1]

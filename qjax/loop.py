@@ -1,0 +1,292 @@
+"""One lane: the whole training loop of one seed as pure functions.
+
+An iteration is `step` (T ticks in N environments, written to memory as one block) and then `learn` (a fixed
+number of updates). No condition stands in the hot loop: warm-up is a scan of `step` alone, and the target follows
+between two scans. The clock stands outside the lane, so `jax.vmap(loop.run, in_axes=(0, None, None))` keeps
+every memory write one slice.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int, Key
+
+from qjax import clock as clocks
+from qjax.checks import check_key, check_range, check_size, describe
+from qjax.envs import Env
+from qjax.policies import draw
+from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transition
+
+_PER_ENV = Time(step=None, episode=None, update=None, env=0)
+_SHARED_NOISE = Noise(shared=None, own=0)  # type: ignore[arg-type]
+
+
+class Stats(NamedTuple):
+    """What a lane adds up between two calls of `take`."""
+
+    returns: Float[Array, ""]
+    """Sum of the undiscounted returns of the episodes that ended."""
+    lengths: Float[Array, ""]
+    """Sum of their lengths in steps."""
+    episodes: Int[Array, ""]
+    """Their number."""
+    steps: Int[Array, ""]
+    """Environment steps; a lane whose episodes are done adds none."""
+    updates: Int[Array, ""]
+    """Learner updates."""
+    sums: dict[str, Float[Array, ""]]
+    """Sum over the updates of every scalar that the agent reports (`loss`, `q`, ...)."""
+
+
+class Lane(NamedTuple):
+    """All state of one seed."""
+
+    key: Key[Array, ""]
+    """Constant: the randomness of every iteration is folded from it and the clock."""
+    agent: State
+    env: State
+    """`[N, ...]`"""
+    obs: Any
+    """`[N, ...]`"""
+    memory: State
+    episodes: Int[Array, ""]
+    """Episodes finished since the start, in all N environments together."""
+    episode_return: Float[Array, " N"]
+    """Return so far of the running episodes."""
+    episode_length: Int[Array, " N"]
+    stats: Stats
+
+
+class Loop(NamedTuple):
+    """A training loop for one lane. Sizes are static; hyper-parameters may be traced."""
+
+    init: Callable[[Key[Array, ""]], Lane]
+    """`key -> lane`"""
+    step: Callable[[Lane, Clock], Lane]
+    """`(lane, clock) -> lane`: T ticks in N environments, added to the memory."""
+    learn: Callable[[Lane, Clock], Lane]
+    """`(lane, clock) -> lane`: the updates of the iteration that began at `clock`, after its `step`."""
+    run: Callable[..., Lane]
+    """`(lane, clock, iterations, learning=True) -> lane`; `iterations` and `learning` are static."""
+    agent: Agent
+    env: Env
+    num_envs: int
+    rollout: int
+    cadence: int
+    warmup: int
+    """Iterations of `step` alone that the driver runs first, `learning=False`."""
+    episodes: int | None
+
+
+def make_loop(
+    env: Env,
+    agent: Agent,
+    policy: Policy,
+    memory: Memory,
+    *,
+    gamma: Any,
+    num_envs: int = 1,
+    rollout: int = 1,
+    updates: int = 1,
+    cadence: int = 1,
+    warmup: int = 0,
+    episodes: int | None = None,
+) -> Loop:
+    """Return the loop of one lane.
+
+    Args:
+        env: the environment, from `qjax.make`.
+        agent: what learns.
+        policy: what acts, on the agent's values.
+        memory: where transitions wait.
+        gamma: discount factor in [0, 1].
+        num_envs: N, environments of the lane.
+        rollout: T, ticks of each environment per iteration.
+        updates: learner updates per iteration.
+        cadence: iterations between two calls of `agent.sync`.
+        warmup: iterations before the first update.
+        episodes: number of episodes after which the lane no longer changes (except for its memory, which nothing
+            reads any more); None for no limit.
+
+    Raises:
+        TypeError: a size is traced or no whole number; (in `init`) `key` is a legacy uint32 key.
+        ValueError: a size is not positive, gamma lies outside [0, 1]; (in `init`) the agent's values are not one
+            number per action.
+
+    """
+    check_range("gamma", gamma, 0, 1)
+    check_size("num_envs", num_envs)
+    check_size("rollout", rollout)
+    check_size("updates", updates)
+    check_size("cadence", cadence)
+    check_size("warmup", warmup, least=0)
+    if episodes is not None:
+        check_size("episodes", episodes)
+
+    def time_at(clock: Clock, lane: Lane, update: Any = 0) -> Time:
+        tick = clocks.as_float(clock)
+        learned = jnp.maximum(tick / rollout - warmup, 0) * updates
+        return Time(tick * num_envs, lane.episodes, learned + update)
+
+    def tick(lane: Lane, key: Key[Array, ""], clock: Clock) -> tuple[Lane, Transition]:
+        act_key, shared_key, own_key, env_key = jax.random.split(key, 4)
+        noise = Noise(shared_key, jax.random.split(own_key, num_envs))
+        time = time_at(clock, lane)._replace(env=jnp.arange(num_envs))
+        q = jax.vmap(agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
+        probabilities = jax.vmap(policy, in_axes=(0, _PER_ENV))(q, time)
+        action = jax.vmap(draw)(jax.random.uniform(act_key, (num_envs,)), probabilities)
+        step = jax.vmap(env.step)(jax.random.split(env_key, num_envs), lane.env, action)
+        last = step.terminated | step.truncated
+        discount = (gamma * (1 - step.terminated.astype(jnp.float32))).astype(jnp.float32)
+        transition = Transition(lane.obs, action, step.reward, discount, step.final_obs, last)
+        lane = _count_episodes(lane._replace(env=step.state, obs=step.obs), step.reward, last)
+        return lane, transition
+
+    def init(key: Any) -> Lane:
+        check_key(key)
+        lane_key, env_key, agent_key = jax.random.split(key, 3)
+        obs, env_state = jax.vmap(env.reset)(jax.random.split(env_key, num_envs))
+        state = agent.init(agent_key, obs)
+        _check_values(agent, state, obs, env)
+        zero, none = jnp.float32(0), jnp.int32(0)
+        lane = Lane(
+            lane_key,
+            state,
+            env_state,
+            obs,
+            memory=None,
+            episodes=none,
+            episode_return=jnp.zeros(num_envs, jnp.float32),
+            episode_length=jnp.zeros(num_envs, jnp.int32),
+            stats=Stats(zero, zero, none, none, none, {}),
+        )
+        start = clocks.at(0)
+        _, row = jax.eval_shape(tick, lane, key, start)
+        block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rollout, *x.shape), x.dtype), row)
+        lane = lane._replace(memory=memory.init(block))
+        info = jax.eval_shape(
+            lambda lane: update(lane.agent, lane.memory, key, start, time_at(start, lane))[1], lane
+        )
+        sums = {name: zero for name, value in info.items() if value.shape == ()}
+        return lane._replace(stats=lane.stats._replace(sums=sums))
+
+    def update(state, held, key, clock, time):
+        sample_key, learn_key = jax.random.split(key)
+        batch = memory.sample(sample_key, held, clock, time)
+        state, info = agent.learn(learn_key, state, batch, time)
+        held = memory.update(held, batch.slot, info["priority"])
+        return (state, held), info
+
+    def keys_at(lane: Lane, clock: Clock) -> Key[Array, " 2"]:
+        return jax.random.split(clocks.fold(lane.key, clock))
+
+    def step(lane: Lane, clock: Clock) -> Lane:
+        key, _ = keys_at(lane, clock)
+        held, lane = lane.memory, lane._replace(memory=None)
+        if rollout == 1:
+            lane, row = tick(lane, key, clock)
+            block = jax.tree.map(lambda x: x[None], row)
+        else:
+            ticks = jnp.arange(rollout)
+            lane, block = lax.scan(
+                lambda lane, x: tick(lane, x[0], clocks.plus(clock, x[1])),
+                lane,
+                (jax.random.split(key, rollout), ticks),
+            )
+        stats = lane.stats._replace(steps=lane.stats.steps + rollout * num_envs)
+        return lane._replace(memory=memory.add(held, block, clock), stats=stats)
+
+    def learn(lane: Lane, clock: Clock) -> Lane:
+        _, key = keys_at(lane, clock)
+        after = clocks.plus(clock, rollout)
+
+        def body(carry, x):
+            key, number = x
+            state, held = carry
+            return update(state, held, key, after, time_at(clock, lane, number))
+
+        carry = (lane.agent, lane.memory)
+        if updates == 1:
+            (state, held), info = body(carry, (key, 0))
+            sums = {name: total + info[name] for name, total in lane.stats.sums.items()}
+        else:
+            (state, held), info = lax.scan(body, carry, (jax.random.split(key, updates), jnp.arange(updates)))
+            sums = {name: total + info[name].sum() for name, total in lane.stats.sums.items()}
+        stats = lane.stats._replace(updates=lane.stats.updates + updates, sums=sums)
+        return lane._replace(agent=state, memory=held, stats=stats)
+
+    def run(lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
+        check_size("iterations", iterations)
+        if learning and iterations % cadence:
+            raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {cadence}")
+
+        def iterate(lane: Lane, number: Int[Array, ""]) -> Lane:
+            now = clocks.plus(clock, number * rollout)
+            new = step(lane, now)
+            if learning:
+                new = learn(new, now)
+            return new if episodes is None else _keep_finished(new, lane, episodes)
+
+        def block(lane: Lane, number: Int[Array, ""]) -> tuple[Lane, None]:
+            start = number * cadence
+            if cadence == 1:
+                new = iterate(lane, start)
+            else:
+                new = lax.fori_loop(0, cadence, lambda i, lane: iterate(lane, start + i), lane)
+            elapsed = Time(cadence * rollout * num_envs, new.episodes - lane.episodes, cadence * updates)
+            synced = new._replace(agent=agent.sync(new.agent, elapsed))
+            return (synced if episodes is None else _keep_finished(synced, lane, episodes)), None
+
+        if not learning:
+            return lax.fori_loop(0, iterations, lambda i, lane: iterate(lane, i), lane)
+        return lax.scan(block, lane, jnp.arange(iterations // cadence))[0]
+
+    return Loop(init, step, learn, run, agent, env, num_envs, rollout, cadence, warmup, episodes)
+
+
+def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
+    """Return the lane with its sums set to zero, and what they were.
+
+    Sums rather than means, so that a host may add intervals up: `returns / episodes` is the mean return of the
+    episodes that ended, `loss / updates` the mean loss. `total_episodes` counts from the start.
+    """
+    stats = lane.stats
+    report = {**stats._asdict(), **stats.sums, "total_episodes": lane.episodes}
+    del report["sums"]
+    return lane._replace(stats=jax.tree.map(jnp.zeros_like, stats)), report
+
+
+def _count_episodes(lane: Lane, reward: Float[Array, " N"], last: Array) -> Lane:
+    """Add one tick's rewards to the running episodes, and the ended ones to the sums."""
+    returns, lengths = lane.episode_return + reward, lane.episode_length + 1
+    ended = last.sum().astype(jnp.int32)
+    stats = lane.stats._replace(
+        returns=lane.stats.returns + jnp.where(last, returns, 0).sum(),
+        lengths=lane.stats.lengths + jnp.where(last, lengths, 0).sum().astype(jnp.float32),
+        episodes=lane.stats.episodes + ended,
+    )
+    return lane._replace(
+        episodes=lane.episodes + ended,
+        episode_return=jnp.where(last, 0, returns),
+        episode_length=jnp.where(last, 0, lengths),
+        stats=stats,
+    )
+
+
+def _keep_finished(new: Lane, old: Lane, episodes: int) -> Lane:
+    """Return the old lane once it has its episodes, but for its memory: a select over that would copy it."""
+    running = old.episodes < episodes
+    held, new, old = new.memory, new._replace(memory=None), old._replace(memory=None)
+    return jax.tree.map(lambda x, y: jnp.where(running, x, y), new, old)._replace(memory=held)
+
+
+def _check_values(agent: Agent, state: State, obs: Any, env: Env) -> None:
+    one = jax.tree.map(lambda x: x[0], obs)
+    q = jax.eval_shape(lambda: agent.values(None, state, one))
+    if q.shape != (env.num_actions,):
+        raise ValueError(
+            f"the agent gives values {describe(q)} for one observation; {env.name} has {env.num_actions} actions"
+        )

@@ -1,0 +1,72 @@
+"""Policies: plain functions `(q, time) -> probabilities` over the actions of one environment.
+
+The same function acts (it is sampled with one uniform number) and gives expectations (Expected SARSA), so
+exploration and targets never disagree.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from qjax.schedules import as_schedule
+from qjax.types import Policy, Time
+
+
+def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return equal probabilities for all the largest values, so that ties are broken at random."""
+    best = (q == q.max()).astype(jnp.float32)
+    return best / best.sum()
+
+
+def first(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return probability 1 for the first of the largest values, as plain `argmax` chooses."""
+    return jax.nn.one_hot(q.argmax(), q.shape[-1])
+
+
+def uniform(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return equal probabilities for all actions."""
+    return jnp.full(q.shape, 1 / q.shape[-1], jnp.float32)
+
+
+def boltzmann(temperature: Any) -> Policy:
+    """Return the policy softmax(q / temperature), a number or a schedule.
+
+    Raises:
+        ValueError: the temperature is not positive.
+
+    """
+    schedule = as_schedule("temperature", temperature, 0, float("inf"), open_low=True)
+    return lambda q, time: jax.nn.softmax(q / schedule(time))
+
+
+def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
+    """Return the policy that is uniform with probability epsilon, and `base` otherwise.
+
+    pi(a|s) = epsilon / A + (1 - epsilon) base(a|s), with epsilon a number or a schedule.
+
+    Raises:
+        ValueError: epsilon lies outside [0, 1], at the start or in the long run.
+
+    """
+    schedule = as_schedule("epsilon", epsilon, 0, 1)
+
+    def policy(q: Float[Array, " A"], time: Time) -> Float[Array, " A"]:
+        rate = schedule(time)
+        return rate / q.shape[-1] + (1 - rate) * base(q, time)
+
+    return policy
+
+
+def draw(u: Float[Array, ""], probabilities: Float[Array, " A"]) -> Int[Array, ""]:
+    """Return the action that one uniform number `u` in [0, 1) picks; never one of probability 0.
+
+    The first action whose cumulative probability exceeds `u`; where rounding keeps all of them below it, the
+    last action of positive probability.
+    """
+    actions = jnp.arange(probabilities.shape[-1], dtype=jnp.int32)
+    possible = probabilities > 0
+    reached = (jnp.cumsum(probabilities) > u) & possible
+    last = jnp.where(possible, actions, 0).max()
+    return jnp.minimum(jnp.where(reached, actions, actions.size).min(), last)

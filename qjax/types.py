@@ -1,0 +1,157 @@
+"""The vocabulary: records of pure functions, and the arrays that pass between them.
+
+A record (`Agent`, `Memory`, `Head`, ...) is a NamedTuple of pure functions; a state is a pytree of arrays.
+Functions are written for one transition, one environment and one seed; `jax.vmap` stands at the call site.
+
+Axes: `T` steps of a rollout, `N` environments of one lane, `B` streams of a batch, `A` actions. This module
+imports nothing from the package.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
+
+State = Any
+"""A pytree of arrays whose structure only its own record knows."""
+
+Params = Any
+"""Network parameters: a pytree of arrays."""
+
+
+class Transition(NamedTuple):
+    """One step of one environment; leading axes `[T, N]` in a rollout block, `[T, B]` in a batch."""
+
+    obs: PyTree[Array]
+    action: Int[Array, "*axes"]
+    reward: Float[Array, "*axes"]
+    discount: Float[Array, "*axes"]
+    """gamma * (1 - terminated): an episode cut by a time limit still bootstraps."""
+    next_obs: PyTree[Array]
+    """The true successor, never the observation after an automatic reset."""
+    last: Bool[Array, "*axes"]
+    """terminated | truncated: multi-step returns and traces stop here."""
+    next_action: Any = ()
+    """The executed next action, -1 where the episode ended; only where a memory adds it (SARSA)."""
+
+
+class Clock(NamedTuple):
+    """Ticks since the start as one 64-bit number in two words (see `qjax.clock`)."""
+
+    high: UInt32[Array, ""]
+    low: UInt32[Array, ""]
+
+
+class Time(NamedTuple):
+    """What schedules, policies and selects read.
+
+    `step` counts environment steps of one lane and `update` its learner updates, both float32 (exact to 2**24,
+    then to one part in 10**7); `episode` counts the lane's finished episodes; `env` is the environment's index
+    within the lane. Where a record takes elapsed time, each field is a difference.
+    """
+
+    step: Any
+    episode: Any
+    update: Any
+    env: Any = 0
+
+
+class Noise(NamedTuple):
+    """Keys for networks that need randomness."""
+
+    shared: Key[Array, "..."]
+    """One for a whole batch (the weights of a noisy layer)."""
+    own: Key[Array, "..."]
+    """One for each transition (the quantile levels of an implicit quantile network)."""
+
+
+class Batch(NamedTuple):
+    """What a memory hands to an agent: `T` consecutive rows of `B` streams."""
+
+    data: Transition
+    """Leaves `[T, B, ...]`."""
+    weight: Float[Array, "T B"]
+    """Multiplies each transition's loss; 0 leaves a transition out."""
+    slot: Int[Array, " B"]
+    """Where the streams stand in the memory, for `Memory.update`."""
+    env: Int[Array, " B"]
+    """The environment each stream was recorded in."""
+
+
+class Network(NamedTuple):
+    """A function approximator for one observation."""
+
+    init: Callable[[Key[Array, ""], PyTree[Array]], Params]
+    """`(key, obs) -> params`"""
+    apply: Callable[[Params, PyTree[Array], Noise | None], PyTree[Array]]
+    """`(params, obs, noise) -> out`; noise is None where the deterministic network is wanted."""
+
+
+NetworkLike = Any
+"""A `Network`, or any object with `init(key, obs) -> params` and `apply(params, obs) -> out`, such as a flax
+module. Checked where it is taken, by `qjax.as_network`."""
+
+
+class Sync(NamedTuple):
+    """How target parameters follow the online ones."""
+
+    init: Callable[[], State]
+    step: Callable[[State, Params, Params, Time], tuple[State, Params]]
+    """`(state, online, target, elapsed) -> (state, target)`"""
+
+
+class Head(NamedTuple):
+    """How a network's output stands for action values."""
+
+    q: Callable[[Any], Float[Array, " A"]]
+    """`out -> q`"""
+    target: Callable[[Float[Array, ""], Float[Array, ""], Any, Float[Array, " A"]], Any]
+    """`(reward, discount, next_out, weights) -> y`: y may be weighted atoms, so mixtures stay mixtures."""
+    loss: Callable[[Any, Int[Array, ""], Any], tuple[Float[Array, ""], Float[Array, ""]]]
+    """`(out, action, y) -> (loss, priority)`"""
+
+
+Policy = Callable[[Float[Array, " A"], Time], Float[Array, " A"]]
+"""`(q, time) -> probabilities`. The same function acts (it is sampled) and gives expectations."""
+
+Schedule = Callable[[Time], Float[Array, ""]]
+"""`time -> value`"""
+
+Select = Callable[[Key[Array, ""], Transition, Float[Array, " A"], Float[Array, " A"], Time], Float[Array, " A"]]
+"""`(key, transition, q_online, q_target, time) -> weights`: a distribution over next actions, from both
+networks' values of the successor."""
+
+Reward = Callable[[Transition, Float[Array, " A"], Float[Array, " A"], Float[Array, " A"], Time], Float[Array, ""]]
+"""`(transition, q, q_next, weights, time) -> reward`: the environment's own, or one with a bonus. `q` and
+`q_next` are the target network's values of the observation and of the successor."""
+
+
+def _keep(state: State, *_: Any) -> State:
+    return state
+
+
+class Agent(NamedTuple):
+    """What acts and learns. It knows no loop and no environment."""
+
+    init: Callable[[Key[Array, ""], PyTree[Array]], State]
+    """`(key, obs) -> state`, with `obs` `[N, ...]`: one observation for each environment of the lane."""
+    values: Callable[[Noise | None, State, PyTree[Array]], Float[Array, " A"]]
+    """`(noise, state, obs) -> q`, for one observation."""
+    learn: Callable[[Key[Array, ""], State, Batch, Time], tuple[State, dict[str, Array]]]
+    """`(key, state, batch, time) -> (state, info)`. `info["priority"]` is `[B]`; every scalar is logged,
+    among them `loss` and `q`, the mean value of the batch's actions."""
+    sync: Callable[[State, Time], State] = _keep
+    """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
+
+
+class Memory(NamedTuple):
+    """Where transitions wait until they are learned from."""
+
+    init: Callable[[Transition], State]
+    """`block -> state`; of the block `[T, N, ...]` only shapes and dtypes are read."""
+    add: Callable[[State, Transition, Clock], State]
+    """`(state, block, clock) -> state`; `clock` is the tick of the block's first row."""
+    sample: Callable[[Key[Array, ""], State, Clock, Time], Batch]
+    """`(key, state, clock, time) -> batch`; `clock` is the number of rows added so far."""
+    update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = _keep
+    """`(state, slot, priority) -> state`: the identity unless the memory is prioritized."""
