@@ -2,13 +2,14 @@
 
 from qjax.agents import DQNState, dqn, tabular, tabular_update, td_loss
 from qjax.envs import Env, make
-from qjax.evaluate import Episodes, evaluate
+from qjax.evaluate import Episodes, evaluate, evaluate_seeds
 from qjax.heads import huber, scalar, squared
 from qjax.loop import Lane, Loop, make_loop, take
 from qjax.memory import latest, ring
 from qjax.networks import MLP, as_network, encoded, table
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
 from qjax.returns import td_error, td_target
+from qjax.runs import Run, load_agents, load_config, load_metrics
 from qjax.selects import double, expected, maximum, sampled
 from qjax.sweep import Point, Result, sweep, use_cores
 from qjax.targets import periodic, polyak
@@ -47,6 +48,7 @@ __all__ = [
     "Policy",
     "Result",
     "Reward",
+    "Run",
     "Schedule",
     "Select",
     "Sync",
@@ -60,11 +62,15 @@ __all__ = [
     "encoded",
     "epsilon_greedy",
     "evaluate",
+    "evaluate_seeds",
     "expected",
     "first",
     "greedy",
     "huber",
     "latest",
+    "load_agents",
+    "load_config",
+    "load_metrics",
     "make",
     "make_loop",
     "maximum",

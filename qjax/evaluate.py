@@ -1,9 +1,11 @@
 """Evaluation: whole episodes, a fixed number of them, on keys and environments of their own."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -11,6 +13,9 @@ from qjax.checks import check_key, check_size
 from qjax.envs import Env
 from qjax.policies import draw, greedy
 from qjax.types import Agent, Policy, State, Time
+
+EVALUATION = 2**32 - 1
+"""Folded into the root key in place of a lane's number: the stream of keys for evaluation."""
 
 
 class Episodes(NamedTuple):
@@ -82,3 +87,39 @@ def evaluate(
 
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
     return lax.while_loop(running, body, (jnp.int32(0), obs, env_state, none))[-1]
+
+
+def evaluate_seeds(
+    env: Env,
+    agent: Agent,
+    states: State,
+    seeds: Sequence[int] | np.ndarray,
+    seed: int,
+    episodes: int,
+    policy: Policy = greedy,
+    batch_size: int = 64,
+) -> Episodes:
+    """Evaluate the agents of a sweep, `batch_size` of them at a time; fields are `[lanes, E]`.
+
+    Args:
+        env: the environment.
+        agent: whose `values` act.
+        states: the agents' states, `[lanes, ...]`.
+        seeds: the lanes' seeds, `[lanes]`.
+        seed: the sweep's root seed. Evaluation draws from a stream of its own, which no lane trains on.
+        episodes: E.
+        policy: default greedy, ties broken at random.
+        batch_size: agents side by side.
+
+    """
+    root = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+    keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(jnp.asarray(seeds, jnp.uint32))
+
+    @jax.jit
+    def run(states: State, keys: Any) -> Episodes:
+        def one(x: Any) -> Episodes:
+            return evaluate(env, agent, x[0], x[1], episodes, policy)
+
+        return lax.map(one, (states, keys), batch_size=batch_size)
+
+    return run(states, keys)

@@ -11,12 +11,12 @@ from qjax.returns import td_error, td_target
 from qjax.types import Head
 
 
-def squared(delta: Float[Array, ""]) -> Float[Array, ""]:
+def squared(delta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return delta ** 2, without a half: its mean over a batch is the mean squared error."""
     return delta**2
 
 
-def huber(threshold: Any = 1.0) -> Callable[[Float[Array, ""]], Float[Array, ""]]:
+def huber(threshold: Any = 1.0) -> Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]:
     """Return the Huber loss: delta ** 2 / 2 up to the threshold k, with the half, and k (|delta| - k / 2) beyond.
 
     Source: Huber 1964; with k = 1 its gradient is the clipped error of Mnih et al. 2015.
@@ -27,14 +27,14 @@ def huber(threshold: Any = 1.0) -> Callable[[Float[Array, ""]], Float[Array, ""]
     """
     check_range("threshold", threshold, 0, float("inf"), open_low=True)
 
-    def loss(delta: Float[Array, ""]) -> Float[Array, ""]:
+    def loss(delta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         size = jnp.abs(delta)
         return jnp.where(size <= threshold, 0.5 * delta**2, threshold * (size - 0.5 * threshold))
 
     return loss
 
 
-def scalar(loss: Callable[[Float[Array, ""]], Float[Array, ""]] = squared) -> Head:
+def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = squared) -> Head:
     """Return the head of a network whose output `[A]` is Q itself.
 
     The loss of one transition is `loss(y - Q(s, a))` with y = r + gamma (1 - terminated) sum_a' w(a') Q(s', a')

@@ -1,0 +1,1 @@
+"""One readable script per experiment: `python -m experiments.NAME --help`."""

@@ -1,0 +1,81 @@
+"""What the experiments' command lines share: their common arguments, and running a sweep into a folder."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import tyro
+
+import qjax
+from qjax.loop import Loop
+from qjax.progress import show_progress
+from qjax.types import Schedule
+
+
+@dataclass(kw_only=True)
+class Common:
+    """Arguments of every experiment."""
+
+    seeds: int
+    """Number of seeds, trained side by side."""
+    seed: int = 0
+    """Root of all randomness."""
+    out: Path
+    """Folder for the results; refused if it holds something."""
+    overwrite: bool = False
+    """Replace what an earlier run left in the folder."""
+    width: int | None = None
+    """Lanes that run side by side on one device; default by the size of the agent."""
+    cores: int | None = None
+    """CPU devices to shard the seeds over; default one per core."""
+
+
+Arguments = TypeVar("Arguments", bound=Common)
+
+
+def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
+    """Parse the command line and run; a bad argument ends with one line and exit status 2, Ctrl-C with 130."""
+    args = tyro.cli(arguments)
+    try:
+        qjax.use_cores(args.cores)
+        run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; what was logged so far stands in {args.out}", file=sys.stderr)
+        sys.exit(130)
+
+
+def train(
+    args: Common,
+    experiment: str,
+    build: Callable[[Any], Loop],
+    epsilon: Schedule,
+    steps: int | None = None,
+    log_points: int = 100,
+) -> tuple[qjax.Run, qjax.Result]:
+    """Run the experiment's sweep into a new folder, with progress; return the folder and the result."""
+    folder = qjax.Run(args.out, experiment, dataclasses.asdict(args), args.overwrite)
+    seeds = np.arange(args.seeds)
+    with show_progress(f"{experiment}, {args.seeds} seeds") as show:
+
+        def on_log(point: qjax.Point) -> None:
+            folder.log(point, seeds)
+            show(point)
+
+        result = qjax.sweep(
+            build,
+            seeds=args.seeds,
+            seed=args.seed,
+            steps=steps,
+            log_points=log_points,
+            width=args.width,
+            schedules={"epsilon": epsilon},
+            on_log=on_log,
+        )
+    return folder, result

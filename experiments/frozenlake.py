@@ -1,0 +1,141 @@
+"""Tabular Q-learning on FrozenLake, many seeds at once, held against the exact solution.
+
+    python -m experiments.frozenlake --seeds 512 --episodes 2000 --no-slippery --ties random
+
+The tutorials' constants. `--ties first` shows what plain `argmax` does to them on the deterministic lake: before
+the goal is found all values are equal, the first action leads into the wall, and about half the seeds never leave.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import qjax
+from experiments.command import Common, main, train
+from qjax import mdp, plot, schedules, stats
+from qjax.types import Policy
+
+ALPHA, GAMMA = 0.1, 0.99
+SOLVED = {("4x4", True): 0.70, ("8x8", True): 0.85}
+"""Success probability that counts as solved on a slippery lake; 1 on a deterministic one."""
+
+
+@dataclass(kw_only=True)
+class Arguments(Common):
+    """Tabular Q-learning on FrozenLake over many seeds."""
+
+    seeds: int = 512
+    episodes: int = 2000
+    """Episodes of each seed."""
+    slippery: bool = False
+    """Whether the ice is slippery: a third of the moves go where they should."""
+    ties: Literal["random", "first"] = "random"
+    """How equal values are told apart, acting and evaluating: at random, or the first as `argmax` does."""
+    map: Literal["4x4", "8x8"] = "4x4"
+    out: Path = Path("runs/frozenlake")
+
+
+EPSILON = schedules.geometric(1.0, 0.995, 0.01, "episode")
+
+
+def base_policy(ties: str) -> Policy:
+    """Return the greedy policy that breaks ties as asked."""
+    return qjax.greedy if ties == "random" else qjax.first
+
+
+def build(slippery: bool, map_name: str, ties: str, episodes: int) -> qjax.Loop:
+    """Return the training loop of one seed."""
+    env = qjax.make("FrozenLake-v1", map_name=map_name, is_slippery=slippery)
+    assert env.num_states is not None
+    return qjax.make_loop(
+        env,
+        qjax.tabular(env.num_states, env.num_actions, ALPHA),
+        policy=qjax.epsilon_greedy(EPSILON, base=base_policy(ties)),
+        memory=qjax.latest(),
+        gamma=GAMMA,
+        episodes=episodes,
+    )
+
+
+def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
+    """Return a run's loop and its final Q-tables, `[seeds, S, A]`."""
+    a = qjax.load_config(folder)["arguments"]
+    return build(a["slippery"], a["map"], a["ties"], a["episodes"]), qjax.load_agents(folder)
+
+
+def run(args: Arguments) -> None:
+    """Train, hold the tables against the exact solution, and write the run's folder."""
+    loop = build(args.slippery, args.map, args.ties, args.episodes)
+    folder, result = train(args, "frozenlake", lambda _: loop, EPSILON, log_points=400)
+
+    lake = mdp.frozen_lake(loop.env)
+    limit = int(loop.env.max_steps)
+    tables = jnp.asarray(result.agents)
+    greedy = base_policy(args.ties)
+    policies = jax.vmap(jax.vmap(lambda q: greedy(q, qjax.Time(0, 0, 0))))(tables)
+    success = np.asarray(jax.jit(jax.vmap(lambda policy: mdp.expected_return(lake, policy, limit)))(policies))
+    exact = np.asarray(
+        jax.jit(jax.vmap(lambda policy: mdp.policy_values(lake, policy, GAMMA) @ lake.start))(policies)
+    )
+    optimal = np.asarray(jax.jit(mdp.value_iteration)(lake, GAMMA).max(-1))
+    learned = np.asarray(tables.max(-1))
+    start = np.asarray(lake.start)
+    # A probability computed in float32 may fall short of 1 by a rounding.
+    threshold = SOLVED.get((args.map, args.slippery), 1 - 1e-5)
+    solved = success >= threshold
+    low, high = stats.wilson(int(solved.sum()), args.seeds)
+
+    folder.finish(
+        {
+            "experiment": "frozenlake",
+            "seeds": args.seeds,
+            "env_steps": result.env_steps,
+            "compile_s": result.compile_s,
+            "run_s": result.run_s,
+            "env_steps_per_s": result.env_steps / result.run_s,
+            "solved_fraction": solved.mean(),
+            "solved_fraction_interval": (low, high),
+            "final_return_mean": success.mean(),
+            "final_return_iqm": stats.iqm(success),
+            "final_return_per_seed": success,
+            "best_return": mdp.best_return(lake, limit).item(),
+            "start_value_mean": (learned @ start).mean(),
+            "greedy_start_value_mean": exact.mean(),
+            "optimal_start_value": optimal @ start,
+        },
+        result.agents,
+    )
+    kind = f"{'slippery' if args.slippery else 'deterministic'} FrozenLake {args.map}"
+    title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"
+    curve = folder.folder / "learning_curve.png"
+    plot.learning_curve(result.points, curve, title=title, episodes=args.episodes)
+    tiles = ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(loop.env.unwrapped.desc)]
+    plot.lake_picture(folder.folder / "policy.png", tiles, np.asarray(policies), learned, optimal, title)
+
+    table = Table("", "mean over seeds", "worst seed", "best seed", title=title)
+    table.add_row("success probability, greedy policy, exact", *_spread(success))
+    table.add_row("max Q at the start, learned", *_spread(learned @ start))
+    table.add_row("value of the greedy policy at the start, exact", *_spread(exact))
+    Console().print(table)
+    share = f"{solved.mean():.1%} of seeds, 95% Wilson interval [{low:.1%}, {high:.1%}]"
+    print(f"solved (success at least {threshold:.2g}): {share}")
+    best = mdp.best_return(lake, limit).item()
+    print(f"optimal value at the start {optimal @ start:.4f}; best success probability {best:.3f}")
+    rate = result.env_steps / result.run_s
+    print(f"{result.env_steps:,} env-steps, {rate:,.0f} env-steps/s")
+    print(f"run {result.run_s:.1f} s, compile {result.compile_s:.1f} s")
+    print(f"results in {folder.folder}")
+
+
+def _spread(values: np.ndarray) -> tuple[str, str, str]:
+    return f"{values.mean():.4f}", f"{values.min():.4f}", f"{values.max():.4f}"
+
+
+if __name__ == "__main__":
+    main(run, Arguments)

@@ -1,0 +1,154 @@
+"""Pictures: learning curves over seeds, and policies and values on a grid. Matplotlib is imported on first use."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qjax.stats import iqm, iqm_interval
+from qjax.sweep import Point
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+"""Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""
+
+ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+"""(x, y) of gymnasium's four moves on a grid: left, down, right, up; y grows downwards."""
+
+
+def learning_curve(
+    points: list[Point],
+    path: str | Path,
+    title: str,
+    episodes: int | None = None,
+    level: float | None = None,
+    level_name: str = "",
+    max_lines: int = 32,
+) -> None:
+    """Draw training return against environment steps, or against episodes where a run is counted in them.
+
+    Faint lines are single seeds (at most `max_lines` of them), the bold one the interquartile mean over all
+    seeds, the band its 95% bootstrap interval.
+
+    Args:
+        points: log points of a sweep.
+        path: where the PNG goes.
+        title: title of the picture.
+        episodes: episodes of each seed, to draw against them; None for environment steps.
+        level: a return to mark with a line, and its name.
+        level_name: its name in the legend.
+        max_lines: how many single seeds are drawn.
+
+    """
+    figure, axes = _figure(6.0, 3.8)
+    x, returns = returns_by_step(points) if episodes is None else returns_by_episode(points, episodes)
+    seen = [column[~np.isnan(column)] for column in returns.T]
+    middle = np.array([iqm(column) if column.size else np.nan for column in seen])
+    band = np.array([iqm_interval(column) for column in seen])
+    for line in returns[:max_lines]:
+        known = ~np.isnan(line)
+        axes.plot(x[known], line[known], color=GREY, alpha=0.25, linewidth=0.6)
+    shown = f"one seed ({min(max_lines, len(returns))} of {len(returns)} shown)"
+    axes.plot([], [], color=GREY, alpha=0.6, linewidth=0.8, label=shown)
+    axes.fill_between(x, band[:, 0], band[:, 1], color=BLUE, alpha=0.3, linewidth=0, label="95% bootstrap interval")
+    axes.plot(x, middle, color=BLUE, linewidth=2, label="interquartile mean")
+    if level is not None:
+        axes.axhline(level, color=ORANGE, linewidth=1, linestyle="--", label=level_name)
+    axes.set(xlabel="environment steps" if episodes is None else "episodes", ylabel="training return", title=title)
+    axes.set_xlim(left=0)
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def lake_picture(
+    path: str | Path,
+    tiles: list[str],
+    policies: np.ndarray,
+    values: np.ndarray,
+    optimal: np.ndarray,
+    title: str,
+) -> None:
+    """Draw the greedy policies of many seeds over the map, beside the learned and the optimal values.
+
+    Args:
+        path: where the PNG goes.
+        tiles: the map's rows, of S, F, H and G.
+        policies: greedy action probabilities `[seeds, S, A]`; an arrow's length is their mean over seeds.
+        values: max_a Q(s, a) `[seeds, S]`; their mean is drawn.
+        optimal: max_a Q*(s, a) `[S]`.
+        title: title of the picture.
+
+    """
+    rows, columns = len(tiles), len(tiles[0])
+    figure, panels = _figure(11.0, 4.1, panels=3)
+    ground = np.array([[{"S": 0.82, "F": 0.95, "H": 0.35, "G": 0.7}[tile] for tile in row] for row in tiles])
+    panels[0].imshow(ground, cmap="gray", vmin=0, vmax=1)
+    ended = np.array([[tile in "HG" for tile in row] for row in tiles])
+    mean_policy = policies.mean(0).reshape(rows, columns, -1)
+    for y, x in np.ndindex(rows, columns):
+        if tiles[y][x] != "F":
+            place = (x, y) if ended[y, x] else (x - 0.36, y - 0.3)
+            panels[0].text(*place, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color=ORANGE)
+        for (dx, dy), share in zip(ARROWS, mean_policy[y, x], strict=True):
+            if not ended[y, x] and share > 0.02:
+                tip = (x + 0.44 * share * dx, y + 0.44 * share * dy)
+                arrow = {"arrowstyle": "-|>", "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
+                panels[0].annotate("", tip, (x, y), arrowprops=arrow)
+    panels[0].set_title("greedy policy\n(arrow length: share of seeds)", fontsize=10)
+    top = float(max(optimal.max(), values.mean(0).max(), 1e-9))
+    for panel, shown, name in (
+        (panels[1], values.mean(0), "learned value max Q(s, a)\n(mean over seeds)"),
+        (panels[2], optimal, "optimal value max Q*(s, a)\n(value iteration)"),
+    ):
+        grid = np.ma.masked_array(shown.reshape(rows, columns), ended)
+        image = panel.imshow(grid, cmap="viridis", vmin=0, vmax=top)
+        panel.set_facecolor("0.85")
+        for y, x in np.ndindex(rows, columns):
+            if ended[y, x]:
+                panel.text(x, y, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color="0.35")
+            else:
+                ink = "black" if grid[y, x] > 0.6 * top else "white"
+                size = 9 if rows <= 4 else 6
+                panel.text(x, y, f"{grid[y, x]:.2f}", ha="center", va="center", fontsize=size, color=ink)
+        panel.set_title(name, fontsize=10)
+    for panel in panels:
+        panel.set(xticks=[], yticks=[])
+    figure.colorbar(image, ax=panels[1:], fraction=0.025, label="discounted value")
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def returns_by_step(points: list[Point]) -> tuple[np.ndarray, np.ndarray]:
+    """Return environment steps per seed `[points]`, and the mean return of each interval `[seeds, points]`."""
+    steps = np.max([point.env_steps for point in points], axis=1)
+    return steps, np.stack([point.mean_return for point in points], axis=1)
+
+
+def returns_by_episode(points: list[Point], episodes: int, bins: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Return episode numbers `[bins]` and each seed's mean return in bins of episodes, `[seeds, bins]`.
+
+    Seeds reach an episode at different log points, so the sum of each seed's returns is interpolated between its
+    log points and differenced over the bins.
+    """
+    reached = np.stack([point.episodes for point in points], axis=1)
+    mean = np.nan_to_num(np.stack([point.mean_return for point in points], axis=1))
+    fresh = np.diff(reached, axis=1, prepend=0)
+    total = np.cumsum(mean.astype(np.float64) * fresh, axis=1)
+    edges = np.linspace(0, episodes, min(bins, episodes) + 1)
+    sums = [np.interp(edges, [0, *e], [0, *t], right=np.nan) for e, t in zip(reached, total, strict=True)]
+    return edges[1:], np.diff(np.array(sums), axis=1) / np.diff(edges)
+
+
+def _figure(width: float, height: float, panels: int = 1) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # no window system, and none of pyplot's state
+    axes = figure.subplots(1, panels)
+    for panel in np.atleast_1d(axes):
+        panel.spines[["top", "right"]].set_visible(panels > 1)
+    return figure, axes
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    figure.savefig(path, dpi=160)
