@@ -19,6 +19,7 @@ from rich.table import Table
 import qjax
 from experiments.command import Common, main, train
 from qjax import plot, schedules, stats
+from qjax.checks import check_size
 from qjax.types import Schedule, Sync
 
 SOLVED = 475.0
@@ -118,6 +119,7 @@ def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
 
 def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder."""
+    check_size("eval_episodes", args.eval_episodes)
     constants = preset(args.preset, args.steps)
     folder, result = train(args, "cartpole", lambda _: build(constants), constants.epsilon, constants.steps)
     loop = build(constants)

@@ -134,7 +134,8 @@ def run(args: Arguments) -> None:
 
 
 def _spread(values: np.ndarray) -> tuple[str, str, str]:
-    return f"{values.mean():.4f}", f"{values.min():.4f}", f"{values.max():.4f}"
+    mean, worst, best = (np.round([values.mean(), values.min(), values.max()], 4) + 0.0).tolist()  # no -0.0000
+    return f"{mean:.4f}", f"{worst:.4f}", f"{best:.4f}"
 
 
 if __name__ == "__main__":

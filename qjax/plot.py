@@ -53,7 +53,8 @@ def learning_curve(
     axes.plot(x, middle, color=BLUE, linewidth=2, label="interquartile mean")
     if level is not None:
         axes.axhline(level, color=ORANGE, linewidth=1, linestyle="--", label=level_name)
-    axes.set(xlabel="environment steps" if episodes is None else "episodes", ylabel="training return", title=title)
+    axes.set(xlabel="environment steps" if episodes is None else "episodes", ylabel="training return")
+    axes.set_title(title, fontsize=10)
     axes.set_xlim(left=0)
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
@@ -91,7 +92,8 @@ def lake_picture(
         for (dx, dy), share in zip(ARROWS, mean_policy[y, x], strict=True):
             if not ended[y, x] and share > 0.02:
                 tip = (x + 0.44 * share * dx, y + 0.44 * share * dy)
-                arrow = {"arrowstyle": "-|>", "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
+                head = f"-|>,head_length={0.5 * share:.2f},head_width={0.25 * share:.2f}"
+                arrow = {"arrowstyle": head, "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
                 panels[0].annotate("", tip, (x, y), arrowprops=arrow)
     panels[0].set_title("greedy policy\n(arrow length: share of seeds)", fontsize=10)
     top = float(max(optimal.max(), values.mean(0).max(), 1e-9))

@@ -85,7 +85,7 @@ class OneStep(Probe):
 
 
 class TwoSteps(Probe):
-    """Two steps; at the second, action 1 is paid 1 and action 0 nothing: the first is worth gamma, by the maximum."""
+    """Two steps; the second pays 1 for action 1, nothing for 0: the first is worth gamma, by the maximum."""
 
     num_states = 2
 
@@ -165,7 +165,7 @@ class Walk(Probe):
 
 
 class Countdown(Probe):
-    """Starts at 1 to 6 and counts down by 1 (action 0) or 2 (action 1), paid where it stands; ends at 0 or below."""
+    """Starts at 1 to 6, counts down by 1 (action 0) or 2 (action 1), paid where it stands, and ends at 0."""
 
     num_states = 7
     limit = 10

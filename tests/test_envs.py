@@ -53,7 +53,7 @@ def lake_steps(name, position, action, time=0, seed=0, **kwargs):
 
 def open_squares(table):
     """Return the positions an episode can stand at: an agent in a hole or on the goal has been reset."""
-    return np.array([s for s in table if not all(p == 1.0 and after == s for p, after, *_ in table[s][0])])
+    return np.array([s for s in table if table[s][0] != [(1.0, s, 0, True)]])
 
 
 def cartpole_steps(env, states, action, time=0):
@@ -140,6 +140,7 @@ def cartpole_states():
     return states.astype(np.float32), rng.integers(2, size=STEPS), beyond
 
 
+@pytest.mark.filterwarnings("ignore:.*already returned terminated")
 def test_cartpole_agrees_with_gymnasium():
     env, reference = qjax.make("CartPole-v1"), gymnasium_env("CartPole-v1")
     states, action, beyond = cartpole_states()
@@ -173,6 +174,7 @@ def test_cartpole_agrees_with_gymnasium():
     ("name", "limit"),
     [("CartPole-v1", 500), ("CartPole-v0", 200), ("FrozenLake-v1", 100), ("FrozenLake8x8-v1", 200)],
 )
+@pytest.mark.filterwarnings("ignore:.*CartPole-v0 is out of date")
 def test_time_limit_agrees_with_gymnasium(name, limit):
     # Around the limit, with a state that goes on and one that ends by itself at the same step.
     cartpole = name.startswith("CartPole")
@@ -218,10 +220,10 @@ def test_cartpole_truncates_at_step_500():
     obs, state = env.reset(jax.random.key(3))
     _, (terminated, truncated) = jax.lax.scan(tick, (obs, state, False), length=600)
     obs, _ = reference.reset(seed=3)
-    for count in range(1, 601):
+    count, ended, cut = 0, False, False
+    while not (ended or cut):
         obs, _, ended, cut, _ = reference.step(int(action_of(obs)))
-        if ended or cut:
-            break
+        count += 1
     assert (count, ended, cut) == (500, False, True)
     assert np.flatnonzero(truncated).tolist() == [499]
     assert not terminated[:500].any()
@@ -423,7 +425,7 @@ assert len(jax.devices()) == 3, jax.devices()
 
 
 def test_continuous_actions():
-    with pytest.raises(ValueError, match="Pendulum-v1 has a continuous action space.*discrete"):
+    with pytest.raises(ValueError, match=r"Pendulum-v1 has a continuous action space.*discrete"):
         qjax.make("Pendulum-v1")
 
 
@@ -444,7 +446,7 @@ def test_unknown_name_says_the_nearest(name, meant):
 
 
 def test_unknown_name_near_to_nothing_lists_all():
-    with pytest.raises(ValueError, match="known are .*CartPole-v1.*FrozenLake-v1"):
+    with pytest.raises(ValueError, match=r"known are .*CartPole-v1.*FrozenLake-v1"):
         qjax.make("zzzz")
 
 
@@ -452,6 +454,14 @@ def test_unknown_keyword_of_a_named_environment():
     with pytest.raises(TypeError, match="FrozenLake-v1 has no argument slippery") as error:
         qjax.make("FrozenLake-v1", slippery=False)
     assert "is_slippery" in str(error.value) and "max_steps_in_episode" in str(error.value)
+
+
+@pytest.mark.xfail(
+    strict=True, reason='a class without __init__ says "takes no arguments", which make() does not recognise'
+)
+def test_unknown_keyword_of_an_environment_without_constructor():
+    with pytest.raises(TypeError, match="MountainCar-v0 has no argument colour"):
+        qjax.make("MountainCar-v0", colour=1)
 
 
 def test_one_wrong_keyword_among_right_ones():
@@ -480,7 +490,7 @@ def test_step_of_five_values():
             obs, state, reward, terminated, truncated, info = super().step(key, state, action, params)
             return obs, state, reward, terminated | truncated, info
 
-    with pytest.raises(TypeError, match="Old.step must return .*final_observation.* returned 5 values"):
+    with pytest.raises(TypeError, match=r"Old.step must return .*final_observation.* returned 5 values"):
         qjax.make(Old())
 
 
@@ -519,5 +529,5 @@ def test_observations_of_several_arrays():
             return probes.SimpleNamespace(shape=(2,))
 
     # "one array is needed", rather than an AttributeError somewhere inside.
-    with pytest.raises(ValueError, match="Pair: reset gives.*one array is needed"):
+    with pytest.raises(ValueError, match=r"Pair: reset gives.*one array is needed"):
         qjax.make(Pair())

@@ -1,0 +1,140 @@
+"""A run's folder, and the pictures drawn from log points."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import qjax
+from qjax import plot, progress
+from qjax.sweep import Point
+
+
+def point(env_steps, episodes, mean_return, done, changed=None, seconds=1.0):
+    seeds = len(env_steps)
+    loss = np.linspace(0.1, 1, seeds, dtype=np.float32)
+    return Point(
+        env_steps=np.array(env_steps, np.int64),
+        episodes=np.array(episodes, np.int32),
+        mean_return=np.array(mean_return, np.float32),
+        means={"loss": loss, "q": np.full(seeds, np.nan, np.float32)},
+        values={"epsilon": np.full(seeds, 0.5, np.float32)},
+        changed=np.ones(seeds, bool) if changed is None else np.array(changed),
+        updates=10,
+        done=done,
+        seconds=seconds,
+    )
+
+
+SEEDS = np.array([3, 7])
+POINTS = [
+    point([100, 100], [1, 0], [20.0, np.nan], 0.5),
+    point([200, 150], [3, 2], [1 / 3, 8.0], 1.0, changed=[True, False], seconds=3.0),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run = qjax.Run(tmp_path / "run", "cartpole", {"seeds": 2, "out": tmp_path})
+    for each in POINTS:
+        run.log(each, SEEDS)
+    run.finish(
+        {"final_return_per_seed": np.array([1.0, 2.0]), "interval": (float("nan"), 1)}, {"q": np.ones((2, 3))}
+    )
+    return run.folder
+
+
+def test_metrics_are_tidy(folder):
+    # A seed that did not step has no row, and a cell without a value is empty, not zero.
+    assert (folder / "metrics.csv").read_text() == (
+        "seed,env_steps,episodes,mean_return,loss,epsilon,mean_q\n"
+        "3,100,1,20.0,0.1,0.5,\n"
+        "7,100,0,,1.0,0.5,\n"
+        "3,200,3,0.33333334,0.1,0.5,\n"
+    )
+    metrics = qjax.load_metrics(folder)
+    assert np.isnan(metrics["mean_return"][1])
+    assert np.float32(metrics["mean_return"][2]) == np.float32(1 / 3)
+
+
+def test_timing_stands_apart(folder):
+    lines = (folder / "timing.csv").read_text().splitlines()
+    assert lines == ["seconds,env_steps,env_steps_per_s,updates_per_s", "1.000,200,200,10", "3.000,350,75,5"]
+
+
+def test_config_and_summary(folder, tmp_path):
+    config = qjax.load_config(folder)
+    assert config["experiment"] == "cartpole"
+    assert config["arguments"] == {"seeds": 2, "out": str(tmp_path)}
+    assert config["versions"]["jax"] == jax.__version__
+    assert json.loads((folder / "summary.json").read_text()) == {
+        "final_return_per_seed": [1.0, 2.0],
+        "interval": [None, 1],
+    }
+
+
+def test_agents_come_back_with_one_call(tmp_path):
+    agent = qjax.dqn(qjax.MLP(2, (4,)), optax.adam(1e-3))
+    keys = jax.random.split(jax.random.key(0), 3)
+    states = jax.device_get(jax.vmap(lambda key: agent.init(key, np.zeros((1, 5), np.float32)))(keys))
+    run = qjax.Run(tmp_path / "run", "cartpole", {})
+    run.finish({}, states)
+    plain = qjax.load_agents(tmp_path / "run")
+    np.testing.assert_array_equal(
+        plain["params"]["params"]["Dense_0"]["bias"], states.params["params"]["Dense_0"]["bias"]
+    )
+    whole = qjax.load_agents(tmp_path / "run", like=states)
+    assert jax.tree.structure(whole) == jax.tree.structure(states)
+    jax.tree.map(np.testing.assert_array_equal, whole, states)
+    with pytest.raises(FileNotFoundError, match="no run has finished"):
+        qjax.load_agents(tmp_path)
+
+
+def test_a_folder_that_holds_something_is_refused(folder, tmp_path):
+    (folder / "notes.txt").write_text("mine")
+    before = (folder / "metrics.csv").read_text()
+    with pytest.raises(FileExistsError, match="is not empty"):
+        qjax.Run(folder, "cartpole", {})
+    replacing = qjax.Run(folder, "cartpole", {}, overwrite=True)
+    assert (folder / "metrics.csv").read_text() == before  # nothing is lost before there is something new
+    replacing.log(POINTS[0], SEEDS)
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 3
+    assert not (folder / "summary.json").exists()
+    assert (folder / "notes.txt").read_text() == "mine"
+    with pytest.raises(FileExistsError, match="is a file"):
+        qjax.Run(folder / "notes.txt", "cartpole", {})
+
+
+def test_returns_by_episode_are_means_over_the_same_episodes():
+    # Seed 0 earns 1 per episode throughout, seed 1 nothing in its first ten and 1 in its last ten.
+    points = [point([10, 10], [10, 10], [1.0, 0.0], 0.5), point([30, 20], [20, 20], [1.0, 1.0], 1.0)]
+    x, returns = plot.returns_by_episode(points, episodes=20, bins=4)
+    np.testing.assert_allclose(x, [5, 10, 15, 20])
+    np.testing.assert_allclose(returns, [[1, 1, 1, 1], [0, 0, 1, 1]])
+
+
+def test_returns_by_episode_stop_where_a_seed_does():
+    points = [point([10, 10], [10, 20], [1.0, 1.0], 0.5)]
+    _, returns = plot.returns_by_episode(points, episodes=20, bins=2)
+    np.testing.assert_allclose(returns, [[1, np.nan], [1, 1]])
+
+
+@pytest.mark.parametrize("episodes", [None, 3])
+def test_pictures_are_drawn(tmp_path, episodes):
+    plot.learning_curve(POINTS, tmp_path / "curve.png", "title", episodes=episodes, level=5.0, level_name="solved")
+    policies = np.full((2, 4, 4), 0.25)
+    plot.lake_picture(tmp_path / "lake.png", ["SF", "HG"], policies, np.ones((2, 4)), np.ones(4), "title")
+    for name in ("curve.png", "lake.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_progress_says_what_is_known(capsys):
+    with progress.show_progress("training") as show:
+        show(POINTS[0])  # too early for a line of its own
+        show(POINTS[1])
+    out = capsys.readouterr().out
+    assert out == "training: 100%, 117 env-steps/s, 0:00 left, mean return 4.17\n"
+    assert progress.describe(POINTS[0]) == "200 env-steps/s, 0:01 left, mean return 20"
+    assert "none yet" in progress.describe(point([1], [0], [np.nan], 0.1))
