@@ -1,5 +1,6 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
+from qjax import clock, mdp, plot, progress, schedules, stats
 from qjax.agents import DQNState, dqn, tabular, tabular_update, td_loss
 from qjax.envs import Env, make
 from qjax.evaluate import Episodes, evaluate, evaluate_seeds
@@ -56,6 +57,7 @@ __all__ = [
     "Transition",
     "as_network",
     "boltzmann",
+    "clock",
     "double",
     "dqn",
     "draw",
@@ -74,12 +76,17 @@ __all__ = [
     "make",
     "make_loop",
     "maximum",
+    "mdp",
     "periodic",
+    "plot",
     "polyak",
+    "progress",
     "ring",
     "sampled",
     "scalar",
+    "schedules",
     "squared",
+    "stats",
     "sweep",
     "table",
     "tabular",

@@ -23,19 +23,27 @@ def check_size(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def check_range(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
+def check_range(
+    name: str, value: Any, low: float, high: float, open_low: bool = False, whole: bool = False
+) -> None:
     """Check that a concrete number, or every entry of an array, lies in [low, high], or (low, high].
 
     Raises:
-        ValueError: it does not, or it is not a number.
+        TypeError: it is no number.
+        ValueError: it does not lie there, or it is to be `whole` and is not.
 
     """
     if isinstance(value, jax.core.Tracer):
         return
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.asarray(value).astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
     inside = (array > low if open_low else array >= low) & (array <= high)
     if not inside.all():
-        raise ValueError(f"{name} must lie in {'(' if open_low else '['}{low:g}, {high:g}], got {value}")
+        raise ValueError(f"{name} must lie in {'(' if open_low else '['}{low:.10g}, {high:.10g}], got {value}")
+    if whole and (array % 1).any():
+        raise ValueError(f"{name} must be a whole number, got {value}")
 
 
 def check_unit(unit: str) -> None:
@@ -67,5 +75,5 @@ def check_key(key: Any) -> None:
 
 def describe(tree: Any) -> str:
     """Return dtypes and shapes of a pytree's leaves, short: `float32[4]`."""
-    leaves = [f"{np.dtype(x.dtype).name}{list(x.shape)}" for x in jax.tree.leaves(tree)]
+    leaves = [f"{np.dtype(jax.dtypes.result_type(x)).name}{list(np.shape(x))}" for x in jax.tree.leaves(tree)]
     return leaves[0] if len(leaves) == 1 else "(" + ", ".join(leaves) + ")"

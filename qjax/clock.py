@@ -7,6 +7,7 @@ taken modulo 2**64, so a clock may be set back by a few ticks: `minus(at(0), 2)`
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from qjax.types import Clock
@@ -19,6 +20,9 @@ _WORD = 2**32
 
 def at(ticks: int = 0) -> Clock:
     """Return the clock that stands at a number of ticks, an `int` of any size up to 2**63 - 1."""
+    if isinstance(ticks, bool) or not isinstance(ticks, int | np.integer):
+        raise TypeError(f"ticks must be a whole number, got {ticks!r}")
+    ticks = int(ticks)
     if not 0 <= ticks < 2**63:
         raise ValueError(f"ticks must lie in [0, 2**63), got {ticks}")
     return Clock(jnp.uint32(ticks // _WORD), jnp.uint32(ticks % _WORD))
@@ -68,13 +72,16 @@ def capped(clock: Clock, most: int) -> Int[Array, ""]:
 
 
 def missing(clock: Clock, most: int) -> Int[Array, ""]:
-    """Return how many ticks the clock stands before the start, at most `most`, as int32; 0 from the start on."""
+    """Return how many ticks the clock stands before the start, at most `most`, as int32; 0 from the start on.
+
+    For clocks set back by less than 2**32 ticks.
+    """
     before = clock.high >= jnp.uint32(2**31)
     return jnp.where(before, jnp.minimum(jnp.uint32(0) - clock.low, jnp.uint32(most)), 0).astype(jnp.int32)
 
 
 def as_float(clock: Clock) -> Float[Array, ""]:
-    """Return the number of ticks as float32: exact to 2**24, then to one part in 10**7."""
+    """Return the number of ticks, from the start on, as float32: exact to 2**24, then to one part in 10**7."""
     return clock.high.astype(jnp.float32) * float(_WORD) + clock.low.astype(jnp.float32)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from qjax.checks import describe
@@ -142,11 +143,11 @@ def _construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     arguments = {k: v for k, v in kwargs.items() if k not in fields}
     try:
         env, _ = registration.make(gymnax_name, **arguments)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
+    except TypeError:
         accepted = inspect.signature(type(registration.make(gymnax_name)[0])).parameters
         unknown = [k for k in arguments if k not in accepted]
+        if not unknown:
+            raise
         raise TypeError(
             f"{name} has no argument {_listed(unknown)}; its constructor takes {_listed(accepted)},"
             f" its parameters have {_listed(fields)}"
@@ -170,7 +171,7 @@ def _listed(names: Any) -> str:
 
 def _encoder(name: str, num_states: int | None, shape: tuple[int, ...]) -> Callable[[Any], Any]:
     def encode(obs):
-        if not hasattr(obs, "shape") or obs.shape != shape:
+        if np.shape(obs) != shape:
             raise ValueError(f"{name} gives observations of shape {shape}, got {describe(obs)}")
         return jnp.asarray(obs, jnp.float32) if num_states is None else jax.nn.one_hot(obs, num_states)
 

@@ -23,9 +23,12 @@ from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transit
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
 _SHARED_NOISE = Noise(shared=None, own=0)  # type: ignore[arg-type]
 
+EPISODES_LIMIT = 2**30
+"""A lane's count of episodes stops here, for schedules to read; hosts add up `Stats.episodes` in 64 bits."""
+
 
 class Stats(NamedTuple):
-    """What a lane adds up between two calls of `take`."""
+    """What a lane adds up between two calls of `take`, less than 2**31 steps apart."""
 
     returns: Float[Array, ""]
     """Sum of the undiscounted returns of the episodes that ended."""
@@ -71,10 +74,13 @@ class Loop(NamedTuple):
     """`(lane, clock) -> lane`: the updates of the iteration that began at `clock`, after its `step`."""
     run: Callable[..., Lane]
     """`(lane, clock, iterations, learning=True) -> lane`; `iterations` and `learning` are static."""
+    check: Callable[[Lane], None]
+    """`lane -> None`, of shapes: raises what only concrete hyper-parameters show when the loop is traced."""
     agent: Agent
     env: Env
     num_envs: int
     rollout: int
+    updates: int
     cadence: int
     warmup: int
     """Iterations of `step` alone that the driver runs first, `learning=False`."""
@@ -126,15 +132,15 @@ def make_loop(
     if episodes is not None:
         check_size("episodes", episodes)
 
-    def time_at(clock: Clock, lane: Lane, update: Any = 0) -> Time:
-        tick = clocks.as_float(clock)
-        learned = jnp.maximum(tick / rollout - warmup, 0) * updates
-        return Time(tick * num_envs, lane.episodes, learned + update)
+    def time_at(clock: Clock, begun: Clock, lane: Lane, update: Any = 0) -> Time:
+        """Return the time at `clock` in the iteration that began at `begun`, after `update` of its updates."""
+        learned = jnp.maximum(clocks.as_float(begun) / rollout - warmup, 0) * updates
+        return Time(clocks.as_float(clock) * num_envs, lane.episodes, learned + update)
 
-    def tick(lane: Lane, key: Key[Array, ""], clock: Clock) -> tuple[Lane, Transition]:
+    def tick(lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
         act_key, shared_key, own_key, env_key = jax.random.split(key, 4)
         noise = Noise(shared_key, jax.random.split(own_key, num_envs))
-        time = time_at(clock, lane)._replace(env=jnp.arange(num_envs))
+        time = time_at(clock, begun, lane)._replace(env=jnp.arange(num_envs))
         q = jax.vmap(agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
         probabilities = jax.vmap(policy, in_axes=(0, _PER_ENV))(q, time)
         action = jax.vmap(draw)(jax.random.uniform(act_key, (num_envs,)), probabilities)
@@ -164,11 +170,11 @@ def make_loop(
             stats=Stats(zero, zero, none, none, none, {}),
         )
         start = clocks.at(0)
-        _, row = jax.eval_shape(tick, lane, key, start)
+        _, row = jax.eval_shape(tick, lane, key, start, start)
         block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rollout, *x.shape), x.dtype), row)
         lane = lane._replace(memory=memory.init(block))
         info = jax.eval_shape(
-            lambda lane: update(lane.agent, lane.memory, key, start, time_at(start, lane))[1], lane
+            lambda lane: update(lane.agent, lane.memory, key, start, time_at(start, start, lane))[1], lane
         )
         sums = {name: zero for name, value in info.items() if value.shape == ()}
         return lane._replace(stats=lane.stats._replace(sums=sums))
@@ -187,12 +193,12 @@ def make_loop(
         key, _ = keys_at(lane, clock)
         held, lane = lane.memory, lane._replace(memory=None)
         if rollout == 1:
-            lane, row = tick(lane, key, clock)
+            lane, row = tick(lane, key, clock, clock)
             block = jax.tree.map(lambda x: x[None], row)
         else:
             ticks = jnp.arange(rollout)
             lane, block = lax.scan(
-                lambda lane, x: tick(lane, x[0], clocks.plus(clock, x[1])),
+                lambda lane, x: tick(lane, x[0], clocks.plus(clock, x[1]), clock),
                 lane,
                 (jax.random.split(key, rollout), ticks),
             )
@@ -206,7 +212,7 @@ def make_loop(
         def body(carry, x):
             key, number = x
             state, held = carry
-            return update(state, held, key, after, time_at(clock, lane, number))
+            return update(state, held, key, after, time_at(clock, clock, lane, number))
 
         carry = (lane.agent, lane.memory)
         if updates == 1:
@@ -218,8 +224,18 @@ def make_loop(
         stats = lane.stats._replace(updates=lane.stats.updates + updates, sums=sums)
         return lane._replace(agent=state, memory=held, stats=stats)
 
+    def elapsed(ended: Int[Array, ""]) -> Time:
+        return Time(cadence * rollout * num_envs, ended, cadence * updates)
+
+    def check(lane: Lane) -> None:
+        jax.eval_shape(lambda state: agent.sync(state, elapsed(jnp.int32(0))), lane.agent)
+
     def run(lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
         check_size("iterations", iterations)
+        if iterations * rollout * num_envs >= 2**31:
+            raise ValueError(
+                f"{iterations} iterations make {iterations * rollout * num_envs} steps, not below 2**31"
+            )
         if learning and iterations % cadence:
             raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {cadence}")
 
@@ -236,15 +252,14 @@ def make_loop(
                 new = iterate(lane, start)
             else:
                 new = lax.fori_loop(0, cadence, lambda i, lane: iterate(lane, start + i), lane)
-            elapsed = Time(cadence * rollout * num_envs, new.episodes - lane.episodes, cadence * updates)
-            synced = new._replace(agent=agent.sync(new.agent, elapsed))
+            synced = new._replace(agent=agent.sync(new.agent, elapsed(new.episodes - lane.episodes)))
             return (synced if episodes is None else _keep_finished(synced, lane, episodes)), None
 
         if not learning:
             return lax.fori_loop(0, iterations, lambda i, lane: iterate(lane, i), lane)
         return lax.scan(block, lane, jnp.arange(iterations // cadence))[0]
 
-    return Loop(init, step, learn, run, agent, env, num_envs, rollout, cadence, warmup, episodes)
+    return Loop(init, step, learn, run, check, agent, env, num_envs, rollout, updates, cadence, warmup, episodes)
 
 
 def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
@@ -269,7 +284,7 @@ def _count_episodes(lane: Lane, reward: Float[Array, " N"], last: Array) -> Lane
         episodes=lane.stats.episodes + ended,
     )
     return lane._replace(
-        episodes=lane.episodes + ended,
+        episodes=jnp.minimum(lane.episodes + ended, EPISODES_LIMIT),
         episode_return=jnp.where(last, 0, returns),
         episode_length=jnp.where(last, 0, lengths),
         stats=stats,

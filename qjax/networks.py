@@ -62,11 +62,15 @@ def as_network(network: NetworkLike) -> Network:
     and "own", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
 
     Raises:
-        TypeError: `init` or `apply` is missing.
+        TypeError: `init` or `apply` is missing, or `network` is a class.
 
     """
     if isinstance(network, Network):
         return network
+    if isinstance(network, type):
+        raise TypeError(
+            f"a network is an object, got the class {network.__name__}: make one, {network.__name__}(...)"
+        )
     for name in ("init", "apply"):
         if not callable(getattr(network, name, None)):
             raise TypeError(f"a network needs init(key, obs) and apply(params, obs); {network!r} has no {name}")

@@ -39,6 +39,8 @@ def learning_curve(
         max_lines: how many single seeds are drawn.
 
     """
+    from matplotlib.ticker import EngFormatter
+
     figure, axes = _figure(6.0, 3.8)
     x, returns = returns_by_step(points) if episodes is None else returns_by_episode(points, episodes)
     seen = [column[~np.isnan(column)] for column in returns.T]
@@ -56,6 +58,7 @@ def learning_curve(
     axes.set(xlabel="environment steps" if episodes is None else "episodes", ylabel="training return")
     axes.set_title(title, fontsize=10)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
 

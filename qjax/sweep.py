@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from qjax import clock as clocks
 from qjax.checks import check_size
+from qjax.evaluate import EVALUATION
 from qjax.loop import Lane, Loop, take
 from qjax.types import Schedule, Time
 
@@ -34,7 +35,7 @@ class Point(NamedTuple):
     env_steps: np.ndarray
     """Environment steps of each lane since the start, int64."""
     episodes: np.ndarray
-    """Episodes finished since the start."""
+    """Episodes finished since the start, int64."""
     mean_return: np.ndarray
     """Mean return of the episodes that ended in the interval; NaN where none did."""
     means: dict[str, np.ndarray]
@@ -124,7 +125,8 @@ def sweep(
         on_log: called with every `Point`.
 
     Raises:
-        ValueError: no seeds or one twice, hypers of different lengths, or steps that end before warm-up does.
+        ValueError: no seeds or one twice, hypers of different lengths, a value that a factory refuses, or
+            steps that end before warm-up does.
 
     """
     numbers = _check_seeds(seeds)
@@ -177,6 +179,8 @@ def _check_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     if isinstance(seeds, int):
         return np.arange(check_size("seeds", seeds))
     numbers = np.array([check_size("a seed", s, least=0) for s in seeds], np.int64)
+    if (numbers >= EVALUATION).any():
+        raise ValueError(f"seeds must be below {EVALUATION}, got {numbers[numbers >= EVALUATION].tolist()}")
     if not len(numbers):
         raise ValueError("a sweep needs at least one seed, got none")
     twice = sorted({s for s in numbers.tolist() if (numbers == s).sum() > 1})
@@ -190,12 +194,20 @@ def _check_settings(build: Build, hypers: Any) -> tuple[Any, int]:
     if hypers is None:
         return None, 1
     hypers = jax.tree.map(np.asarray, hypers)
-    lengths = {jax.tree_util.keystr(k): len(x) for k, x in jax.tree_util.tree_leaves_with_path(hypers)}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"every array of hypers needs the same, positive number of settings, got {lengths}")
+    leaves = {jax.tree_util.keystr(k): x for k, x in jax.tree_util.tree_leaves_with_path(hypers)}
+    single = [name for name, x in leaves.items() if x.ndim == 0]
+    if single or not leaves:
+        raise ValueError(
+            f"hypers must be arrays with a first axis of settings, got numbers for {single} in {hypers}"
+        )
+    lengths = {name: len(x) for name, x in leaves.items()}
     num_settings = next(iter(lengths.values()))
-    for i in range(num_settings):
-        build(jax.tree.map(lambda x, i=i: x[i], hypers))
+    if set(lengths.values()) != {num_settings} or not num_settings:
+        raise ValueError(f"every array of hypers needs the same, positive number of settings, got {lengths}")
+    settings = [jax.tree.map(lambda x, i=i: x[i], hypers) for i in range(num_settings)]
+    lane = jax.eval_shape(build(settings[0]).init, jax.random.key(0))
+    for setting in settings:
+        build(setting).check(lane)
     return hypers, num_settings
 
 
@@ -308,7 +320,7 @@ class _Tally:
 
     def __init__(self, loop: Loop, lanes: int, steps: int | None, schedules: Mapping[str, Schedule]):
         self.loop, self.steps, self.schedules = loop, steps, schedules
-        self.env_steps, self.updates = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+        self.env_steps, self.updates, self.episodes = (np.zeros(lanes, np.int64) for _ in range(3))
 
     def point(self, report: dict[str, np.ndarray], seconds: float) -> Point:
         report = dict(report)
@@ -317,6 +329,7 @@ class _Tally:
         returns, _ = report.pop("returns"), report.pop("lengths")
         self.env_steps += steps
         self.updates += updates
+        self.episodes += episodes
         at = Time(
             jnp.asarray(self.env_steps.astype(np.float32)),
             jnp.asarray(total),
@@ -327,10 +340,10 @@ class _Tally:
         if self.steps is not None:
             shares.append(self.env_steps / self.steps)
         if self.loop.episodes is not None:
-            shares.append(np.minimum(total / self.loop.episodes, 1))
+            shares.append(np.minimum(self.episodes / self.loop.episodes, 1))
         return Point(
             env_steps=self.env_steps.copy(),
-            episodes=total,
+            episodes=self.episodes.copy(),
             mean_return=_mean(returns, episodes),
             means={name: _mean(value, updates) for name, value in report.items()},
             values={name: np.asarray(jax.vmap(f)(at)) for name, f in self.schedules.items()},

@@ -1,7 +1,5 @@
 """DQN against NumPy written out: loss, gradient, targets, heads, and how the target network follows."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -141,38 +139,38 @@ def check_learn(loss, select, rows=1, streams=12, with_bonus=False):
     jax.tree.map(np.testing.assert_array_equal, after.target_params, state.target_params)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("select", SELECTS)
+@pytest.mark.parametrize(
+    ("loss", "select"),
+    [
+        ("squared", "maximum"),
+        ("huber", "maximum"),
+        ("huber of 0.5", "double"),
+        ("squared", "double"),
+        ("squared", "expected"),
+    ],
+)
 def test_learn_takes_the_step_that_numpy_takes(loss, select):
     check_learn(loss, select)
 
 
-@pytest.mark.parametrize("rows", [2, 3])
-def test_learn_takes_a_sequence_as_one_batch(rows):
-    check_learn("huber", "double", rows=rows, streams=6)
+def test_learn_takes_a_sequence_as_one_batch():
+    check_learn("huber", "double", rows=3, streams=6)
 
 
 def test_a_reward_reads_the_target_networks_values():
     check_learn("squared", "maximum", with_bonus=True)
 
 
-def test_the_optimizer_sees_the_parameters():
-    # Weight decay reads them; with a weight of 0 everywhere it is all that happens.
-    optimizer = optax.chain(optax.add_decayed_weights(0.25), SGD)
-    agent, data = qjax.dqn(MLP, optimizer), record(1, 4)
-    state = agent.init(KEY, jnp.asarray(data.obs[0]))
-    after, info = jax.jit(agent.learn)(KEY, state, batch_of(data, np.zeros((1, 4))), START)
-    assert info["loss"] == 0
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(y, 0.75 * x, rtol=1e-6), state.params, after.params)
-
-
-def test_the_optimizers_state_is_kept():
-    agent, data = qjax.dqn(MLP, optax.adam(1e-3)), record(1, 4)
-    state = agent.init(KEY, jnp.asarray(data.obs[0]))
-    learn = jax.jit(agent.learn)
-    for count in range(3):
-        assert state.opt_state[0].count == count
-        state, _ = learn(KEY, state, batch_of(data), START)
+def test_the_optimizer_sees_the_parameters_and_keeps_its_state():
+    # Weight decay reads the parameters, and a schedule counts in the state; with weight 0 that is all that happens.
+    rate = lambda count: jnp.where(count == 0, 1.0, 0.5)
+    agent, data = qjax.dqn(MLP, optax.chain(optax.add_decayed_weights(0.25), optax.sgd(rate))), record(1, 4)
+    state, learn = agent.init(KEY, jnp.asarray(data.obs[0])), jax.jit(agent.learn)
+    for factor in (0.75, 0.875, 0.875):
+        after, info = learn(KEY, state, batch_of(data, np.zeros((1, 4))), START)
+        assert info["loss"] == 0
+        jax.tree.map(lambda x, y, f=factor: np.testing.assert_allclose(y, f * x), state.params, after.params)
+        state = after
 
 
 def test_a_select_reads_each_streams_own_environment_in_every_row():
@@ -187,13 +185,16 @@ def test_a_select_reads_each_streams_own_environment_in_every_row():
     assert info["priority"].tolist() == [30, 10, 20]
 
 
+ANY = Transition(*[jnp.zeros(())] * 6)  # what the simple selects do not read
+
+
 # Double DQN by hand ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("select", "value"), [(qjax.maximum, 4.0), (qjax.double, 3.0)])
 def test_double_takes_the_online_choice_and_the_target_networks_value(select, value):
     online, target = jnp.array([0.0, 9.0, 1.0]), jnp.array([4.0, 3.0, 2.0])
-    weights = select(None, None, online, target, None)
+    weights = select(KEY, ANY, online, target, START)
     assert float((weights * target).sum()) == value
     assert float(qjax.td_target(jnp.float32(1), jnp.float32(0.5), target, weights)) == 1 + 0.5 * value
 
@@ -353,11 +354,10 @@ def test_a_polyak_rate_may_be_swept():
 
 @pytest.mark.parametrize(("period", "named"), [(0, "0"), (-5, "-5"), (0.5, "0.5"), (np.nan, "nan")])
 def test_a_period_is_at_least_one(period, named):
-    with pytest.raises(ValueError, match=rf"target period must lie in \[1, inf\], got {named}$"):
+    with pytest.raises(ValueError, match=rf"target period must lie in \[1, 2147483647\], got {named}$"):
         qjax.periodic(period)
 
 
-@pytest.mark.xfail(strict=True, reason="accepted, and then copied every 2 updates after the first 3")
 def test_a_period_is_a_whole_number():
     with pytest.raises((TypeError, ValueError), match=r"2\.5"):
         qjax.periodic(2.5, "update")
@@ -491,28 +491,23 @@ def test_an_output_that_is_no_list_of_values_is_refused(out, named):
         qjax.dqn(network, SGD).init(KEY, jnp.zeros((2, FEATURES)))
 
 
-class Sizes(NamedTuple):
-    """How many different values a batch of eight should show."""
-
-    source: str
-    distinct: int
-
-
-@pytest.mark.parametrize("case", [Sizes("shared", 1), Sizes("own", 8)])
-def test_noise_is_shared_by_a_batch_or_each_transitions_own(case):
-    # With reward and discount 0 the error of a transition is the drawn output itself.
+def test_noise_is_shared_by_a_batch_or_each_transitions_own():
+    # Action 0 answers with shared noise and action 1 with the transition's own; with reward and discount 0 the
+    # error is that answer.
     def apply(params, obs, noise):
-        return params + (0 if noise is None else jax.random.uniform(getattr(noise, case.source), (ACTIONS,)))
+        if noise is None:
+            return params
+        return params + jnp.stack([jax.random.uniform(key) for key in (noise.shared, noise.own)])
 
-    agent = qjax.dqn(Network(lambda key, obs: jnp.zeros(ACTIONS), apply), SGD)
-    data = record(1, 8)
-    data = data._replace(reward=0 * data.reward, discount=0 * data.discount, action=0 * data.action)
+    agent, data = qjax.dqn(Network(lambda key, obs: jnp.zeros(2), apply), SGD), record(1, 16)
+    data = data._replace(reward=0 * data.reward, discount=0 * data.discount, action=np.arange(16)[None] % 2)
     state = agent.init(KEY, jnp.asarray(data.obs[0]))
     learn = jax.jit(agent.learn)
     found, other = (learn(jax.random.key(seed), state, batch_of(data), START)[1]["priority"] for seed in (0, 1))
-    assert np.unique(found).size == case.distinct
-    assert not np.isin(other, found).any()
-    assert not agent.values(None, state, jnp.zeros(FEATURES)).any()
+    assert np.unique(found[::2]).size == 1
+    assert np.unique(found[1::2]).size == 8
+    assert not np.isin(other, found).any()  # every update draws afresh
+    assert not agent.values(None, state, jnp.zeros(FEATURES)).any()  # and None asks for the mean network
 
 
 # Targets, errors and heads -----------------------------------------------------------------------------------
@@ -588,14 +583,14 @@ def our_errors(weights_of):
 def test_q_learning_agrees_with_rlax():
     rlax = pytest.importorskip("rlax")
     theirs = jax.vmap(rlax.q_learning)(*samples()[:5])
-    ours = our_errors(lambda next_q, online: qjax.maximum(None, None, online, next_q, None))
+    ours = our_errors(lambda next_q, online: qjax.maximum(KEY, ANY, online, next_q, START))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_double_q_learning_agrees_with_rlax():
     rlax = pytest.importorskip("rlax")
     theirs = jax.vmap(rlax.double_q_learning)(*samples())
-    ours = our_errors(lambda next_q, online: qjax.double(None, None, online, next_q, None))
+    ours = our_errors(lambda next_q, online: qjax.double(KEY, ANY, online, next_q, START))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -606,7 +601,7 @@ def test_expected_sarsa_agrees_with_rlax():
     q, action, reward, discount, next_q, _ = samples()
     probabilities = 0.2 / ACTIONS + 0.8 * jax.nn.one_hot(next_q.argmax(-1), ACTIONS)
     theirs = jax.vmap(rlax.expected_sarsa)(q, action, reward, discount, next_q, probabilities)
-    ours = our_errors(lambda next_q, online: qjax.expected(policy)(None, None, next_q, next_q, START))
+    ours = our_errors(lambda next_q, online: qjax.expected(policy)(KEY, ANY, next_q, next_q, START))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -297,12 +297,18 @@ def test_a_traced_epsilon_is_not_refused_under_vmap():
 # Bad input ---------------------------------------------------------------------------------------------------
 
 
-OUTSIDE = [(1.5, "1.5"), (-0.25, "-0.25"), (float("nan"), "nan"), (None, "None"), (2, "2")]
+OUTSIDE = [(1.5, "1.5"), (-0.25, "-0.25"), (float("nan"), "nan"), (2, "2")]
 
 
 @pytest.mark.parametrize(("value", "named"), OUTSIDE)
 def test_epsilon_outside_the_unit_interval(value, named):
     with pytest.raises(ValueError, match=rf"epsilon must lie in \[0, 1\], got {named}"):
+        qjax.epsilon_greedy(value)
+
+
+@pytest.mark.parametrize("value", [None, "0.1", {}])
+def test_epsilon_is_a_number(value):
+    with pytest.raises(TypeError, match=f"epsilon must be a number, got {value!r}"):
         qjax.epsilon_greedy(value)
 
 

@@ -33,8 +33,8 @@ def train(env, kind):
     loop = qjax.make_loop(env, agent, qjax.uniform, memory, gamma=GAMMA, num_envs=4)
     obs = env.unwrapped.observations()
 
-    # One program, compiled without optimisation: most of a test's time is compilation.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    # One program, compiled quickly rather than well: most of a test's time is compilation.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False})
     @jax.vmap
     def learned(key):
         lane = loop.run(loop.init(key), clocks.at(0), iterations)

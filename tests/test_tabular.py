@@ -231,7 +231,7 @@ def test_errors_on_one_entry_are_averaged():
     assert table.tolist() == [[0.0, 1.5], [0.0, 4.0]]
 
 
-def test_averages_are_weighted_and_weight_zero_leaves_out():
+def test_weighted_errors_are_averaged_and_weight_zero_leaves_out():
     table = qjax.tabular_update(
         jnp.zeros((2, 1)),
         obs=jnp.array([0, 0, 0, 1]),
@@ -240,7 +240,7 @@ def test_averages_are_weighted_and_weight_zero_leaves_out():
         alpha=0.5,
         weight=jnp.array([3.0, 1.0, 0.0, 0.0]),
     )
-    assert table.tolist() == [[0.5 * (3 * 1 + 1 * 5) / 4], [0.0]]
+    assert table.tolist() == [[0.5 * (3 * 1 + 1 * 5) / 2], [0.0]]
 
 
 @pytest.mark.parametrize("envs", [1, 5])
@@ -252,7 +252,6 @@ def test_weight_zero_everywhere_changes_nothing(envs):
     assert info["loss"] == info["q"] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the average divides a lone transition's weight away when N > 1")
 def test_a_weight_means_the_same_for_one_environment_and_for_several():
     # `Batch.weight` multiplies each transition's loss (importance weights of prioritized replay are below 1).
     update = lambda obs, weight: qjax.tabular_update(
@@ -306,11 +305,11 @@ def test_there_is_no_target_to_sync():
 @pytest.mark.parametrize(
     ("obs", "named"),
     [
-        (jnp.zeros(3), r"float32\[3\]"),
-        (jnp.zeros((3, 2), jnp.int32), r"int32\[3, 2\]"),
-        (jnp.zeros((3, 4)), r"float32\[3, 4\]"),
-        (jnp.zeros(3, bool), r"bool\[3\]"),
-        ((jnp.zeros(3, jnp.int32), jnp.zeros(3)), r"\(int32\[3\], float32\[3\]\)"),
+        (jnp.zeros(3), r"float32\[\]"),
+        (jnp.zeros((3, 2), jnp.int32), r"int32\[2\]"),
+        (jnp.zeros((3, 4)), r"float32\[4\]"),
+        (jnp.zeros(3, bool), r"bool\[\]"),
+        ((jnp.zeros(3, jnp.int32), jnp.zeros(3)), r"\(int32\[\], float32\[\]\)"),
     ],
 )
 def test_observations_must_be_integer_scalars(obs, named):

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -26,15 +27,14 @@ def tabular_update(
 ) -> Float[Array, "S A"]:
     """Return Q(s, a) <- Q(s, a) + alpha delta, with the errors of N environments at once.
 
-    Environments that hit the same entry have their errors averaged (weighted by `weight`), so alpha keeps its
-    meaning whatever their number. Weight 0 leaves an environment out.
+    Environments that hit the same entry have their errors averaged, so alpha keeps its meaning whatever their
+    number. `weight` multiplies each error; weight 0 leaves an environment out, of the average too.
 
     Source: Watkins 1989; Sutton and Barto 2018, equation 6.8, with delta from `qjax.td_error`.
     """
     if obs.shape[0] > 1:
         same = (obs[:, None] == obs) & (action[:, None] == action)
-        total = (same * weight).sum(1)
-        weight = weight / jnp.where(total > 0, total, 1)
+        weight = weight / jnp.maximum((same & (weight > 0)).sum(1), 1)
     return table.at[obs, action].add(alpha * weight * delta)
 
 
@@ -63,8 +63,10 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
     rate = as_schedule("alpha", alpha, 0, 1, open_low=True)
 
     def check_obs(obs, axes):
-        if not isinstance(obs, jax.Array) or obs.ndim != axes or not jnp.issubdtype(obs.dtype, jnp.integer):
-            raise TypeError(f"a tabular agent needs integer scalar observations, got {describe(obs)}")
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[axes:], jnp.result_type(x)), obs)
+        leaves = jax.tree.leaves(one)
+        if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
+            raise TypeError(f"a tabular agent needs integer scalar observations, got {describe(one)}")
 
     def init(key, obs):
         check_obs(obs, axes=1)

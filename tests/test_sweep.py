@@ -1,0 +1,468 @@
+"""Sweeps: a lane's result depends on its seed and setting alone; bad values are named; evaluations are whole."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import optax
+import probes
+import pytest
+
+import qjax
+from qjax import clock as clocks
+from qjax import schedules
+
+WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
+
+
+def bits(tree):
+    """Return a pytree's leaves as bytes, so that equal means equal in every bit, NaN included."""
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
+
+
+def row(tree, i):
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+def tabular(hyper=None, probe=probes.Walk, **kwargs):
+    """Return a tabular loop whose numbers may come from `hyper`, a dictionary."""
+    hyper = {"alpha": 0.5, "gamma": 0.9, "epsilon": 0.5, **(hyper or {})}
+    env = qjax.make(probe())
+    agent = qjax.tabular(env.num_states, env.num_actions, hyper["alpha"])
+    policy = qjax.epsilon_greedy(hyper["epsilon"])
+    return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=hyper["gamma"], **kwargs)
+
+
+def deep(hyper=None, **kwargs):
+    hyper = {"rate": 1e-2, "polyak": 0.1, **(hyper or {})}
+    env = qjax.make(probes.Walk(box=True))
+    agent = qjax.dqn(qjax.MLP(2, (4,)), optax.sgd(hyper["rate"]), target=qjax.polyak(hyper["polyak"]))
+    kwargs = {"num_envs": 2, "cadence": 2, **kwargs}
+    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.3), qjax.ring(32, 4), gamma=0.9, **kwargs)
+
+
+def same_points(points, others, lane, other):
+    for a, b in zip(points, others, strict=True):
+        arrays = lambda p, i: row((p.env_steps, p.episodes, p.mean_return, p.means, p.values, p.changed), i)
+        assert bits(arrays(a, lane)) == bits(arrays(b, other))
+
+
+@pytest.fixture(autouse=True)
+def quick(request):
+    """Compile without most optimisations, except where bits are compared: there a sweep's own programs count."""
+    if "many" in request.fixturenames:
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+# ---- what a lane's result depends on
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Nine lanes: three groups of two devices by two lanes, the last one padded."""
+    return qjax.sweep(deep, seeds=9, steps=60, log_points=3, width=WIDTH)
+
+
+def test_a_seed_alone_is_the_same_bit_for_bit(many):
+    alone = qjax.sweep(deep, seeds=[5], steps=60, log_points=3, width=WIDTH)
+    assert alone.seeds.tolist() == [5]
+    assert bits(row(alone.agents, 0)) == bits(row(many.agents, 5))
+    same_points(alone.points, many.points, 0, 5)
+    # It is not that every lane is the same: the networks of no two seeds are.
+    assert len({b"".join(bits(row(many.agents.params, i))) for i in range(9)}) == 9
+
+
+def test_seeds_in_another_order_and_company(many):
+    few = qjax.sweep(deep, seeds=[7, 0, 3], steps=60, log_points=3, width=WIDTH)
+    for lane, seed in enumerate([7, 0, 3]):
+        assert bits(row(few.agents, lane)) == bits(row(many.agents, seed))
+        same_points(few.points, many.points, lane, seed)
+
+
+def test_results_do_not_depend_on_log_points(many):
+    often = qjax.sweep(deep, seeds=3, steps=60, log_points=5, width=WIDTH)
+    assert len(often.points) != len(many.points)
+    for lane in range(3):
+        assert bits(row(often.agents, lane)) == bits(row(many.agents, lane))
+        assert often.points[-1].env_steps[lane] == many.points[-1].env_steps[lane]
+        assert often.points[-1].episodes[lane] == many.points[-1].episodes[lane]
+
+
+def test_root_seed_changes_everything():
+    kwargs = {"seeds": 2, "steps": 20, "log_points": 1, "width": WIDTH}
+    tables = [qjax.sweep(tabular, seed=seed, **kwargs).agents for seed in (0, 1)]
+    assert len({table.tobytes() for pair in tables for table in pair}) == 4
+
+
+def test_seeds_differ_from_their_initialisation_on():
+    # A learning rate of 0 keeps the initial networks.
+    result = qjax.sweep(lambda _: deep({"rate": 0.0}), seeds=4, steps=4, log_points=1, width=WIDTH)
+    kernels = result.agents.params["params"]["Dense_0"]["kernel"]
+    assert kernels.shape == (4, 8, 4)
+    assert all((kernels[i] != kernels[j]).all() for i in range(4) for j in range(i))
+
+
+def test_a_sweep_is_its_loop_run_by_hand():
+    """What stands behind the groups and devices: lane i starts from fold_in(key(seed), i), then runs to the end."""
+    result = qjax.sweep(tabular, seeds=3, seed=7, steps=40, log_points=4, width=WIDTH)
+    loop = tabular()
+
+    @jax.jit
+    @jax.vmap
+    def trained(number):
+        lane = loop.run(loop.init(jax.random.fold_in(jax.random.key(7), number)), clocks.at(0), 40)
+        return qjax.take(lane)
+
+    lanes, report = trained(jnp.arange(3, dtype=jnp.uint32))
+    np.testing.assert_allclose(result.agents, lanes.agent, rtol=1e-6)
+    np.testing.assert_array_equal(result.points[-1].episodes, report["total_episodes"])
+    # Metrics as well: the points' means, put together again, are the sums over the whole run.
+    total, count, before = 0.0, 0, 0
+    for point in result.points:
+        ended = point.episodes - before
+        total, before = total + np.where(ended > 0, point.mean_return * ended, 0), point.episodes
+        count += point.means["loss"] * 10
+    np.testing.assert_allclose(total, report["returns"], rtol=1e-5)
+    np.testing.assert_allclose(count, report["loss"], rtol=1e-5)
+    assert (report["returns"] > 0).all() and (report["loss"] > 0).all()
+
+
+# ---- hyper-parameters
+
+
+def test_every_setting_sees_the_same_seeds():
+    """Lanes are ordered by setting, then by seed; equal settings give equal lanes, bit for bit."""
+    hypers = {"alpha": np.array([0.5, 0.1, 0.5]), "gamma": np.array([0.9, 0.9, 0.9])}
+    result = qjax.sweep(tabular, hypers=hypers, seeds=[4, 2, 0], steps=40, log_points=2, width=WIDTH)
+    assert result.settings.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert result.seeds.tolist() == [4, 2, 0] * 3
+    for i in range(3):
+        assert bits(result.agents[i]) == bits(result.agents[6 + i]) != bits(result.agents[3 + i])
+        same_points(result.points, result.points, i, 6 + i)
+    # A swept constant is the constant: tables as with the number written into the program.
+    fixed = qjax.sweep(lambda _: tabular({"alpha": 0.1}), seeds=[4, 2], steps=40, log_points=2, width=WIDTH)
+    np.testing.assert_allclose(result.agents[3:5], fixed.agents, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "values", "message"),
+    [
+        (tabular, "epsilon", [0.1, 1.5], r"epsilon must lie in \[0, 1\], got 1.5"),
+        (tabular, "gamma", [0.9, 2.0], r"gamma must lie in \[0, 1\], got 2.0"),
+        (tabular, "alpha", [0.9, 0.0], r"alpha must lie in \(0, 1\], got 0.0"),
+        (deep, "polyak", [0.1, -0.25], r"Polyak rate must lie in \(0, 1\], got -0.25"),
+    ],
+)
+def test_swept_values_are_checked(build, name, values, message):
+    # Only the second setting is wrong, and inside the program nothing could raise.
+    with pytest.raises(ValueError, match=message):
+        qjax.sweep(build, hypers={name: np.array(values)}, seeds=2, steps=40)
+
+
+def test_swept_size(monkeypatch):
+    # The annotations would complain first, in their own words, which users do not see.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+    def build(hyper):
+        env = qjax.make(probes.Walk())
+        agent = qjax.dqn(qjax.table(env.num_states, 2), optax.sgd(0.1))
+        return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(hyper["capacity"], 2), gamma=0.9)
+
+    with pytest.raises(TypeError, match=r"capacity is static.*cannot be swept"):
+        qjax.sweep(build, hypers={"capacity": np.array([16, 32])}, seeds=2, steps=40)
+
+
+@pytest.mark.parametrize("num_settings", [(2, 3), (0, 0)])
+def test_hypers_of_different_lengths(num_settings):
+    hypers = {"alpha": np.full(num_settings[0], 0.5), "gamma": np.full(num_settings[1], 0.5)}
+    with pytest.raises(ValueError, match="same, positive number of settings") as error:
+        qjax.sweep(tabular, hypers=hypers, seeds=2, steps=40)
+    for name, length in zip(hypers, num_settings, strict=True):
+        assert f"{name}']\": {length}" in str(error.value)
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.1], 0.5])
+def test_hypers_that_are_not_arrays(values):
+    # A list is a pytree of numbers: either it is taken for an array, or the error says what hypers are.
+    with pytest.raises((TypeError, ValueError), match="hypers"):
+        qjax.sweep(tabular, hypers={"alpha": values}, seeds=2, steps=20)
+
+
+def deep_with_period(period):
+    env = qjax.make(probes.Walk())
+    agent = qjax.dqn(qjax.table(env.num_states, 2), optax.sgd(0.1), target=qjax.periodic(period))
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(32, 4), gamma=0.9, num_envs=2, cadence=2)
+
+
+def test_period_shorter_than_a_cadence():
+    with pytest.raises(ValueError, match="target period of 2 steps is shorter than the 4 between two syncs"):
+        qjax.sweep(lambda _: deep_with_period(2), seeds=2, steps=8, width=WIDTH)
+
+
+def test_swept_period_shorter_than_a_cadence():
+    build = lambda hyper: deep_with_period(hyper["period"])
+    with pytest.raises(ValueError, match="target period of 2 steps is shorter than the 4 between two syncs"):
+        qjax.sweep(build, hypers={"period": np.array([100, 2])}, seeds=2, steps=8, width=WIDTH)
+
+
+# ---- seeds and steps
+
+
+def test_seeds_twice():
+    with pytest.raises(ValueError, match=r"more than once: \[1, 3\]"):
+        qjax.sweep(tabular, seeds=[3, 1, 2, 3, 1], steps=40)
+
+
+@pytest.mark.parametrize(("seeds", "message"), [([], "at least one seed, got none"), (0, "at least 1, got 0")])
+def test_no_seeds(seeds, message):
+    with pytest.raises(ValueError, match=message):
+        qjax.sweep(tabular, seeds=seeds, steps=40)
+
+
+def test_negative_seed():
+    with pytest.raises(ValueError, match="a seed must be at least 0, got -1"):
+        qjax.sweep(tabular, seeds=[0, -1], steps=40)
+
+
+def test_seeds_beyond_32_bits():
+    try:
+        result = qjax.sweep(tabular, seeds=[1, 2**32 + 1], steps=20, log_points=1, width=WIDTH)
+    except (ValueError, OverflowError):
+        return  # a bound would do as well
+    assert bits(result.agents[0]) != bits(result.agents[1])
+
+
+@pytest.mark.parametrize("steps", [5, 8])
+def test_steps_that_end_before_warm_up(steps):
+    # 4 iterations of 2 environments: nothing would be learned.
+    with pytest.raises(ValueError, match=f"{steps} steps end before the warm-up of 8 steps"):
+        qjax.sweep(lambda _: deep(warmup=4), seeds=2, steps=steps)
+
+
+def test_no_steps_and_no_episodes():
+    with pytest.raises(ValueError, match="steps are needed"):
+        qjax.sweep(tabular, seeds=2)
+
+
+@pytest.mark.parametrize(("name", "value"), [("log_points", 0), ("width", 0), ("steps", 0)])
+def test_other_sizes(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        qjax.sweep(tabular, **{"seeds": 2, "steps": 40, name: value})
+
+
+def test_steps_are_run_and_logged(many):
+    """All of them, by every lane at every point, with an update for each iteration."""
+    assert [point.env_steps.tolist() for point in many.points] == [[n] * 9 for n in (20, 40, 60)]
+    assert many.env_steps == 9 * 60
+    assert [point.updates for point in many.points] == [9 * 10] * 3
+    assert [point.done for point in many.points] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert all(point.changed.all() for point in many.points)
+
+
+def test_steps_are_rounded_up_to_whole_cadences():
+    # 3 iterations of warm-up, then 3 more would do for 11 steps, but targets follow every second one.
+    result = qjax.sweep(lambda _: deep(warmup=3), seeds=1, steps=11, log_points=1, width=WIDTH)
+    assert result.points[-1].env_steps.tolist() == [14]
+    assert result.points[-1].updates == 4
+
+
+def test_on_log_is_called_with_every_point():
+    seen = []
+    result = qjax.sweep(tabular, seeds=3, steps=50, log_points=5, width=WIDTH, on_log=seen.append)
+    assert len(seen) == 5
+    assert all(a is b for a, b in zip(seen, result.points, strict=True))
+    assert [point.env_steps.tolist() for point in seen] == [[n] * 3 for n in (10, 20, 30, 40, 50)]
+    seconds = [point.seconds for point in seen]
+    assert seconds == sorted(seconds) and seconds[0] > 0 and result.run_s == seconds[-1]
+
+
+def test_logged_schedules():
+    """By steps, episodes and updates of each lane: lanes differ in episodes alone."""
+    logged = {
+        "epsilon": schedules.linear(1.0, 0.1, 30),
+        "halves": schedules.geometric(1.0, 0.5, 0.0, unit="episode"),
+        "rate": schedules.linear(0.0, 1.0, 100, unit="update"),
+    }
+    build = lambda _: tabular(warmup=10, updates=2)
+    result = qjax.sweep(build, seeds=4, steps=40, log_points=4, width=WIDTH, schedules=logged)
+    for number, point in enumerate(result.points):
+        steps = 10 * (number + 1)
+        np.testing.assert_allclose(point.values["epsilon"], [1 - 0.9 * min(steps / 30, 1)] * 4, rtol=1e-6)
+        np.testing.assert_allclose(point.values["halves"], 0.5 ** point.episodes.astype(float), rtol=1e-6)
+        np.testing.assert_allclose(point.values["rate"], [2 * (steps - 10) / 100] * 4, rtol=1e-6)
+    assert len(set(result.points[-1].episodes.tolist())) > 1
+    # During warm-up there is a return to report, but no loss.
+    assert np.isnan(result.points[0].means["loss"]).all()
+    assert not np.isnan(result.points[1].means["loss"]).any()
+
+
+# ---- a number of episodes
+
+
+def test_a_sweep_by_episodes_stops_by_itself():
+    """Without steps it ends with its slowest lane, and counts what each lane did until its last episode ended."""
+    build = lambda _: tabular({"epsilon": 1.0}, probe=Paid, episodes=5)
+    result = qjax.sweep(build, seeds=6, log_points=10, width=WIDTH)
+    # Reward 1 at each step: the returns of the five episodes add up to the steps they took.
+    lengths, before = 0.0, 0
+    for point in result.points:
+        ended = point.episodes - before
+        lengths, before = lengths + np.where(ended > 0, point.mean_return * ended, 0), point.episodes
+    last = result.points[-1]
+    assert last.episodes.tolist() == [5] * 6 and last.done == 1
+    np.testing.assert_array_equal(last.env_steps, lengths)
+    assert result.env_steps == lengths.sum()
+    # One update for each step, and none once a lane is done.
+    assert sum(point.updates for point in result.points) == lengths.sum()
+    assert len(set(lengths.tolist())) > 1
+    # It stopped early: all episodes at their limit would take 30 steps, in ten intervals.
+    assert len(result.points) < 10
+    for previous, point in zip(result.points, result.points[1:], strict=False):
+        np.testing.assert_array_equal(point.changed, previous.episodes < 5)
+
+
+class Paid(probes.Walk):
+    """`Walk` with reward 1 at every step."""
+
+    def move(self, where, action):
+        after, _, terminated = super().move(where, action)
+        return after, 1.0, terminated
+
+
+def test_episodes_of_known_length():
+    # Cut at every third step: 4 episodes are 12 steps.
+    build = lambda _: tabular(probe=probes.Endless, episodes=4)
+    result = qjax.sweep(build, seeds=2, log_points=2, width=WIDTH)
+    assert result.points[-1].env_steps.tolist() == [12, 12]
+    assert result.env_steps == 24
+
+
+def test_episodes_and_steps():
+    """Where both are given, a lane stops at its episodes and the run at its steps."""
+    build = lambda _: tabular(probe=probes.Endless, episodes=4)
+    assert qjax.sweep(build, seeds=2, steps=100, log_points=10, width=WIDTH).env_steps == 24
+    assert qjax.sweep(build, seeds=2, steps=10, log_points=1, width=WIDTH).env_steps == 20
+
+
+# ---- devices
+
+
+def in_process(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_use_cores_too_late():
+    found = in_process("import jax, qjax; jax.devices(); qjax.use_cores(3)")
+    assert found.returncode == 1
+    assert "RuntimeError: JAX has already started with 1 CPU device(s), too late for 3" in found.stderr
+
+
+def test_use_cores_twice_is_no_error():
+    # As many as there are already: nothing is too late.
+    code = "import jax, qjax; qjax.use_cores(2); jax.devices(); qjax.use_cores(2); print(len(jax.devices()))"
+    assert in_process(code).stdout.split() == ["2"]
+
+
+def test_use_cores_of_no_core():
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+        qjax.use_cores(0)
+
+
+# ---- evaluation
+
+
+COUNTDOWN = qjax.make(probes.Countdown())
+LOOKUP = qjax.tabular(7, 2, 0.5)
+
+
+def by_hand(table, start, limit=probes.Countdown.limit):
+    """Return what a greedy episode from `start` gives, in plain Python."""
+    where, total, length = start, 0, 0
+    while where > 0 and length < limit:
+        total, length, where = total + where, length + 1, where - 1 - int(np.argmax(table[where]))
+    return total, length, where <= 0
+
+
+def policy_tables():
+    # Always one down, always two down, and mixed: the action must be read from the table at every step.
+    return [np.eye(2)[[0] * 7], np.eye(2)[[1] * 7], np.eye(2)[[0, 0, 1, 0, 0, 1, 1]]]
+
+
+@pytest.mark.parametrize("table", policy_tables())
+def test_evaluate_equals_a_loop_by_hand(table):
+    table = jnp.asarray(table, jnp.float32)
+    found = qjax.evaluate(COUNTDOWN, LOOKUP, table, jax.random.key(0), 40)
+    expected = {by_hand(table, start) for start in range(1, 7)}
+    episodes = list(zip(found.returns.tolist(), found.lengths.tolist(), found.ended.tolist(), strict=True))
+    # Every start is among 40 episodes, every one is whole and all are counted, short ones once only.
+    assert len(episodes) == 40 and set(episodes) == expected
+    assert all(ended for *_, ended in episodes)
+
+
+def test_evaluate_does_not_favour_short_episodes():
+    """Starts are uniform, so each length has its share; first-come counting would prefer the short."""
+    table = jnp.asarray(policy_tables()[0], jnp.float32)
+    lengths = qjax.evaluate(COUNTDOWN, LOOKUP, table, jax.random.key(1), 3000).lengths
+    shares = np.bincount(lengths, minlength=7)[1:] / 3000
+    # Three thousand draws: a standard deviation of 0.007 about a sixth.
+    np.testing.assert_allclose(shares, 1 / 6, atol=0.03)
+
+
+def test_evaluate_follows_its_policy():
+    table = jnp.asarray(policy_tables()[0], jnp.float32)
+    always_two = lambda q, time: jnp.array([0.0, 1.0])
+    found = qjax.evaluate(COUNTDOWN, LOOKUP, table, jax.random.key(0), 40, policy=always_two)
+    expected = {by_hand(policy_tables()[1], start)[:2] for start in range(1, 7)}
+    assert set(zip(found.returns.tolist(), found.lengths.tolist(), strict=True)) == expected
+
+
+def test_evaluate_cuts_at_max_steps():
+    """Given by the caller: what ran out of it says so, and its return is that of the steps taken."""
+    table = jnp.asarray(policy_tables()[0], jnp.float32)
+    found = qjax.evaluate(COUNTDOWN, LOOKUP, table, jax.random.key(0), 40, max_steps=3)
+    expected = {by_hand(table, start, limit=3) for start in range(1, 7)}
+    assert set(zip(found.returns.tolist(), found.lengths.tolist(), found.ended.tolist(), strict=True)) == expected
+    assert not found.ended.all() and found.ended.any()
+
+
+def test_evaluate_counts_a_truncated_episode_as_ended():
+    env = qjax.make(probes.Endless())
+    found = qjax.evaluate(env, qjax.tabular(1, 2, 0.5), jnp.zeros((1, 2)), jax.random.key(0), 5)
+    assert (found.returns.tolist(), found.lengths.tolist()) == ([3.0] * 5, [3] * 5)
+    assert found.ended.all()
+
+
+def test_evaluate_needs_a_limit():
+    env = qjax.make(probes.OneStep())
+    agent, state = qjax.tabular(1, 2, 0.5), jnp.zeros((1, 2))
+    with pytest.raises(ValueError, match="OneStep has no limit on an episode's steps: give max_steps"):
+        qjax.evaluate(env, agent, state, jax.random.key(0), 4)
+    assert qjax.evaluate(env, agent, state, jax.random.key(0), 4, max_steps=9).lengths.tolist() == [1] * 4
+
+
+def test_evaluate_checks_its_arguments():
+    table = jnp.zeros((7, 2))
+    with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
+        qjax.evaluate(COUNTDOWN, LOOKUP, table, jax.random.key(0), 0)
+    with pytest.raises(TypeError, match=r"jax\.random\.key"):
+        qjax.evaluate(COUNTDOWN, LOOKUP, table, jax.random.PRNGKey(0), 4)
+
+
+def test_evaluate_the_agents_of_a_sweep():
+    """vmap over the stacked agents, as the documentation says."""
+    result = qjax.sweep(lambda _: tabular(probe=probes.TwoSteps), seeds=3, steps=200, log_points=1, width=WIDTH)
+    loop = tabular(probe=probes.TwoSteps)
+
+    def one(table, key):
+        return qjax.evaluate(loop.env, loop.agent, table, key, 4, max_steps=5).returns
+
+    returns = jax.vmap(one)(result.agents, jax.random.split(jax.random.key(0), 3))
+    # The second step pays 1 for the better action, which greedy tables have found.
+    assert returns.tolist() == [[1.0] * 4] * 3
