@@ -8,7 +8,7 @@ the goal is found all values are equal, the first action leads into the wall, an
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,28 +69,52 @@ def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     return build(a["slippery"], a["map"], a["ties"], a["episodes"]), qjax.load_agents(folder)
 
 
+class Scores(NamedTuple):
+    """A run held against the exact solution; arrays are over seeds."""
+
+    policies: np.ndarray
+    """Greedy action probabilities `[seeds, S, A]`."""
+    success: np.ndarray
+    """Exact success probability of the greedy policy within the time limit."""
+    greedy_value: np.ndarray
+    """Exact discounted value of the greedy policy at the start."""
+    learned: np.ndarray
+    """max Q `[seeds, S]`."""
+    optimal: np.ndarray
+    """max Q* `[S]`."""
+    start: np.ndarray
+    """Distribution of the first state `[S]`."""
+    best: float
+    """Largest success probability of any policy within the time limit."""
+
+
+def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
+    """Hold Q-tables `[seeds, S, A]` against the lake's own transition table."""
+    lake, limit = mdp.frozen_lake(env), int(env.max_steps)
+    policies = jax.vmap(jax.vmap(lambda q: greedy(q, qjax.Time(0, 0, 0))))(jnp.asarray(tables))
+    success = jax.jit(jax.vmap(lambda policy: mdp.expected_return(lake, policy, limit)))(policies)
+    value = jax.jit(jax.vmap(lambda policy: mdp.policy_values(lake, policy, GAMMA) @ lake.start))(policies)
+    optimal = jax.jit(mdp.value_iteration)(lake, GAMMA).max(-1)
+    return Scores(
+        policies=np.asarray(policies),
+        success=np.asarray(success),
+        greedy_value=np.asarray(value),
+        learned=tables.max(-1),
+        optimal=np.asarray(optimal),
+        start=np.asarray(lake.start),
+        best=float(mdp.best_return(lake, limit)),
+    )
+
+
 def run(args: Arguments) -> None:
     """Train, hold the tables against the exact solution, and write the run's folder."""
     loop = build(args.slippery, args.map, args.ties, args.episodes)
     folder, result = train(args, "frozenlake", lambda _: loop, EPSILON, log_points=400)
-
-    lake = mdp.frozen_lake(loop.env)
-    limit = int(loop.env.max_steps)
-    tables = jnp.asarray(result.agents)
-    greedy = base_policy(args.ties)
-    policies = jax.vmap(jax.vmap(lambda q: greedy(q, qjax.Time(0, 0, 0))))(tables)
-    success = np.asarray(jax.jit(jax.vmap(lambda policy: mdp.expected_return(lake, policy, limit)))(policies))
-    exact = np.asarray(
-        jax.jit(jax.vmap(lambda policy: mdp.policy_values(lake, policy, GAMMA) @ lake.start))(policies)
-    )
-    optimal = np.asarray(jax.jit(mdp.value_iteration)(lake, GAMMA).max(-1))
-    learned = np.asarray(tables.max(-1))
-    start = np.asarray(lake.start)
+    scores = score(loop.env, result.agents, base_policy(args.ties))
     # A probability computed in float32 may fall short of 1 by a rounding.
     threshold = SOLVED.get((args.map, args.slippery), 1 - 1e-5)
-    solved = success >= threshold
-    low, high = stats.wilson(int(solved.sum()), args.seeds)
-
+    solved = scores.success >= threshold
+    interval = stats.wilson(int(solved.sum()), args.seeds)
     folder.finish(
         {
             "experiment": "frozenlake",
@@ -100,14 +124,14 @@ def run(args: Arguments) -> None:
             "run_s": result.run_s,
             "env_steps_per_s": result.env_steps / result.run_s,
             "solved_fraction": solved.mean(),
-            "solved_fraction_interval": (low, high),
-            "final_return_mean": success.mean(),
-            "final_return_iqm": stats.iqm(success),
-            "final_return_per_seed": success,
-            "best_return": mdp.best_return(lake, limit).item(),
-            "start_value_mean": (learned @ start).mean(),
-            "greedy_start_value_mean": exact.mean(),
-            "optimal_start_value": optimal @ start,
+            "solved_fraction_interval": interval,
+            "final_return_mean": scores.success.mean(),
+            "final_return_iqm": stats.iqm(scores.success),
+            "final_return_per_seed": scores.success,
+            "best_return": scores.best,
+            "start_value_mean": (scores.learned @ scores.start).mean(),
+            "greedy_start_value_mean": scores.greedy_value.mean(),
+            "optimal_start_value": scores.optimal @ scores.start,
         },
         result.agents,
     )
@@ -116,21 +140,27 @@ def run(args: Arguments) -> None:
     curve = folder.folder / "learning_curve.png"
     plot.learning_curve(result.points, curve, title=title, episodes=args.episodes)
     tiles = ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(loop.env.unwrapped.desc)]
-    plot.lake_picture(folder.folder / "policy.png", tiles, np.asarray(policies), learned, optimal, title)
-
-    table = Table("", "mean over seeds", "worst seed", "best seed", title=title)
-    table.add_row("success probability, greedy policy, exact", *_spread(success))
-    table.add_row("max Q at the start, learned", *_spread(learned @ start))
-    table.add_row("value of the greedy policy at the start, exact", *_spread(exact))
-    Console().print(table)
-    share = f"{solved.mean():.1%} of seeds, 95% Wilson interval [{low:.1%}, {high:.1%}]"
-    print(f"solved (success at least {threshold:.2g}): {share}")
-    best = mdp.best_return(lake, limit).item()
-    print(f"optimal value at the start {optimal @ start:.4f}; best success probability {best:.3f}")
-    rate = result.env_steps / result.run_s
-    print(f"{result.env_steps:,} env-steps, {rate:,.0f} env-steps/s")
-    print(f"run {result.run_s:.1f} s, compile {result.compile_s:.1f} s")
+    picture = folder.folder / "policy.png"
+    plot.lake_picture(picture, tiles, scores.policies, scores.learned, scores.optimal, title)
+    show(title, scores, result, f"{solved.mean():.1%} of seeds", threshold, interval)
     print(f"results in {folder.folder}")
+
+
+def show(
+    title: str, scores: Scores, result: qjax.Result, share: str, threshold: float, interval: tuple[float, float]
+) -> None:
+    """Print the table of a run."""
+    table = Table("", "mean over seeds", "worst seed", "best seed", title=title)
+    table.add_row("success probability, greedy policy, exact", *_spread(scores.success))
+    table.add_row("max Q at the start, learned", *_spread(scores.learned @ scores.start))
+    table.add_row("value of the greedy policy at the start, exact", *_spread(scores.greedy_value))
+    table.add_row("optimal value at the start, exact", *_spread(scores.optimal @ scores.start[:, None]))
+    table.add_row("best possible success probability", *_spread(np.array([scores.best])))
+    Console().print(table)
+    low, high = interval
+    print(f"solved (success at least {threshold:.2g}): {share}, 95% Wilson interval [{low:.1%}, {high:.1%}]")
+    print(f"{result.env_steps:,} env-steps, {result.env_steps / result.run_s:,.0f} env-steps/s")
+    print(f"run {result.run_s:.1f} s, compile {result.compile_s:.1f} s")
 
 
 def _spread(values: np.ndarray) -> tuple[str, str, str]:

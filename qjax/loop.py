@@ -7,6 +7,7 @@ every memory write one slice.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -132,134 +133,22 @@ def make_loop(
     if episodes is not None:
         check_size("episodes", episodes)
 
-    def time_at(clock: Clock, begun: Clock, lane: Lane, update: Any = 0) -> Time:
-        """Return the time at `clock` in the iteration that began at `begun`, after `update` of its updates."""
-        learned = jnp.maximum(clocks.as_float(begun) / rollout - warmup, 0) * updates
-        return Time(clocks.as_float(clock) * num_envs, lane.episodes, learned + update)
-
-    def tick(lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
-        act_key, shared_key, own_key, env_key = jax.random.split(key, 4)
-        noise = Noise(shared_key, jax.random.split(own_key, num_envs))
-        time = time_at(clock, begun, lane)._replace(env=jnp.arange(num_envs))
-        q = jax.vmap(agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
-        probabilities = jax.vmap(policy, in_axes=(0, _PER_ENV))(q, time)
-        action = jax.vmap(draw)(jax.random.uniform(act_key, (num_envs,)), probabilities)
-        step = jax.vmap(env.step)(jax.random.split(env_key, num_envs), lane.env, action)
-        last = step.terminated | step.truncated
-        discount = (gamma * (1 - step.terminated.astype(jnp.float32))).astype(jnp.float32)
-        transition = Transition(lane.obs, action, step.reward, discount, step.final_obs, last)
-        lane = _count_episodes(lane._replace(env=step.state, obs=step.obs), step.reward, last)
-        return lane, transition
-
-    def init(key: Any) -> Lane:
-        check_key(key)
-        lane_key, env_key, agent_key = jax.random.split(key, 3)
-        obs, env_state = jax.vmap(env.reset)(jax.random.split(env_key, num_envs))
-        state = agent.init(agent_key, obs)
-        _check_values(agent, state, obs, env)
-        zero, none = jnp.float32(0), jnp.int32(0)
-        lane = Lane(
-            lane_key,
-            state,
-            env_state,
-            obs,
-            memory=None,
-            episodes=none,
-            episode_return=jnp.zeros(num_envs, jnp.float32),
-            episode_length=jnp.zeros(num_envs, jnp.int32),
-            stats=Stats(zero, zero, none, none, none, {}),
-        )
-        start = clocks.at(0)
-        _, row = jax.eval_shape(tick, lane, key, start, start)
-        block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((rollout, *x.shape), x.dtype), row)
-        lane = lane._replace(memory=memory.init(block))
-        info = jax.eval_shape(
-            lambda lane: update(lane.agent, lane.memory, key, start, time_at(start, start, lane))[1], lane
-        )
-        sums = {name: zero for name, value in info.items() if value.shape == ()}
-        return lane._replace(stats=lane.stats._replace(sums=sums))
-
-    def update(state, held, key, clock, time):
-        sample_key, learn_key = jax.random.split(key)
-        batch = memory.sample(sample_key, held, clock, time)
-        state, info = agent.learn(learn_key, state, batch, time)
-        held = memory.update(held, batch.slot, info["priority"])
-        return (state, held), info
-
-    def keys_at(lane: Lane, clock: Clock) -> Key[Array, " 2"]:
-        return jax.random.split(clocks.fold(lane.key, clock))
-
-    def step(lane: Lane, clock: Clock) -> Lane:
-        key, _ = keys_at(lane, clock)
-        held, lane = lane.memory, lane._replace(memory=None)
-        if rollout == 1:
-            lane, row = tick(lane, key, clock, clock)
-            block = jax.tree.map(lambda x: x[None], row)
-        else:
-            ticks = jnp.arange(rollout)
-            lane, block = lax.scan(
-                lambda lane, x: tick(lane, x[0], clocks.plus(clock, x[1]), clock),
-                lane,
-                (jax.random.split(key, rollout), ticks),
-            )
-        stats = lane.stats._replace(steps=lane.stats.steps + rollout * num_envs)
-        return lane._replace(memory=memory.add(held, block, clock), stats=stats)
-
-    def learn(lane: Lane, clock: Clock) -> Lane:
-        _, key = keys_at(lane, clock)
-        after = clocks.plus(clock, rollout)
-
-        def body(carry, x):
-            key, number = x
-            state, held = carry
-            return update(state, held, key, after, time_at(clock, clock, lane, number))
-
-        carry = (lane.agent, lane.memory)
-        if updates == 1:
-            (state, held), info = body(carry, (key, 0))
-            sums = {name: total + info[name] for name, total in lane.stats.sums.items()}
-        else:
-            (state, held), info = lax.scan(body, carry, (jax.random.split(key, updates), jnp.arange(updates)))
-            sums = {name: total + info[name].sum() for name, total in lane.stats.sums.items()}
-        stats = lane.stats._replace(updates=lane.stats.updates + updates, sums=sums)
-        return lane._replace(agent=state, memory=held, stats=stats)
-
-    def elapsed(ended: Int[Array, ""]) -> Time:
-        return Time(cadence * rollout * num_envs, ended, cadence * updates)
-
-    def check(lane: Lane) -> None:
-        jax.eval_shape(lambda state: agent.sync(state, elapsed(jnp.int32(0))), lane.agent)
-
-    def run(lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
-        check_size("iterations", iterations)
-        if iterations * rollout * num_envs >= 2**31:
-            raise ValueError(
-                f"{iterations} iterations make {iterations * rollout * num_envs} steps, not below 2**31"
-            )
-        if learning and iterations % cadence:
-            raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {cadence}")
-
-        def iterate(lane: Lane, number: Int[Array, ""]) -> Lane:
-            now = clocks.plus(clock, number * rollout)
-            new = step(lane, now)
-            if learning:
-                new = learn(new, now)
-            return new if episodes is None else _keep_finished(new, lane, episodes)
-
-        def block(lane: Lane, number: Int[Array, ""]) -> tuple[Lane, None]:
-            start = number * cadence
-            if cadence == 1:
-                new = iterate(lane, start)
-            else:
-                new = lax.fori_loop(0, cadence, lambda i, lane: iterate(lane, start + i), lane)
-            synced = new._replace(agent=agent.sync(new.agent, elapsed(new.episodes - lane.episodes)))
-            return (synced if episodes is None else _keep_finished(synced, lane, episodes)), None
-
-        if not learning:
-            return lax.fori_loop(0, iterations, lambda i, lane: iterate(lane, i), lane)
-        return lax.scan(block, lane, jnp.arange(iterations // cadence))[0]
-
-    return Loop(init, step, learn, run, check, agent, env, num_envs, rollout, updates, cadence, warmup, episodes)
+    parts = _Parts(env, agent, policy, memory, gamma, num_envs, rollout, updates, cadence, warmup, episodes)
+    return Loop(
+        init=partial(_init, parts),
+        step=partial(_step, parts),
+        learn=partial(_learn, parts),
+        run=partial(_run, parts),
+        check=partial(_check, parts),
+        agent=agent,
+        env=env,
+        num_envs=num_envs,
+        rollout=rollout,
+        updates=updates,
+        cadence=cadence,
+        warmup=warmup,
+        episodes=episodes,
+    )
 
 
 def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
@@ -272,6 +161,159 @@ def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
     report = {**stats._asdict(), **stats.sums, "total_episodes": lane.episodes}
     del report["sums"]
     return lane._replace(stats=jax.tree.map(jnp.zeros_like, stats)), report
+
+
+class _Parts(NamedTuple):
+    """What a loop is made of, checked: the first argument of the functions below."""
+
+    env: Env
+    agent: Agent
+    policy: Policy
+    memory: Memory
+    gamma: Any
+    num_envs: int
+    rollout: int
+    updates: int
+    cadence: int
+    warmup: int
+    episodes: int | None
+
+
+def _init(parts: _Parts, key: Any) -> Lane:
+    check_key(key)
+    lane_key, env_key, agent_key = jax.random.split(key, 3)
+    obs, env_state = jax.vmap(parts.env.reset)(jax.random.split(env_key, parts.num_envs))
+    state = parts.agent.init(agent_key, obs)
+    _check_values(parts.agent, state, obs, parts.env)
+    zero, none = jnp.float32(0), jnp.int32(0)
+    lane = Lane(
+        lane_key,
+        state,
+        env_state,
+        obs,
+        memory=None,
+        episodes=none,
+        episode_return=jnp.zeros(parts.num_envs, jnp.float32),
+        episode_length=jnp.zeros(parts.num_envs, jnp.int32),
+        stats=Stats(zero, zero, none, none, none, {}),
+    )
+    start = clocks.at(0)
+    _, row = jax.eval_shape(partial(_tick, parts), lane, key, start, start)
+    block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((parts.rollout, *x.shape), x.dtype), row)
+    held = parts.memory.init(block)
+    _, info = jax.eval_shape(partial(_update, parts), lane, (state, held), key, start, none)
+    sums = {name: zero for name, value in info.items() if value.shape == ()}
+    return lane._replace(memory=held, stats=lane.stats._replace(sums=sums))
+
+
+def _time(parts: _Parts, lane: Lane, clock: Clock, begun: Clock, update: Any = 0) -> Time:
+    """Return the time at `clock` in the iteration that began at `begun`, after `update` of its updates."""
+    learned = jnp.maximum(clocks.as_float(begun) / parts.rollout - parts.warmup, 0) * parts.updates
+    return Time(clocks.as_float(clock) * parts.num_envs, lane.episodes, learned + update)
+
+
+def _keys(lane: Lane, clock: Clock) -> Key[Array, " 2"]:
+    """Return the keys of the iteration that begins at `clock`: one to step with, one to learn with."""
+    return jax.random.split(clocks.fold(lane.key, clock))
+
+
+def _tick(parts: _Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
+    """Act once in every environment."""
+    envs = parts.num_envs
+    act_key, shared_key, own_key, env_key = jax.random.split(key, 4)
+    noise = Noise(shared_key, jax.random.split(own_key, envs))
+    time = _time(parts, lane, clock, begun)._replace(env=jnp.arange(envs))
+    q = jax.vmap(parts.agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
+    probabilities = jax.vmap(parts.policy, in_axes=(0, _PER_ENV))(q, time)
+    action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
+    step = jax.vmap(parts.env.step)(jax.random.split(env_key, envs), lane.env, action)
+    last = step.terminated | step.truncated
+    discount = (parts.gamma * (1 - step.terminated.astype(jnp.float32))).astype(jnp.float32)
+    transition = Transition(lane.obs, action, step.reward, discount, step.final_obs, last)
+    return _count_episodes(lane._replace(env=step.state, obs=step.obs), step.reward, last), transition
+
+
+def _step(parts: _Parts, lane: Lane, clock: Clock) -> Lane:
+    key, _ = _keys(lane, clock)
+    held, lane = lane.memory, lane._replace(memory=None)
+    if parts.rollout == 1:
+        lane, row = _tick(parts, lane, key, clock, clock)
+        block = jax.tree.map(lambda x: x[None], row)
+    else:
+        lane, block = lax.scan(
+            lambda lane, x: _tick(parts, lane, x[0], clocks.plus(clock, x[1]), clock),
+            lane,
+            (jax.random.split(key, parts.rollout), jnp.arange(parts.rollout)),
+        )
+    stats = lane.stats._replace(steps=lane.stats.steps + parts.rollout * parts.num_envs)
+    return lane._replace(memory=parts.memory.add(held, block, clock), stats=stats)
+
+
+def _update(parts: _Parts, lane: Lane, carry: Any, key: Key[Array, ""], clock: Clock, number: Any) -> Any:
+    """Return the carry (agent's state, memory's state) after one update, and the update's info."""
+    state, held = carry
+    sample_key, learn_key = jax.random.split(key)
+    time = _time(parts, lane, clock, clock, number)
+    batch = parts.memory.sample(sample_key, held, clocks.plus(clock, parts.rollout), time)
+    state, info = parts.agent.learn(learn_key, state, batch, time)
+    return (state, parts.memory.update(held, batch.slot, info["priority"])), info
+
+
+def _learn(parts: _Parts, lane: Lane, clock: Clock) -> Lane:
+    _, key = _keys(lane, clock)
+    carry, total = (lane.agent, lane.memory), lane.stats.sums
+    if parts.updates == 1:
+        carry, info = _update(parts, lane, carry, key, clock, 0)
+        sums = {name: total[name] + info[name] for name in total}
+    else:
+        keys = jax.random.split(key, parts.updates)
+        carry, info = lax.scan(
+            lambda carry, x: _update(parts, lane, carry, x[0], clock, x[1]),
+            carry,
+            (keys, jnp.arange(parts.updates)),
+        )
+        sums = {name: total[name] + info[name].sum() for name in total}
+    stats = lane.stats._replace(updates=lane.stats.updates + parts.updates, sums=sums)
+    return lane._replace(agent=carry[0], memory=carry[1], stats=stats)
+
+
+def _sync(parts: _Parts, state: State, ended: Int[Array, ""]) -> State:
+    """Let the target follow after `cadence` iterations in which `ended` episodes ended."""
+    steps = parts.cadence * parts.rollout * parts.num_envs
+    return parts.agent.sync(state, Time(steps, ended, parts.cadence * parts.updates))
+
+
+def _check(parts: _Parts, lane: Lane) -> None:
+    jax.eval_shape(partial(_sync, parts), lane.agent, jnp.int32(0))
+
+
+def _run(parts: _Parts, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
+    check_size("iterations", iterations)
+    steps, cadence, episodes = iterations * parts.rollout * parts.num_envs, parts.cadence, parts.episodes
+    if steps >= 2**31:
+        raise ValueError(f"{iterations} iterations make {steps} steps, not below 2**31")
+    if learning and iterations % cadence:
+        raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {cadence}")
+
+    def iterate(lane: Lane, number: Int[Array, ""]) -> Lane:
+        now = clocks.plus(clock, number * parts.rollout)
+        new = _step(parts, lane, now)
+        if learning:
+            new = _learn(parts, new, now)
+        return new if episodes is None else _keep_finished(new, lane, episodes)
+
+    def block(lane: Lane, number: Int[Array, ""]) -> tuple[Lane, None]:
+        start = number * cadence
+        if cadence == 1:
+            new = iterate(lane, start)
+        else:
+            new = lax.fori_loop(0, cadence, lambda i, lane: iterate(lane, start + i), lane)
+        synced = new._replace(agent=_sync(parts, new.agent, new.episodes - lane.episodes))
+        return (synced if episodes is None else _keep_finished(synced, lane, episodes)), None
+
+    if not learning:
+        return lax.fori_loop(0, iterations, lambda i, lane: iterate(lane, i), lane)
+    return lax.scan(block, lane, jnp.arange(iterations // cadence))[0]
 
 
 def _count_episodes(lane: Lane, reward: Float[Array, " N"], last: Array) -> Lane:

@@ -115,13 +115,7 @@ def dqn(
     def init(key, obs):
         one = jax.tree.map(lambda x: x[0], obs)
         params = net.init(key, one)
-        out = jax.eval_shape(lambda p: net.apply(p, one, None), params)
-        q = jax.eval_shape(head.q, out)
-        if getattr(q, "ndim", None) != 1:
-            raise ValueError(
-                f"the head must find one value per action, [A], for one observation;"
-                f" the network's output {describe(out)} gives {describe(q)}"
-            )
+        _check_head(net, head, params, one)
         # A copy: two names for one buffer could not both be donated.
         return DQNState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), sync_target.init())
 
@@ -155,3 +149,14 @@ def dqn(
         return state._replace(target_params=new, sync_state=sync_state)
 
     return Agent(init, values, learn, sync)
+
+
+def _check_head(network: Network, head: Head, params: Params, obs: Any) -> None:
+    """Check that the head finds one value per action in the network's output for one observation."""
+    out = jax.eval_shape(lambda p: network.apply(p, obs, None), params)
+    q = jax.eval_shape(head.q, out)
+    if getattr(q, "ndim", None) != 1:
+        raise ValueError(
+            f"the head must find one value per action, [A], for one observation;"
+            f" the network's output {describe(out)} gives {describe(q)}"
+        )

@@ -62,18 +62,12 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
     check_size("num_actions", num_actions)
     rate = as_schedule("alpha", alpha, 0, 1, open_low=True)
 
-    def check_obs(obs, axes):
-        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[axes:], jnp.result_type(x)), obs)
-        leaves = jax.tree.leaves(one)
-        if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
-            raise TypeError(f"a tabular agent needs integer scalar observations, got {describe(one)}")
-
     def init(key, obs):
-        check_obs(obs, axes=1)
+        _check_obs(obs, axes=1)
         return jnp.full((num_states, num_actions), initial, jnp.float32)
 
     def values(noise, table, obs):
-        check_obs(obs, axes=0)
+        _check_obs(obs, axes=0)
         return table[obs]
 
     def learn_row(key, table, row, weight, time):
@@ -89,7 +83,7 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
         )
 
     def learn(key, table, batch, time):
-        check_obs(batch.data.obs, axes=2)
+        _check_obs(batch.data.obs, axes=2)
         time = time._replace(env=batch.env)
 
         def body(table, xs):
@@ -106,3 +100,11 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
         return table, info
 
     return Agent(init, values, learn)
+
+
+def _check_obs(obs: Any, axes: int) -> None:
+    """Check that observations with so many leading axes are integer scalars."""
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[axes:], jnp.result_type(x)), obs)
+    leaves = jax.tree.leaves(one)
+    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
+        raise TypeError(f"a tabular agent needs integer scalar observations, got {describe(one)}")
