@@ -62,6 +62,8 @@ CAPACITY, GAMMA = 10_000, 0.99
 
 def preset(name: str, steps: int | None) -> Preset:
     """Return a protocol's constants; with other `steps` than its own, epsilon still falls over half the run."""
+    if steps is not None:
+        check_size("steps", steps)
     if name == "cleanrl":
         steps = 500_000 if steps is None else steps
         return Preset(
@@ -131,6 +133,7 @@ def run(args: Arguments) -> None:
             "experiment": "cartpole",
             "preset": args.preset,
             "seeds": args.seeds,
+            "width": result.width,
             "env_steps": result.env_steps,
             "compile_s": result.compile_s,
             "run_s": result.run_s,

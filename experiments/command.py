@@ -1,11 +1,12 @@
 """What the experiments' command lines share: their common arguments, and running a sweep into a folder."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import tyro
@@ -47,8 +48,7 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; what was logged so far stands in {args.out}", file=sys.stderr)
-        sys.exit(130)
+        _stop("interrupted")
 
 
 def train(
@@ -62,20 +62,31 @@ def train(
     """Run the experiment's sweep into a new folder, with progress; return the folder and the result."""
     folder = qjax.Run(args.out, experiment, dataclasses.asdict(args), args.overwrite)
     seeds = np.arange(args.seeds)
-    with show_progress(f"{experiment}, {args.seeds} seeds") as show:
+    try:
+        with show_progress(f"{experiment}, {args.seeds} seeds") as show:
 
-        def on_log(point: qjax.Point) -> None:
-            folder.log(point, seeds)
-            show(point)
+            def on_log(point: qjax.Point) -> None:
+                folder.log(point, seeds)
+                show(point)
 
-        result = qjax.sweep(
-            build,
-            seeds=args.seeds,
-            seed=args.seed,
-            steps=steps,
-            log_points=log_points,
-            width=args.width,
-            schedules={"epsilon": epsilon},
-            on_log=on_log,
-        )
+            result = qjax.sweep(
+                build,
+                seeds=args.seeds,
+                seed=args.seed,
+                steps=steps,
+                log_points=log_points,
+                width=args.width,
+                schedules={"epsilon": epsilon},
+                on_log=on_log,
+            )
+    except KeyboardInterrupt:
+        kept = f"what was logged so far stands in {folder.folder}" if folder.begun else "nothing was written"
+        _stop(f"interrupted; {kept}")
     return folder, result
+
+
+def _stop(message: str) -> NoReturn:
+    """End at once: a program may still run on the devices, and an orderly exit under it would abort."""
+    print(f"\n{message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130)

@@ -119,6 +119,7 @@ def run(args: Arguments) -> None:
         {
             "experiment": "frozenlake",
             "seeds": args.seeds,
+            "width": result.width,
             "env_steps": result.env_steps,
             "compile_s": result.compile_s,
             "run_s": result.run_s,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from qjax.checks import describe
+from qjax.checks import check_key, describe
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FrozenLake-v1": ("FrozenLake-misc", {}),
@@ -108,9 +108,13 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         reward, ended, cut = jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), jnp.asarray(truncated)
         return Step(obs, state, reward, ended, cut, info["final_observation"])
 
+    def reset(key):
+        check_key(key)
+        return env.reset(key, params)
+
     made = Env(
         name=name,
-        reset=lambda key: env.reset(key, params),
+        reset=reset,
         step=step,
         encode=_encoder(name, num_states, shape),
         num_actions=int(actions.n),

@@ -53,12 +53,14 @@ def evaluate(
         max_steps: default the environment's own limit.
 
     Raises:
-        ValueError: there is no limit on an episode's steps, or `episodes` is not positive.
+        ValueError: there is no limit on an episode's steps, or `episodes` or `max_steps` is not positive.
         TypeError: `key` is not a typed key.
 
     """
     check_key(key)
     check_size("episodes", episodes)
+    if max_steps is not None:
+        check_size("max_steps", max_steps)
     limit = env.max_steps if max_steps is None else max_steps
     if limit is None:
         raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
@@ -112,6 +114,7 @@ def evaluate_seeds(
         batch_size: agents side by side.
 
     """
+    check_size("batch_size", batch_size)
     root = jax.random.fold_in(jax.random.key(seed), EVALUATION)
     keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(jnp.asarray(seeds, jnp.uint32))
 

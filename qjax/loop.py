@@ -184,7 +184,7 @@ def _init(parts: _Parts, key: Any) -> Lane:
     lane_key, env_key, agent_key = jax.random.split(key, 3)
     obs, env_state = jax.vmap(parts.env.reset)(jax.random.split(env_key, parts.num_envs))
     state = parts.agent.init(agent_key, obs)
-    _check_values(parts.agent, state, obs, parts.env)
+    _check_values(parts, state, obs)
     zero, none = jnp.float32(0), jnp.int32(0)
     lane = Lane(
         lane_key,
@@ -340,10 +340,18 @@ def _keep_finished(new: Lane, old: Lane, episodes: int) -> Lane:
     return jax.tree.map(lambda x, y: jnp.where(running, x, y), new, old)._replace(memory=held)
 
 
-def _check_values(agent: Agent, state: State, obs: Any, env: Env) -> None:
+def _check_values(parts: _Parts, state: State, obs: Any) -> None:
+    """Check that the agent gives a value, and the policy a probability, for every action."""
+    actions = parts.env.num_actions
     one = jax.tree.map(lambda x: x[0], obs)
-    q = jax.eval_shape(lambda: agent.values(None, state, one))
-    if q.shape != (env.num_actions,):
+    q = jax.eval_shape(lambda: parts.agent.values(None, state, one))
+    if q.shape != (actions,):
         raise ValueError(
-            f"the agent gives values {describe(q)} for one observation; {env.name} has {env.num_actions} actions"
+            f"the agent gives values {describe(q)} for one observation; {parts.env.name} has {actions} actions"
+        )
+    time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
+    probabilities = jax.eval_shape(parts.policy, q, time)
+    if probabilities.shape != (actions,):
+        raise ValueError(
+            f"the policy gives probabilities {describe(probabilities)}; {parts.env.name} has {actions} actions"
         )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from qjax.checks import check_size
+from qjax.checks import check_key, check_size
 from qjax.clock import MODULUS_LIMIT, capped, missing, modulo
 from qjax.types import Batch, Memory, Transition
 
@@ -80,6 +80,7 @@ def ring(capacity: int, batch_size: int) -> Memory:
         return jax.tree.map(write, store, block)
 
     def sample(key, store, clock, time):
+        check_key(key)
         rows, envs = store.reward.shape
         # Rows fill from 0 upwards, so what is stored is always the first `filled` of them. At least one: before
         # the first write there is nothing to draw, and a remainder by zero would be out of bounds.

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from qjax.checks import check_size
 from qjax.types import Network, NetworkLike
@@ -23,9 +24,20 @@ class MLP(nn.Module):
     hidden: Sequence[int] = (120, 84)
 
     @nn.compact
-    def __call__(self, x):
-        """Return `[actions]` for one observation `x`."""
-        x = x.reshape(-1)
+    def __call__(self, x: Array) -> Float[Array, " A"]:
+        """Return `[actions]` for one observation `x`.
+
+        Raises:
+            TypeError: x is an integer scalar, or a width no whole number.
+            ValueError: a width is not positive.
+
+        """
+        if jnp.ndim(x) == 0 and jnp.issubdtype(x.dtype, jnp.integer):
+            raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
+        check_size("actions", self.actions)
+        for width in self.hidden:
+            check_size("a hidden width", width)
+        x = jnp.asarray(x, jnp.float32).reshape(-1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(self.actions)(x)

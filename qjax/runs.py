@@ -19,8 +19,16 @@ import numpy as np
 
 from qjax.sweep import Point
 
-PARTS = ("config.json", "metrics.csv", "timing.csv", "summary.json", "agents")
-"""What a run writes beside its pictures."""
+PARTS = (
+    "config.json",
+    "metrics.csv",
+    "timing.csv",
+    "summary.json",
+    "agents",
+    "learning_curve.png",
+    "policy.png",
+)
+"""What a run writes, and what replaces it removes."""
 
 METRICS = ("seed", "env_steps", "episodes", "mean_return", "loss", "epsilon", "mean_q")
 TIMING = ("seconds", "env_steps", "env_steps_per_s", "updates_per_s")
@@ -36,10 +44,11 @@ class Run:
             folder: where the run goes.
             experiment: its name.
             arguments: everything needed to run it again.
-            overwrite: replace an earlier run: its parts and pictures are removed, and nothing else.
+            overwrite: replace an earlier run: its `PARTS` are removed, and nothing else.
 
         Raises:
-            FileExistsError: the folder holds something and `overwrite` is not set, or it is a file.
+            FileExistsError: the folder holds something and `overwrite` is not set, or what it holds is no run, or
+                it is a file.
 
         """
         self.folder = Path(folder)
@@ -48,8 +57,16 @@ class Run:
         self._begun = False
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"{self.folder} is a file; a run needs a folder")
-        if self.folder.exists() and any(self.folder.iterdir()) and not overwrite:
-            raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
+        if self.folder.exists() and any(self.folder.iterdir()):
+            if not overwrite:
+                raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
+            if not (self.folder / "config.json").is_file() or "experiment" not in load_config(self.folder):
+                raise FileExistsError(f"{self.folder} holds no run that could be overwritten: choose another --out")
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been written yet."""
+        return self._begun
 
     def _begin(self) -> None:
         """Make the folder, clear an earlier run's parts away, and write the config."""
@@ -60,8 +77,6 @@ class Run:
         for name in PARTS:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for picture in self.folder.glob("*.png"):
-            picture.unlink()
         self._write("config.json", {**self._config, "versions": _versions()})
         self._append("metrics.csv", [METRICS])
         self._append("timing.csv", [TIMING])
@@ -75,7 +90,7 @@ class Run:
             point.episodes,
             point.mean_return,
             point.means["loss"],
-            point.values["epsilon"],
+            point.values.get("epsilon", np.full(len(seeds), np.nan)),
             point.means["q"],
         ]
         rows = [[_cell(column[i]) for column in columns] for i in np.flatnonzero(point.changed)]

@@ -25,8 +25,8 @@ Build = Callable[[Any], Loop]
 """`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
 
 MIN_WIDTH, MAX_WIDTH = 8, 256
-CACHE_BYTES = 4 * 2**20
-"""A group's state should fit beside its working set in a core's cache."""
+CACHE_BYTES = 2**20
+"""What a group's agents may take of a core's cache, beside their activations."""
 
 
 class Point(NamedTuple):
@@ -62,6 +62,8 @@ class Result(NamedTuple):
     """`[lanes]`"""
     settings: np.ndarray
     """Index of each lane's setting in `hypers`, `[lanes]`."""
+    width: int
+    """Lanes per device in a group."""
     env_steps: int
     """Of all lanes together; only steps of lanes that still had work."""
     compile_s: float
@@ -119,7 +121,7 @@ def sweep(
             where the loop has a number of episodes, and then bounds nothing.
         log_points: how many intervals `steps` is cut into; where steps are left out, the interval is
             `episodes * max_steps / log_points` and the run ends with its slowest lane.
-        width: lanes per device in a group; default by the size of a lane's state (`default_width`).
+        width: lanes per device in a group; default by the size of an agent's state (`default_width`).
         devices: default all local ones.
         schedules: named schedules to log, "epsilon" for instance.
         on_log: called with every `Point`.
@@ -130,6 +132,8 @@ def sweep(
 
     """
     numbers = _check_seeds(seeds)
+    if not 0 <= check_size("seed", seed, least=0) < 2**32:
+        raise ValueError(f"seed must be below 2**32, got {seed}")
     hypers, num_settings = _check_settings(build, hypers)
     loop = build(None if hypers is None else jax.tree.map(lambda x: x[0], hypers))
     plan = _segments(loop, steps, log_points)
@@ -157,6 +161,7 @@ def sweep(
         points=points,
         seeds=np.tile(numbers, num_settings),
         settings=np.repeat(np.arange(num_settings), len(numbers)),
+        width=groups.width,
         env_steps=int(tally.env_steps.sum()),
         compile_s=compile_s,
         run_s=run_s,
@@ -166,8 +171,8 @@ def sweep(
 def default_width(lane: Lane) -> int:
     """Return how many lanes a group should hold on each device, from a lane's shapes.
 
-    The power of two whose agents, environments and batches stay in a core's cache: few wide networks, many small
-    tables. It depends on the program alone and not on the number of lanes, so neither do a lane's bits.
+    The power of two whose agents take up to `CACHE_BYTES`, between `MIN_WIDTH` and `MAX_WIDTH`: few networks, many
+    small tables. It depends on the program alone and not on the number of lanes, so neither do a lane's bits.
     """
     small = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane.agent))
     fitting = max(CACHE_BYTES // max(small, 1), 1)
@@ -176,7 +181,7 @@ def default_width(lane: Lane) -> int:
 
 def _check_seeds(seeds: int | Sequence[int]) -> np.ndarray:
     """Return the numbers of the seeds, `[S]`."""
-    if isinstance(seeds, int):
+    if isinstance(seeds, int | np.integer | float):
         return np.arange(check_size("seeds", seeds))
     numbers = np.array([check_size("a seed", s, least=0) for s in seeds], np.int64)
     if (numbers >= EVALUATION).any():
@@ -267,7 +272,8 @@ class _Groups:
             jax.jit(init)(h, root, jax.device_put(jnp.asarray(n[:, 1], jnp.uint32), place))
             for h, n in zip(self.hypers, numbers, strict=True)
         ]
-        self._take = jax.jit(self._program(lambda hyper, lane: take(lane), in_axes=(0, 0)), donate_argnums=1)
+        take_all = jax.jit(self._program(lambda hyper, lane: take(lane), in_axes=(0, 0)), donate_argnums=1)
+        self._take = take_all.lower(self.hypers[0], self.states[0]).compile()
         self._compiled: dict[tuple[int, bool], Any] = {}
 
     def _program(self, function, in_axes):

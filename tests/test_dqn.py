@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import rlax
 from flax import linen as nn
 from scipy import special
 
@@ -581,21 +582,18 @@ def our_errors(weights_of):
 
 
 def test_q_learning_agrees_with_rlax():
-    rlax = pytest.importorskip("rlax")
     theirs = jax.vmap(rlax.q_learning)(*samples()[:5])
     ours = our_errors(lambda next_q, online: qjax.maximum(KEY, ANY, online, next_q, START))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_double_q_learning_agrees_with_rlax():
-    rlax = pytest.importorskip("rlax")
     theirs = jax.vmap(rlax.double_q_learning)(*samples())
     ours = our_errors(lambda next_q, online: qjax.double(KEY, ANY, online, next_q, START))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_expected_sarsa_agrees_with_rlax():
-    rlax = pytest.importorskip("rlax")
     policy = qjax.epsilon_greedy(0.2)
     # One network, so the policy's values are those it averages; theirs takes the probabilities as given.
     q, action, reward, discount, next_q, _ = samples()
@@ -607,6 +605,44 @@ def test_expected_sarsa_agrees_with_rlax():
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_huber_agrees_with_rlax(threshold):
-    rlax = pytest.importorskip("rlax")
     delta = jnp.linspace(-3, 3, 61)
     np.testing.assert_allclose(qjax.huber(threshold)(delta), rlax.huber_loss(delta, threshold), rtol=1e-5)
+
+
+# Bad input by hand -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agent", [qjax.dqn(qjax.MLP(2), SGD), qjax.tabular(4, 2, 0.1)])
+def test_a_legacy_key_is_refused_by_every_piece(agent):
+    legacy = jax.random.PRNGKey(0)
+    pieces = [
+        lambda: agent.init(legacy, jnp.zeros((1, 4))),
+        lambda: agent.learn(legacy, None, None, START),
+        lambda: qjax.ring(8, 4).sample(legacy, None, None, START),
+        lambda: qjax.make("CartPole-v1").reset(legacy),
+    ]
+    for piece in pieces:
+        with pytest.raises(TypeError, match=r"jax.random.key\(seed\) makes it, got uint32\[2\]"):
+            piece()
+
+
+def test_a_network_of_no_width_is_refused():
+    for network, named in (
+        (qjax.MLP(2, (0,)), "a hidden width must be at least 1, got 0"),
+        (qjax.MLP(-1), "got -1"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            qjax.dqn(network, SGD).init(KEY, jnp.zeros((1, 4)))
+
+
+def test_a_discrete_observation_needs_an_encoding():
+    with pytest.raises(TypeError, match=r"use qjax.encoded\(network, env.encode\)"):
+        qjax.dqn(qjax.MLP(4), SGD).init(KEY, jnp.zeros(1, jnp.int32))
+
+
+def test_a_policy_of_the_wrong_width_is_refused():
+    env = qjax.make("CartPole-v1")
+    agent, wide = qjax.dqn(qjax.MLP(2, (4,)), SGD), lambda q, time: jnp.ones(3) / 3
+    loop = qjax.make_loop(env, agent, wide, qjax.ring(8, 4), gamma=0.9)
+    with pytest.raises(ValueError, match=r"policy gives probabilities float32\[3\]; CartPole-v1 has 2 actions"):
+        loop.init(KEY)

@@ -1,8 +1,10 @@
 """The command lines as a user meets them: small runs, what they leave behind, and bad arguments."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -105,9 +107,27 @@ def test_tutorial_constants():
     assert float(constants.epsilon(qjax.Time(0, 2000, 0))) == pytest.approx(0.01)
 
 
+def test_ctrl_c_ends_with_130_and_keeps_what_was_logged(tmp_path):
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-m", "experiments.frozenlake", "--ties", "first", "--out", str(out)]
+    running = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "timing.csv").exists() or (out / "timing.csv").read_text().count("\n") < 3:
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.strip() == f"interrupted; what was logged so far stands in {out}"
+    assert len(qjax.load_metrics(out)["seed"]) >= 2 * 512
+    assert not (out / "summary.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--steps", "0"], "steps must be at least 1, got 0"),
+        (["--seed", "4294967296"], "seed must be below 2**32, got 4294967296"),
         (["--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--steps", "5000"], "5000 steps end before the warm-up of 10000 steps does"),
         (["--cores", "0"], "count must be at least 1, got 0"),

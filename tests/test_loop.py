@@ -521,30 +521,38 @@ def test_update_a_policy_sees_within_a_rollout():
 
 @pytest.mark.parametrize(("rollout", "updates"), [(1, 1), (2, 3)])
 def test_time_the_learner_sees(rollout, updates):
-    """Updates are numbered one by one; steps and episodes are those of the iteration."""
+    """Updates are numbered one by one, steps are those of the iteration; the memory knows its newest row."""
+
+    def sample(key, state, clock, time):
+        # The clock a memory samples at, handed on where the weights would be.
+        batch = qjax.latest().sample(key, state, clock, time)
+        return batch._replace(weight=jnp.full(batch.weight.shape, clocks.as_float(clock)))
 
     def learn(key, state, batch, time):
-        row = jnp.stack([jnp.asarray(x, jnp.float32) for x in (time.step, time.episode, time.update)])
+        seen = (time.step, time.episode, time.update, batch.weight[0, 0])
+        row = jnp.stack([jnp.asarray(x, jnp.float32) for x in seen])
         count, log = state
         info = {"loss": jnp.float32(0), "priority": jnp.zeros(2)}
         return (count + 1, jax.lax.dynamic_update_slice_in_dim(log, row[None], count, 0)), info
 
     iterations = 6
     recorder = qjax.Agent(
-        init=lambda key, obs: (jnp.int32(0), jnp.zeros((iterations * updates, 3))),
+        init=lambda key, obs: (jnp.int32(0), jnp.zeros((iterations * updates, 4))),
         values=lambda noise, state, obs: jnp.zeros(2),
         learn=learn,
     )
     env = qjax.make(probes.Endless())
-    loop = small(env, agent=recorder, num_envs=2, rollout=rollout, updates=updates, warmup=2)
+    memory = qjax.latest()._replace(sample=sample)
+    loop = small(env, agent=recorder, memory=memory, num_envs=2, rollout=rollout, updates=updates, warmup=2)
     lanes = trained(loop, 1, iterations, warmup=2)
     count, log = lanes.agent
     assert count.tolist() == [iterations * updates]
-    step, episode, update = np.asarray(log[0]).T
+    step, episode, update, rows = np.asarray(log[0]).T
     np.testing.assert_array_equal(update, np.arange(iterations * updates))
     iteration = 2 + np.arange(iterations).repeat(updates)
     np.testing.assert_array_equal(step, iteration * rollout * 2)
     np.testing.assert_array_equal(episode, (iteration + 1) * rollout // 3 * 2)
+    np.testing.assert_array_equal(rows, (iteration + 1) * rollout)
 
 
 def test_elapsed_time_a_sync_sees():
@@ -564,6 +572,46 @@ def test_elapsed_time_a_sync_sees():
     lanes = trained(loop, 1, 10)
     # 10 iterations of 3 ticks and 2 environments, an episode every 3 ticks; synced twice.
     assert lanes.agent.tolist() == [[60, 20, 40, 2]]
+
+
+# ---- randomness
+
+
+def test_no_key_is_spent_twice():
+    """Every function that takes a key gets one of its own, in every tick, update and environment."""
+    seen = {}
+
+    def note(name, key):
+        jax.debug.callback(
+            lambda data: seen.setdefault(name, []).append(tuple(data.tolist())), jax.random.key_data(key)
+        )
+
+    def noting(name, function):
+        def noted(key, *arguments):
+            note(name, key)
+            return function(key, *arguments)
+
+        return noted
+
+    def values(noise, state, obs):
+        if noise is not None:
+            note("shared", noise.shared)
+            note("own", noise.own)
+        return jnp.zeros(2)
+
+    env, agent, memory = qjax.make(probes.Endless()), qjax.tabular(1, 2, 0.5), qjax.ring(24, 4)
+    env = env._replace(reset=noting("reset", env.reset), step=noting("step", env.step))
+    agent = agent._replace(init=noting("init", agent.init), values=values, learn=noting("learn", agent.learn))
+    memory = memory._replace(sample=noting("sample", memory.sample))
+    # As many updates as ticks, so that keys split alike from one parent would meet.
+    loop = small(env, agent=agent, memory=memory, num_envs=2, rollout=3, updates=3)
+    jax.block_until_ready(jit(lambda key: loop.run(loop.init(key), clocks.at(0), 4))(jax.random.key(0)))
+    jax.effects_barrier()
+
+    # The environments of a tick share one on purpose, and each has one besides.
+    counts = {"reset": 2, "init": 1, "shared": 12, "own": 24, "step": 24, "sample": 12, "learn": 12}
+    assert {name: len(keys) for name, keys in seen.items()} == counts
+    assert len({key for keys in seen.values() for key in keys}) == sum(counts.values())
 
 
 # ---- a clock beyond one word

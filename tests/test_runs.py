@@ -103,6 +103,11 @@ def test_a_folder_that_holds_something_is_refused(folder, tmp_path):
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
     assert not (folder / "summary.json").exists()
     assert (folder / "notes.txt").read_text() == "mine"
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "holiday.png").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds no run"):
+        qjax.Run(tmp_path / "album", "cartpole", {}, overwrite=True)
+    assert (tmp_path / "album" / "holiday.png").exists()
     with pytest.raises(FileExistsError, match="is a file"):
         qjax.Run(folder / "notes.txt", "cartpole", {})
 

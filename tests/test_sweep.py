@@ -232,11 +232,10 @@ def test_negative_seed():
 
 
 def test_seeds_beyond_32_bits():
-    try:
-        result = qjax.sweep(tabular, seeds=[1, 2**32 + 1], steps=20, log_points=1, width=WIDTH)
-    except (ValueError, OverflowError):
-        return  # a bound would do as well
-    assert bits(result.agents[0]) != bits(result.agents[1])
+    with pytest.raises(ValueError, match="4294967297"):
+        qjax.sweep(tabular, seeds=[1, 2**32 + 1], steps=20, log_points=1, width=WIDTH)
+    with pytest.raises(ValueError, match="seed must be below"):  # the root would be that of seed 0
+        qjax.sweep(tabular, seeds=2, seed=2**32, steps=20, log_points=1, width=WIDTH)
 
 
 @pytest.mark.parametrize("steps", [5, 8])

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from qjax.checks import describe
+from qjax.checks import check_key, describe
 from qjax.heads import scalar
 from qjax.networks import as_network
 from qjax.selects import maximum
@@ -38,7 +38,13 @@ class DQNState(NamedTuple):
     sync_state: State
 
 
-def environment_reward(transition, q, q_next, weights, time) -> Float[Array, ""]:
+def environment_reward(
+    transition: Transition,
+    q: Float[Array, " A"],
+    q_next: Float[Array, " A"],
+    weights: Float[Array, " A"],
+    time: Time,
+) -> Float[Array, ""]:
     """Return the environment's own reward: the `Reward` of plain DQN."""
     return transition.reward
 
@@ -63,9 +69,8 @@ def td_loss(
     action, the target network's choice, and its evaluation. Passes that the select does not read are dropped by
     the compiler.
     """
-    roles = [Noise(*keys) for keys in zip(*(jax.random.split(key, 4) for key in noise), strict=True)]
-    predict_noise, online_noise, choose_noise, evaluate_noise = roles
-    select_key = jax.random.fold_in(noise.own, len(roles))
+    roles = [Noise(*keys) for keys in zip(*(jax.random.split(key, 5) for key in noise), strict=True)]
+    predict_noise, online_noise, choose_noise, evaluate_noise, (_, select_key) = roles
 
     out = network.apply(params, transition.obs, predict_noise)
     q_online = head.q(network.apply(params, transition.next_obs, online_noise))
@@ -113,6 +118,7 @@ def dqn(
     sync_target = periodic(500) if target is None else target
 
     def init(key, obs):
+        check_key(key)
         one = jax.tree.map(lambda x: x[0], obs)
         params = net.init(key, one)
         _check_head(net, head, params, one)
@@ -123,6 +129,7 @@ def dqn(
         return head.q(net.apply(state.params, obs, noise))
 
     def learn(key, state, batch, time):
+        check_key(key)
         rows, streams = batch.weight.shape
         size = rows * streams
         data = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), batch.data)

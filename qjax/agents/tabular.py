@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from qjax.checks import check_size, describe
+from qjax.checks import check_key, check_size, describe
 from qjax.returns import td_error, td_target
 from qjax.schedules import as_schedule
 from qjax.selects import maximum
@@ -49,7 +49,7 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
     Args:
         num_states: S.
         num_actions: A.
-        alpha: step size in (0, 1], a number or a schedule.
+        alpha: step size, a number in (0, 1] or a schedule in [0, 1].
         select: which next actions the target counts; both of its value arguments are the table's.
         initial: initial value of every entry.
 
@@ -60,9 +60,10 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
     """
     check_size("num_states", num_states)
     check_size("num_actions", num_actions)
-    rate = as_schedule("alpha", alpha, 0, 1, open_low=True)
+    rate = as_schedule("alpha", alpha, 0, 1, open_low=not callable(alpha))
 
     def init(key, obs):
+        check_key(key)
         _check_obs(obs, axes=1)
         return jnp.full((num_states, num_actions), initial, jnp.float32)
 
@@ -83,6 +84,7 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
         )
 
     def learn(key, table, batch, time):
+        check_key(key)
         _check_obs(batch.data.obs, axes=2)
         time = time._replace(env=batch.env)
 
