@@ -24,7 +24,7 @@ class MLP(nn.Module):
     hidden: Sequence[int] = (120, 84)
 
     @nn.compact
-    def __call__(self, x: Array) -> Float[Array, " A"]:
+    def __call__(self, x: Any) -> Float[Array, " A"]:
         """Return `[actions]` for one observation `x`.
 
         Raises:
@@ -32,7 +32,7 @@ class MLP(nn.Module):
             ValueError: a width is not positive.
 
         """
-        if jnp.ndim(x) == 0 and jnp.issubdtype(x.dtype, jnp.integer):
+        if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
             raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
         check_size("actions", self.actions)
         for width in self.hidden:

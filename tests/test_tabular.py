@@ -338,8 +338,8 @@ def test_alpha_lies_in_the_half_open_unit_interval(alpha, named):
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [
-        (schedules.linear(0.5, 0.0, 100), r"alpha at the end of its schedule .*\(0, 1\], got 0.0$"),
-        (schedules.linear(1.5, 0.5, 100), r"alpha at the start of its schedule .*\(0, 1\], got 1.5$"),
+        (schedules.linear(0.5, -0.5, 100), r"alpha at the end of its schedule .*\[0, 1\], got -0.5$"),
+        (schedules.linear(1.5, 0.0, 100), r"alpha at the start of its schedule .*\[0, 1\], got 1.5$"),
     ],
 )
 def test_a_schedule_of_alpha_is_checked_at_both_ends(schedule, message):
