@@ -95,14 +95,13 @@ def recording(memory, rows_times_envs):
 # ---- one long run, chunks, and step by step
 
 
-# Every pair of values of every two columns rather than all sixteen combinations: each costs two compilations.
+# Every pair of values of rollout, updates and cadence rather than all combinations: each costs two compilations.
 CHUNKED = [
     ("tabular", 1, 1, 1),
-    ("tabular", 4, 2, 1),
-    ("tabular", 4, 1, 5),
+    ("tabular", 4, 2, 5),
     ("dqn", 1, 2, 5),
-    ("dqn", 4, 2, 5),
-    ("dqn", 4, 1, 1),
+    ("dqn", 4, 1, 5),
+    ("dqn", 4, 2, 1),
 ]
 
 
@@ -135,7 +134,7 @@ def test_chunks_equal_one_run(kind, rollout, updates, cadence):
     assert len(set(np.asarray(total["loss"]).tolist())) == 3
 
 
-@pytest.mark.parametrize(("kind", "rollout", "updates", "cadence"), [CHUNKED[1], CHUNKED[3]])
+@pytest.mark.parametrize(("kind", "rollout", "updates", "cadence"), CHUNKED[1:3])
 def test_step_and_learn_by_hand_equal_run(kind, rollout, updates, cadence):
     """The public pieces are what `run` is made of: with them a researcher's own loop gives the same result."""
     loop, _, lanes, expected = whole(kind, rollout, updates, cadence)
@@ -316,7 +315,7 @@ def ringed(rollout=1, cadence=1, episodes=None):
     return loop, jax.eval_shape(jax.vmap(loop.init), keys)
 
 
-@pytest.mark.parametrize(("rollout", "cadence", "episodes"), [(1, 5, None), (2, 1, None), (1, 5, 4)])
+@pytest.mark.parametrize(("rollout", "cadence", "episodes"), [(2, 1, None), (1, 5, 4)])
 def test_compiled_program_moves_no_ring(rollout, cadence, episodes):
     """The ring is most of a lane: one copy or select of it per iteration would cost more than all the rest."""
     loop, lanes = ringed(rollout, cadence, episodes)

@@ -84,20 +84,13 @@ def test_a_seed_alone_is_the_same_bit_for_bit(many):
     assert len({b"".join(bits(row(many.agents.params, i))) for i in range(9)}) == 9
 
 
-def test_seeds_in_another_order_and_company(many):
-    few = qjax.sweep(deep, seeds=[7, 0, 3], steps=60, log_points=3, width=WIDTH)
+def test_order_company_and_log_points_do_not_matter(many):
+    few = qjax.sweep(deep, seeds=[7, 0, 3], steps=60, log_points=5, width=WIDTH)
+    assert len(few.points) == 5 != len(many.points)
     for lane, seed in enumerate([7, 0, 3]):
         assert bits(row(few.agents, lane)) == bits(row(many.agents, seed))
-        same_points(few.points, many.points, lane, seed)
-
-
-def test_results_do_not_depend_on_log_points(many):
-    often = qjax.sweep(deep, seeds=3, steps=60, log_points=5, width=WIDTH)
-    assert len(often.points) != len(many.points)
-    for lane in range(3):
-        assert bits(row(often.agents, lane)) == bits(row(many.agents, lane))
-        assert often.points[-1].env_steps[lane] == many.points[-1].env_steps[lane]
-        assert often.points[-1].episodes[lane] == many.points[-1].episodes[lane]
+        assert few.points[-1].env_steps[lane] == many.points[-1].env_steps[seed]
+        assert few.points[-1].episodes[lane] == many.points[-1].episodes[seed]
 
 
 def test_root_seed_changes_everything():
@@ -342,16 +335,8 @@ class Paid(probes.Walk):
         return after, 1.0, terminated
 
 
-def test_episodes_of_known_length():
-    # Cut at every third step: 4 episodes are 12 steps.
-    build = lambda _: tabular(probe=probes.Endless, episodes=4)
-    result = qjax.sweep(build, seeds=2, log_points=2, width=WIDTH)
-    assert result.points[-1].env_steps.tolist() == [12, 12]
-    assert result.env_steps == 24
-
-
 def test_episodes_and_steps():
-    """Where both are given, a lane stops at its episodes and the run at its steps."""
+    """Where both are given, a lane stops at its episodes (four of three steps each) and the run at its steps."""
     build = lambda _: tabular(probe=probes.Endless, episodes=4)
     assert qjax.sweep(build, seeds=2, steps=100, log_points=10, width=WIDTH).env_steps == 24
     assert qjax.sweep(build, seeds=2, steps=10, log_points=1, width=WIDTH).env_steps == 20
