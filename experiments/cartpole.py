@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Common, main, train
+from experiments.command import Common, main, summarise, train
 from qjax import plot, schedules, stats
 from qjax.checks import check_size
 from qjax.types import Schedule, Sync
@@ -130,19 +130,9 @@ def run(args: Arguments) -> None:
     low, high = stats.iqm_interval(per_seed)
     folder.finish(
         {
-            "experiment": "cartpole",
+            **summarise("cartpole", result, per_seed, per_seed >= SOLVED),
             "preset": args.preset,
-            "seeds": args.seeds,
-            "width": result.width,
-            "env_steps": result.env_steps,
-            "compile_s": result.compile_s,
-            "run_s": result.run_s,
-            "env_steps_per_s": result.env_steps / result.run_s,
-            "solved_fraction": (per_seed >= SOLVED).mean(),
-            "final_return_mean": per_seed.mean(),
-            "final_return_iqm": stats.iqm(per_seed),
             "final_return_iqm_interval": (low, high),
-            "final_return_per_seed": per_seed,
         },
         result.agents,
     )

@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 
 import qjax
+from qjax import stats
 from qjax.loop import Loop
 from qjax.progress import show_progress
 from qjax.types import Schedule
@@ -83,6 +84,23 @@ def train(
         kept = f"what was logged so far stands in {folder.folder}" if folder.begun else "nothing was written"
         _stop(f"interrupted; {kept}")
     return folder, result
+
+
+def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:
+    """Return what every experiment's summary holds, from its final scores and solved flags `[seeds]`."""
+    return {
+        "experiment": experiment,
+        "seeds": len(scores),
+        "width": result.width,
+        "env_steps": result.env_steps,
+        "compile_s": result.compile_s,
+        "run_s": result.run_s,
+        "env_steps_per_s": result.env_steps / result.run_s,
+        "solved_fraction": solved.mean(),
+        "final_return_mean": scores.mean(),
+        "final_return_iqm": stats.iqm(scores),
+        "final_return_per_seed": scores,
+    }
 
 
 def _stop(message: str) -> NoReturn:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Common, main, train
+from experiments.command import Common, main, summarise, train
 from qjax import mdp, plot, schedules, stats
 from qjax.types import Policy
 
@@ -117,18 +117,8 @@ def run(args: Arguments) -> None:
     interval = stats.wilson(int(solved.sum()), args.seeds)
     folder.finish(
         {
-            "experiment": "frozenlake",
-            "seeds": args.seeds,
-            "width": result.width,
-            "env_steps": result.env_steps,
-            "compile_s": result.compile_s,
-            "run_s": result.run_s,
-            "env_steps_per_s": result.env_steps / result.run_s,
-            "solved_fraction": solved.mean(),
+            **summarise("frozenlake", result, scores.success, solved),
             "solved_fraction_interval": interval,
-            "final_return_mean": scores.success.mean(),
-            "final_return_iqm": stats.iqm(scores.success),
-            "final_return_per_seed": scores.success,
             "best_return": scores.best,
             "start_value_mean": (scores.learned @ scores.start).mean(),
             "greedy_start_value_mean": scores.greedy_value.mean(),

@@ -26,7 +26,7 @@ def tree(function, *trees):
     return jax.tree.map(function, *trees)
 
 
-# Pieces that later issues fill in ---------------------------------------------------------------------------
+# Pieces that are still to come, smallest form ---------------------------------------------------------------
 
 
 def munchausen(temperature):
