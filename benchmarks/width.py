@@ -17,7 +17,7 @@ from rich.table import Table
 
 import qjax
 from experiments import cartpole, frozenlake
-from qjax.sweep import default_width
+from qjax.devices import default_width
 
 
 @dataclass(kw_only=True)
@@ -58,7 +58,7 @@ def main(args: Arguments) -> None:
         for _ in range(args.repeats):
             for width in widths:
                 speeds[width].append(speed(loop, lanes, steps, width))
-        default = default_width(jax.eval_shape(loop.init, jax.random.key(0)))
+        default = default_width(jax.eval_shape(loop.init, jax.random.key(0)), lanes, jax.devices())
         base = np.median(speeds[default])
         table = Table("width", "env-steps/s", "of the default", "spread", title=f"{name}, {lanes} lanes")
         for width, found in speeds.items():

@@ -123,7 +123,10 @@ def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder."""
     check_size("eval_episodes", args.eval_episodes)
     constants = preset(args.preset, args.steps)
-    folder, result = train(args, "cartpole", lambda _: build(constants), constants.epsilon, constants.steps)
+    trained = train(args, "cartpole", lambda _: build(constants), constants.epsilon, constants.steps)
+    if trained is None:
+        return
+    folder, result = trained
     loop = build(constants)
     played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.seed, args.eval_episodes)
     per_seed = np.asarray(played.returns).mean(1)
@@ -137,7 +140,7 @@ def run(args: Arguments) -> None:
         result.agents,
     )
     plot.learning_curve(
-        result.points,
+        qjax.load_points(folder.folder),
         folder.folder / "learning_curve.png",
         title=f"DQN on CartPole-v1 ({args.preset}), {args.seeds} seeds",
         episodes=constants.episodes,

@@ -12,9 +12,11 @@ import numpy as np
 import tyro
 
 import qjax
-from qjax import stats
+from qjax import hosts, stats
 from qjax.loop import Loop
+from qjax.points import NEVER
 from qjax.progress import show_progress
+from qjax.sweep import plan
 from qjax.types import Schedule
 
 
@@ -30,26 +32,52 @@ class Common:
     """Folder for the results; refused if it holds something."""
     overwrite: bool = False
     """Replace what an earlier run left in the folder."""
+    resume: bool = False
+    """Go on from the folder's last checkpoint, bit for bit; begin where there is none."""
+    dry_run: bool = False
+    """Print what the run would take, and end."""
+    checkpoint_every: float = 60.0
+    """Seconds between two checkpoints."""
+    chunk_seconds: float = 2.0
+    """Seconds between two looks at progress, signals and the checkpoint's date."""
+    stop_on_nan: bool = False
+    """Stop at the end of the chunk in which a seed's loss or parameters become NaN or infinite."""
     width: int | None = None
     """Lanes that run side by side on one device; default by the size of the agent."""
     cores: int | None = None
     """CPU devices to shard the seeds over; default one per core."""
+    distributed: bool = False
+    """Join the other hosts of this job, and share the seeds with them."""
 
+
+FREE = (
+    "out", "overwrite", "resume", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan", "width", "cores",
+    "distributed",
+)  # fmt: skip
+"""Arguments that may change when a run is resumed; the width is the one that the run began with."""
+
+EXIT = {"SIGINT": 130, "SIGTERM": 143, "nan": 3}
+"""Exit status of a run that was stopped, by what stopped it."""
 
 Arguments = TypeVar("Arguments", bound=Common)
 
 
 def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
-    """Parse the command line and run; a bad argument ends with one line and exit status 2, Ctrl-C with 130."""
+    """Parse the command line and run; a bad argument or a full disk ends with one line and exit status 2."""
     args = tyro.cli(arguments)
     try:
         qjax.use_cores(args.cores)
+        if args.distributed:
+            hosts.initialize()
         run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if args.distributed:
+            _stop(2)  # an orderly exit would wait for the others
         sys.exit(2)
     except KeyboardInterrupt:
-        _stop("interrupted")
+        print("\ninterrupted", file=sys.stderr, flush=True)
+        _stop(EXIT["SIGINT"])
 
 
 def train(
@@ -59,35 +87,48 @@ def train(
     epsilon: Schedule,
     steps: int | None = None,
     log_points: int = 100,
-) -> tuple[qjax.Run, qjax.Result]:
-    """Run the experiment's sweep into a new folder, with progress; return the folder and the result."""
-    folder = qjax.Run(args.out, experiment, dataclasses.asdict(args), args.overwrite)
-    seeds = np.arange(args.seeds)
-    try:
-        with show_progress(f"{experiment}, {args.seeds} seeds") as show:
+) -> tuple[qjax.Run, qjax.Result] | None:
+    """Run the experiment's sweep in its folder, with progress; return the folder and the result.
 
-            def on_log(point: qjax.Point) -> None:
-                folder.log(point, seeds)
-                show(point)
-
-            result = qjax.sweep(
-                build,
-                seeds=args.seeds,
-                seed=args.seed,
-                steps=steps,
-                log_points=log_points,
-                width=args.width,
-                schedules={"epsilon": epsilon},
-                on_log=on_log,
-            )
-    except KeyboardInterrupt:
-        kept = f"what was logged so far stands in {folder.folder}" if folder.begun else "nothing was written"
-        _stop(f"interrupted; {kept}")
-    return folder, result
+    Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
+    that was to be resumed has ended.
+    """
+    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.seed, "steps": steps, "log_points": log_points}
+    if args.dry_run:
+        planned = plan(build, width=args.width, **work)
+        print(planned)
+        planned.check()
+        return None
+    folder = qjax.Run(
+        args.out, experiment, dataclasses.asdict(args), overwrite=args.overwrite, resume=args.resume, free=FREE
+    )
+    if folder.finished:
+        print(f"the run in {args.out} has ended; its results stand")
+        return None
+    with folder, show_progress(f"{experiment}, {args.seeds} seeds") as show:
+        result = qjax.sweep(
+            build,
+            width=args.width,
+            schedules={"epsilon": epsilon},
+            on_progress=show,
+            run=folder,
+            chunk_seconds=args.chunk_seconds,
+            checkpoint_every=args.checkpoint_every,
+            stop_on_nan=args.stop_on_nan,
+            **work,
+        )
+    for lane in np.flatnonzero(result.diverged_at != NEVER)[:10]:
+        print(f"seed {result.seeds[lane]} diverged at step {result.diverged_at[lane]}", file=sys.stderr)
+    if result.stopped is not None:
+        done = result.env_steps
+        print(f"stopped by {result.stopped} after {done:,} env-steps; go on with --resume", file=sys.stderr)
+        _stop(EXIT[result.stopped])
+    return (folder, result) if hosts.is_first() else None
 
 
 def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:
     """Return what every experiment's summary holds, from its final scores and solved flags `[seeds]`."""
+    lost = np.flatnonzero(result.diverged_at != NEVER)
     return {
         "experiment": experiment,
         "seeds": len(scores),
@@ -100,11 +141,13 @@ def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: 
         "final_return_mean": scores.mean(),
         "final_return_iqm": stats.iqm(scores),
         "final_return_per_seed": scores,
+        "diverged": len(lost),
+        "diverged_seeds": [{"seed": result.seeds[i], "step": result.diverged_at[i]} for i in lost],
     }
 
 
-def _stop(message: str) -> NoReturn:
+def _stop(status: int) -> NoReturn:
     """End at once: a program may still run on the devices, and an orderly exit under it would abort."""
-    print(f"\n{message}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-    os._exit(130)
+    sys.stderr.flush()
+    os._exit(status)

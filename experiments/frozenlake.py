@@ -109,7 +109,10 @@ def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
 def run(args: Arguments) -> None:
     """Train, hold the tables against the exact solution, and write the run's folder."""
     loop = build(args.slippery, args.map, args.ties, args.episodes)
-    folder, result = train(args, "frozenlake", lambda _: loop, EPSILON, log_points=400)
+    trained = train(args, "frozenlake", lambda _: loop, EPSILON, log_points=400)
+    if trained is None:
+        return
+    folder, result = trained
     scores = score(loop.env, result.agents, base_policy(args.ties))
     # A probability computed in float32 may fall short of 1 by a rounding.
     threshold = SOLVED.get((args.map, args.slippery), 1 - 1e-5)
@@ -129,7 +132,7 @@ def run(args: Arguments) -> None:
     kind = f"{'slippery' if args.slippery else 'deterministic'} FrozenLake {args.map}"
     title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"
     curve = folder.folder / "learning_curve.png"
-    plot.learning_curve(result.points, curve, title=title, episodes=args.episodes)
+    plot.learning_curve(qjax.load_points(folder.folder), curve, title=title, episodes=args.episodes)
     tiles = ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(loop.env.unwrapped.desc)]
     picture = folder.folder / "policy.png"
     plot.lake_picture(picture, tiles, scores.policies, scores.learned, scores.optimal, title)

@@ -2,17 +2,22 @@
 
 from qjax import clock, mdp, plot, progress, schedules, stats
 from qjax.agents import DQNState, dqn, tabular, tabular_update, td_loss
+from qjax.devices import use_cores
 from qjax.envs import Env, make
 from qjax.evaluate import Episodes, evaluate, evaluate_seeds
 from qjax.heads import huber, scalar, squared
+from qjax.hypers import grid, zipped
 from qjax.loop import Lane, Loop, make_loop, take
 from qjax.memory import latest, ring
 from qjax.networks import MLP, as_network, encoded, table
+from qjax.plan import Plan
+from qjax.points import Point
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
+from qjax.progress import Progress
 from qjax.returns import td_error, td_target
-from qjax.runs import Run, load_agents, load_config, load_metrics
+from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
 from qjax.selects import double, expected, maximum, sampled
-from qjax.sweep import Point, Result, sweep, use_cores
+from qjax.sweep import Result, static_sweeps, sweep
 from qjax.targets import periodic, polyak
 from qjax.types import (
     Agent,
@@ -45,8 +50,10 @@ __all__ = [
     "Memory",
     "Network",
     "Noise",
+    "Plan",
     "Point",
     "Policy",
+    "Progress",
     "Result",
     "Reward",
     "Run",
@@ -68,11 +75,13 @@ __all__ = [
     "expected",
     "first",
     "greedy",
+    "grid",
     "huber",
     "latest",
     "load_agents",
     "load_config",
     "load_metrics",
+    "load_points",
     "make",
     "make_loop",
     "maximum",
@@ -86,6 +95,7 @@ __all__ = [
     "scalar",
     "schedules",
     "squared",
+    "static_sweeps",
     "stats",
     "sweep",
     "table",
@@ -97,4 +107,5 @@ __all__ = [
     "td_target",
     "uniform",
     "use_cores",
+    "zipped",
 ]

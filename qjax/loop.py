@@ -41,6 +41,8 @@ class Stats(NamedTuple):
     """Environment steps; a lane whose episodes are done adds none."""
     updates: Int[Array, ""]
     """Learner updates."""
+    diverged_at: Int[Array, ""]
+    """`steps` when the loss was NaN or infinite for the first time, 0 while it never was."""
     sums: dict[str, Float[Array, ""]]
     """Sum over the updates of every scalar that the agent reports (`loss`, `q`, ...)."""
 
@@ -195,7 +197,7 @@ def _init(parts: _Parts, key: Any) -> Lane:
         episodes=none,
         episode_return=jnp.zeros(parts.num_envs, jnp.float32),
         episode_length=jnp.zeros(parts.num_envs, jnp.int32),
-        stats=Stats(zero, zero, none, none, none, {}),
+        stats=Stats(zero, zero, none, none, none, none, {}),
     )
     start = clocks.at(0)
     _, row = jax.eval_shape(partial(_tick, parts), lane, key, start, start)
@@ -273,7 +275,13 @@ def _learn(parts: _Parts, lane: Lane, clock: Clock) -> Lane:
             (keys, jnp.arange(parts.updates)),
         )
         sums = {name: total[name] + info[name].sum() for name in total}
-    stats = lane.stats._replace(updates=lane.stats.updates + parts.updates, sums=sums)
+    old = lane.stats
+    unharmed = (old.diverged_at > 0) | jnp.isfinite(info.get("loss", 0.0)).all()
+    stats = old._replace(
+        updates=old.updates + parts.updates,
+        diverged_at=jnp.where(unharmed, old.diverged_at, old.steps),
+        sums=sums,
+    )
     return lane._replace(agent=carry[0], memory=carry[1], stats=stats)
 
 

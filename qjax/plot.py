@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from qjax.points import Point
 from qjax.stats import iqm, iqm_interval
-from qjax.sweep import Point
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""

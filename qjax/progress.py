@@ -3,48 +3,65 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import numpy as np
-
-from qjax.sweep import Point
+from typing import NamedTuple
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
 
 
+class Progress(NamedTuple):
+    """Where a sweep stands at the end of a chunk: all lanes of all hosts together."""
+
+    done: float
+    """Share of the work done, in [0, 1]."""
+    seconds: float
+    """Run time since the start, compilation left out."""
+    env_steps: int
+    updates: int
+    """Learner updates."""
+    iqm_return: float
+    """Interquartile mean over lanes of the last log point's mean returns; NaN before the first episode ended. On
+    several hosts, over this one's lanes."""
+    diverged: int
+    """Lanes whose loss or parameters are no longer finite."""
+
+
 @contextmanager
-def show_progress(description: str) -> Iterator[Callable[[Point], None]]:
-    """Yield a function that shows a sweep's log points: share done, env-steps/s, time left, mean return."""
+def show_progress(description: str) -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows where a sweep stands."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     console = Console()
     if not console.is_terminal:
         yield _lines(description)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TextColumn("{task.fields[state]}"), console=console) as bar:
+    with Bar(*columns, TextColumn("{task.fields[state]}"), console=console) as bar:
         task = bar.add_task(description, total=1.0, state="compiling")
-        yield lambda point: bar.update(task, completed=point.done, state=describe(point))
+        yield lambda progress: bar.update(task, completed=progress.done, state=describe(progress))
 
 
-def describe(point: Point) -> str:
-    """Return a log point in one line: `81k env-steps/s, 0:42 left, mean return 123.4`."""
-    rate = point.env_steps.sum() / point.seconds
-    left = point.seconds * (1 / point.done - 1) if point.done > 0 else float("nan")
-    ended = point.mean_return[~np.isnan(point.mean_return)]
-    mean = f"{ended.mean():.3g}" if ended.size else "none yet"
-    clock = f"{int(left // 60)}:{int(left % 60):02d}" if np.isfinite(left) else "?"
-    return f"{rate:,.0f} env-steps/s, {clock} left, mean return {mean}"
+def describe(progress: Progress) -> str:
+    """Return it in one line: `81k env-steps/s, 8.1k updates/s, 0:42 left, IQM return 123`."""
+    seconds, done = progress.seconds, progress.done
+    rates = [f"{count / seconds:,.0f}" if seconds > 0 else "?" for count in (progress.env_steps, progress.updates)]
+    left = seconds * (1 / done - 1) if done > 0 else None
+    clock = "?" if left is None else f"{int(left // 60)}:{int(left % 60):02d}"
+    known = progress.iqm_return == progress.iqm_return  # not NaN
+    mean = f"{progress.iqm_return:.3g}" if known else "none yet"
+    text = f"{rates[0]} env-steps/s, {rates[1]} updates/s, {clock} left, IQM return {mean}"
+    return text + (f", {progress.diverged} diverged" if progress.diverged else "")
 
 
-def _lines(description: str) -> Callable[[Point], None]:
+def _lines(description: str) -> Callable[[Progress], None]:
     last = time.monotonic()
 
-    def show(point: Point) -> None:
+    def show(progress: Progress) -> None:
         nonlocal last
-        if point.done >= 1 or time.monotonic() - last >= LINE_EVERY:
+        if progress.done >= 1 or time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
-            print(f"{description}: {point.done:4.0%}, {describe(point)}", flush=True)
+            print(f"{description}: {progress.done:4.0%}, {describe(progress)}", flush=True)
 
     return show

@@ -1,122 +1,327 @@
-"""A run's folder: config.json, metrics.csv, timing.csv, summary.json and the final agents.
+"""A run's folder: config.json, metrics.csv, timing.csv, summary.json, the final agents, and the last checkpoint.
 
-`metrics.csv` is tidy, one row per seed and log point, and holds nothing that depends on the clock on the wall;
-that stands in `timing.csv`. Both grow while the run does.
+`metrics.csv` is tidy, one row per lane and log point, and holds nothing that depends on the clock on the wall; that
+stands in `timing.csv`. Both grow while the run does, and are cut back to the checkpoint when it is resumed. On
+several hosts each process writes the rows of its own lanes, and the first joins them at every checkpoint.
 """
 
 import csv
+import io
 import json
 import math
+import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
 import numpy as np
 
-from qjax.sweep import Point
+from qjax import checkpoint, hosts
+from qjax.checkpoint import Checkpoint
+from qjax.points import NEVER, Point
 
-PARTS = (
-    "config.json",
-    "metrics.csv",
-    "timing.csv",
-    "summary.json",
-    "agents",
-    "learning_curve.png",
-    "policy.png",
-)
-"""What a run writes, and what replaces it removes."""
+CONFIG, METRICS, TIMING, SUMMARY = "config.json", "metrics.csv", "timing.csv", "summary.json"
+CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
+WRITTEN = (METRICS, TIMING, SUMMARY, AGENTS, CHECKPOINTS, PARTS, "learning_curve.png", "policy.png")
+"""What a run writes beside its config, and what replaces it removes."""
 
-METRICS = ("seed", "env_steps", "episodes", "mean_return", "loss", "epsilon", "mean_q")
-TIMING = ("seconds", "env_steps", "env_steps_per_s", "updates_per_s")
+COLUMNS = {"loss": "loss", "q": "mean_q"}
+"""Names in metrics.csv of the means that every agent reports; others keep their own."""
 
 
 class Run:
-    """The folder of one run, open for writing. Nothing is touched before the first log point."""
+    """The folder of one run, open for writing. Nothing is touched before `begin`."""
 
-    def __init__(self, folder: str | Path, experiment: str, arguments: Mapping[str, Any], overwrite: bool = False):
+    def __init__(
+        self,
+        folder: str | Path,
+        experiment: str,
+        arguments: Mapping[str, Any],
+        overwrite: bool = False,
+        resume: bool = False,
+        free: Iterable[str] = (),
+    ):
         """Check that the folder may be written to.
 
         Args:
             folder: where the run goes.
             experiment: its name.
             arguments: everything needed to run it again.
-            overwrite: replace an earlier run: its `PARTS` are removed, and nothing else.
+            overwrite: replace an earlier run: `WRITTEN` is removed, and nothing else.
+            resume: go on from the folder's last checkpoint, or begin where there is none.
+            free: names of arguments that do not change the numbers, and may differ when it is resumed.
 
         Raises:
-            FileExistsError: the folder holds something and `overwrite` is not set, or what it holds is no run, or
-                it is a file.
+            FileExistsError: the folder holds something and neither `overwrite` nor `resume` is set, or what it
+                holds is no run, or it is a file.
+            ValueError: both are set, or the run to resume has another experiment or other arguments.
 
         """
         self.folder = Path(folder)
-        self._config = {"experiment": experiment, "arguments": _plain(arguments)}
+        self.resume = resume
+        self._overwrite = overwrite
+        self._free = set(free)
+        self._config: dict[str, Any] = {"experiment": experiment, "arguments": _plain(arguments)}
         self._last: Point | None = None
-        self._begun = False
+        self._began = False
+        self._lock: Any = None
+        if overwrite and resume:
+            raise ValueError("either overwrite a run or resume it, not both")
+        self._check_folder()
+
+    def _check_folder(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"{self.folder} is a file; a run needs a folder")
-        if self.folder.exists() and any(self.folder.iterdir()):
-            if not overwrite:
-                raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
-            if not (self.folder / "config.json").is_file() or "experiment" not in load_config(self.folder):
-                raise FileExistsError(f"{self.folder} holds no run that could be overwritten: choose another --out")
+        if not self.folder.exists() or not {path.name for path in self.folder.iterdir()} - {LOCK}:
+            return
+        is_run = (self.folder / CONFIG).is_file() and "experiment" in load_config(self.folder)
+        if self.resume or self._overwrite:
+            if not is_run:
+                raise FileExistsError(f"{self.folder} holds no run: choose another --out")
+        elif any((self.folder / CHECKPOINTS).glob("[0-9]*")):
+            raise FileExistsError(
+                f"{self.folder} holds an unfinished run: go on with --resume, choose another --out, or give"
+                " --overwrite"
+            )
+        else:
+            raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
+        if self.resume:
+            self._compare({k: load_config(self.folder)[k] for k in self._config}, CONFIG)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes at the folder; remove it if nothing was written."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            if {path.name for path in self.folder.iterdir()} == {LOCK}:
+                shutil.rmtree(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run that is resumed has already ended, its summary written."""
+        return self.resume and (self.folder / SUMMARY).is_file()
 
     @property
     def begun(self) -> bool:
         """Whether anything has been written yet."""
-        return self._begun
+        return self._began
 
-    def _begin(self) -> None:
-        """Make the folder, clear an earlier run's parts away, and write the config."""
-        if self._begun:
+    @property
+    def width(self) -> int | None:
+        """The width that the run to resume had, None where there is none."""
+        if not self.resume or not (self.folder / CONFIG).is_file():
+            return None
+        return load_config(self.folder).get("sweep", {}).get("width")
+
+    def open(self, sweep: Mapping[str, Any]) -> Checkpoint | None:
+        """Lock the folder, and return the checkpoint to go on from; nothing is changed yet.
+
+        Args:
+            sweep: what decides the numbers beside the arguments (seeds, hypers, sizes), plain values.
+
+        Raises:
+            BlockingIOError: another process runs in the folder.
+            FileExistsError: the folder holds something by now.
+            ValueError: what was written differs from this run, or the checkpoint is damaged.
+
+        """
+        if hosts.is_first():
+            self._take_lock()
+            self._check_folder()
+        self._config["sweep"] = _plain(sweep)
+        hosts.gather({})
+        if not self.resume or not (self.folder / CONFIG).is_file():
+            return None
+        config = load_config(self.folder)
+        if "sweep" in config:
+            self._compare({k: config[k] for k in self._config}, CONFIG)
+        found = checkpoint.find(self.folder / CHECKPOINTS)
+        if found is not None:
+            self._compare(found.manifest["config"], str(found.folder.name))
+            for name, (length, digest) in found.manifest["tables"].items():
+                path = self.folder / name
+                if not path.is_file() or checkpoint.digest(path, length)[1] != digest:
+                    raise ValueError(f"{path} is not what the checkpoint at {found.folder} was written with")
+        return found
+
+    def _take_lock(self) -> None:
+        """Lock the folder with a lock that the system frees when its holder dies."""
+        import filelock
+
+        if self._lock is not None:
             return
-        self._begun = True
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in PARTS:
-            path = self.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        self._write("config.json", {**self._config, "versions": _versions()})
-        self._append("metrics.csv", [METRICS])
-        self._append("timing.csv", [TIMING])
+        lock = filelock.FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise BlockingIOError(f"another process runs in {self.folder}") from None
+        self._lock = lock
 
-    def log(self, point: Point, seeds: np.ndarray) -> None:
-        """Add a log point: one row for every seed that stepped, one row of timing."""
-        self._begin()
-        columns = [
-            seeds,
-            point.env_steps,
-            point.episodes,
-            point.mean_return,
-            point.means["loss"],
-            point.values.get("epsilon", np.full(len(seeds), np.nan)),
-            point.means["q"],
-        ]
-        rows = [[_cell(column[i]) for column in columns] for i in np.flatnonzero(point.changed)]
-        self._append("metrics.csv", rows)
+    def _compare(self, written: Mapping[str, Any], where: str) -> None:
+        """Refuse a run whose config differs from the one written in a field that changes the numbers."""
+
+        def counted(config: Mapping[str, Any]) -> dict[str, Any]:
+            arguments = {k: v for k, v in config["arguments"].items() if k not in self._free}
+            return {**config, "arguments": arguments}
+
+        now = {name: self._config[name] for name in written}
+        if difference := checkpoint.first_difference(counted(written), counted(now)):
+            raise ValueError(f"{self.folder} ({where}) was written by another run: {difference}")
+
+    def begin(self) -> None:
+        """Clear an earlier run's files away and write the config."""
+        if self._began:
+            return
+        if hosts.is_first():
+            self._take_lock()
+            for name in WRITTEN:
+                path = self.folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self._write(CONFIG, {**self._config, "versions": _versions()})
+        self._start_parts()
+
+    def go_on(self, found: Checkpoint) -> None:
+        """Cut the tables back to a checkpoint."""
+        if hosts.is_first():
+            for name, (length, _) in found.manifest["tables"].items():
+                os.truncate(self.folder / name, length)
+            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+        self._start_parts()
+
+    def _start_parts(self) -> None:
+        hosts.gather({})
+        self._began = True
+        if jax.process_count() > 1:
+            (self.folder / PARTS).mkdir(exist_ok=True)
+            self._part().write_text("")
+
+    def _part(self) -> Path:
+        return self.folder / PARTS / f"metrics_{jax.process_index():05d}.csv"
+
+    def log(
+        self, point: Point, columns: Mapping[str, np.ndarray], number: int = 0, lanes: np.ndarray | None = None
+    ) -> None:
+        """Add a log point: one row for every lane that stepped, one row of timing.
+
+        Args:
+            point: of this process's lanes.
+            columns: what identifies the lanes, `seed` first, arrays `[lanes]`.
+            number: the point's number.
+            lanes: which lanes they are, for several hosts.
+
+        """
+        self.begin()
+        means = {COLUMNS.get(name, name): column for name, column in point.means.items()}
+        table = {
+            "seed": columns["seed"],
+            "env_steps": point.env_steps,
+            "episodes": point.episodes,
+            "mean_return": point.mean_return,
+            "loss": means.pop("loss", np.full(len(point.env_steps), np.nan)),
+            **point.values,
+            "mean_q": means.pop("mean_q", np.full(len(point.env_steps), np.nan)),
+            **means,
+            **{name: column for name, column in columns.items() if name != "seed"},
+            "diverged_at": point.diverged_at,
+        }
+        rows = [[_cell(name, column[i]) for name, column in table.items()] for i in np.flatnonzero(point.changed)]
+        if jax.process_count() > 1:
+            which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
+            rows = [[str(number), str(lane), *row] for lane, row in zip(which.tolist(), rows, strict=True)]
+            self._append(self._part(), rows)
+        else:
+            self._append(self.folder / METRICS, rows, table)
+        if hosts.is_first():
+            self._header(table)
+            self._time(point)
+
+    def _header(self, table: Iterable[str]) -> None:
+        if not (self.folder / METRICS).is_file():
+            self._append(self.folder / METRICS, [], table)
+
+    def _time(self, point: Point) -> None:
         before, self._last = self._last, point
         seconds = point.seconds - (before.seconds if before else 0)
         total = int(point.env_steps.sum())
         steps = total - (int(before.env_steps.sum()) if before else 0)
-        rates = (f"{steps / seconds:.0f}", f"{point.updates / seconds:.0f}")
-        self._append("timing.csv", [(f"{point.seconds:.3f}", total, *rates)])
+        rates = (f"{steps / seconds:.0f}", f"{point.updates / seconds:.0f}") if seconds > 0 else ("", "")
+        header = ("seconds", "env_steps", "env_steps_per_s", "updates_per_s")
+        self._append(self.folder / TIMING, [(f"{point.seconds:.3f}", str(total), *rates)], header)
+
+    def save(self, groups: Any, totals: dict[str, Any], program: str, manifest: Mapping[str, Any]) -> None:
+        """Write a checkpoint of the sweep and of where the tables stand; all processes call.
+
+        Raises:
+            OSError: it could not be written; the last one stands.
+
+        """
+        self.begin()
+        self._join()
+        names = [name for name in (METRICS, TIMING) if (self.folder / name).is_file()]
+        tables = {name: list(checkpoint.digest(self.folder / name)) for name in names}
+        whole = {"config": self._config, "versions": _versions(), "tables": tables, **manifest}
+        checkpoint.write(self.folder / CHECKPOINTS, groups, totals, program, whole)
+        if jax.process_count() > 1:
+            self._part().write_text("")
+
+    def _join(self) -> None:
+        """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane."""
+        if jax.process_count() == 1:
+            return
+        hosts.gather({})
+        if hosts.is_first():
+            text = "".join(path.read_text() for path in sorted((self.folder / PARTS).glob("metrics_*.csv")))
+            rows = sorted(csv.reader(io.StringIO(text)), key=lambda row: (int(row[0]), int(row[1])))
+            self._append(self.folder / METRICS, [row[2:] for row in rows])
+        hosts.gather({})
+
+    def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:
+        """Return the log points so far, of all lanes, from metrics.csv and what a checkpoint notes of each."""
+        points = _points(self.folder, notes)
+        self._last = points[-1] if points else None
+        return points
 
     def finish(self, summary: Mapping[str, Any], agents: Any) -> None:
-        """Write the summary and the agents' final states (without their memories)."""
-        self._begin()
+        """Write the agents' final states (without their memories) and the summary, and drop the checkpoint."""
+        self.begin()
         import orbax.checkpoint as ocp
 
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((self.folder / "agents").absolute(), {"agents": agents})
-        self._write("summary.json", _plain(summary))
+            checkpointer.save((self.folder / AGENTS).absolute(), {"agents": agents}, force=True)
+        self._write(SUMMARY, _plain(summary))
+        for name in (CHECKPOINTS, PARTS):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def _write(self, name: str, content: Any) -> None:
-        (self.folder / name).write_text(json.dumps(content, indent=2) + "\n")
+        """Write a file so that it is whole at every instant."""
+        new = self.folder / f"{name}.new"
+        new.write_text(json.dumps(content, indent=2) + "\n")
+        checkpoint.sync(new)
+        new.replace(self.folder / name)
 
-    def _append(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
-        with (self.folder / name).open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+    def _append(self, path: Path, rows: Sequence[Sequence[str]], header: Iterable[str] = ()) -> None:
+        """Add rows to a table, below its header where it is new; whole rows reach the file at once."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if header and not path.is_file():
+            writer.writerow(header)
+        writer.writerows(rows)
+        with path.open("a", newline="") as file:
+            file.write(text.getvalue())
 
 
 def load_agents(folder: str | Path, like: Any = None) -> Any:
@@ -133,7 +338,7 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
     """
     import orbax.checkpoint as ocp
 
-    path = (Path(folder) / "agents").absolute()
+    path = (Path(folder) / AGENTS).absolute()
     if not path.is_dir():
         raise FileNotFoundError(f"{folder} holds no final agents: no run has finished there")
     with ocp.StandardCheckpointer() as checkpointer:
@@ -142,13 +347,22 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:
-    """Return a run's config: `experiment`, `arguments` and `versions`."""
-    return json.loads((Path(folder) / "config.json").read_text())
+    """Return a run's config: `experiment`, `arguments`, `sweep` and `versions`.
+
+    Raises:
+        ValueError: it is no JSON.
+
+    """
+    path = Path(folder) / CONFIG
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
     """Return the columns of a run's metrics.csv; empty cells are NaN."""
-    with (Path(folder) / "metrics.csv").open() as file:
+    with (Path(folder) / METRICS).open() as file:
         header, *rows = csv.reader(file)
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return {
@@ -157,8 +371,66 @@ def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
     }
 
 
-def _cell(value: Any) -> str:
-    """Return a number in the fewest digits that read back as the same bits; nothing for NaN."""
+def load_points(folder: str | Path) -> list[Point]:
+    """Return the log points of a run so far, of all its lanes, from its tables.
+
+    Where a lane did not step it keeps its counts and has no means. `updates` and `done` are not in the tables: 0
+    and NaN.
+    """
+    with (Path(folder) / TIMING).open() as file:
+        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    return _points(Path(folder), [(0, math.nan, s) for s in seconds])
+
+
+def _points(folder: Path, notes: Sequence[Sequence[float]]) -> list[Point]:
+    """Read log points from metrics.csv; `notes` are the updates, share done and seconds of each."""
+    table, sweep = load_metrics(folder), load_config(folder)["sweep"]
+    if not notes or not len(table["seed"]):
+        return []
+    ids = np.stack([table.pop(name) for name in ("seed", "setting") if name in table], 1)
+    # Every lane steps before the first log point, so there the rows show all lanes in their order.
+    _, first, which = np.unique(ids, axis=0, return_index=True, return_inverse=True)
+    lane = np.argsort(np.argsort(first))[which.reshape(-1)]
+    number = np.concatenate([[0], np.cumsum(lane[1:] <= lane[:-1])])
+
+    def spread(name: str, missing: float) -> np.ndarray:
+        column = np.full((len(notes), len(first)), float(missing))
+        column[number, lane] = table.pop(name)
+        return column
+
+    def counts(name: str, missing: int) -> np.ndarray:
+        return np.maximum.accumulate(np.nan_to_num(spread(name, missing), nan=missing), 0).astype(np.int64)
+
+    changed = np.zeros((len(notes), len(first)), bool)
+    changed[number, lane] = True
+    steps, episodes, diverged = counts("env_steps", 0), counts("episodes", 0), counts("diverged_at", NEVER)
+    for name in sweep["columns"]:
+        table.pop(name, None)
+    columns = {name: spread(name, np.nan).astype(np.float32) for name in list(table)}
+    returns = columns.pop("mean_return")
+    values = {name: columns.pop(name) for name in sweep["logged"]}
+    plain = {shown: name for name, shown in COLUMNS.items()}
+    return [
+        Point(
+            env_steps=steps[i],
+            episodes=episodes[i],
+            mean_return=returns[i],
+            means={plain.get(name, name): column[i] for name, column in columns.items()},
+            values={name: column[i] for name, column in values.items()},
+            changed=changed[i],
+            diverged_at=diverged[i],
+            updates=int(updates),
+            done=done,
+            seconds=seconds,
+        )
+        for i, (updates, done, seconds) in enumerate(notes)
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return a number in the fewest digits that read back as the same bits; nothing for NaN and for never."""
+    if name == "diverged_at" and value == NEVER:
+        return ""
     return "" if np.issubdtype(value.dtype, np.floating) and np.isnan(value) else str(value)
 
 
@@ -178,4 +450,4 @@ def _plain(value: Any) -> Any:
 def _versions() -> dict[str, str]:
     packages = {name: version(name) for name in ("qjax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
     machine = {"python": platform.python_version(), "machine": platform.machine()}
-    return {**packages, **machine, "backend": jax.default_backend(), "devices": str(jax.local_device_count())}
+    return {**packages, **machine, "backend": jax.default_backend(), "devices": str(jax.device_count())}

@@ -9,7 +9,8 @@ import pytest
 
 import qjax
 from qjax import plot, progress
-from qjax.sweep import Point
+from qjax.points import Point
+from qjax.progress import Progress
 
 
 def point(env_steps, episodes, mean_return, done, changed=None, seconds=1.0):
@@ -22,13 +23,14 @@ def point(env_steps, episodes, mean_return, done, changed=None, seconds=1.0):
         means={"loss": loss, "q": np.full(seeds, np.nan, np.float32)},
         values={"epsilon": np.full(seeds, 0.5, np.float32)},
         changed=np.ones(seeds, bool) if changed is None else np.array(changed),
+        diverged_at=np.array([-1, 64][:seeds]),
         updates=10,
         done=done,
         seconds=seconds,
     )
 
 
-SEEDS = np.array([3, 7])
+SEEDS = {"seed": np.array([3, 7])}
 POINTS = [
     point([100, 100], [1, 0], [20.0, np.nan], 0.5),
     point([200, 150], [3, 2], [1 / 3, 8.0], 1.0, changed=[True, False], seconds=3.0),
@@ -49,10 +51,10 @@ def folder(tmp_path):
 def test_metrics_are_tidy(folder):
     # A seed that did not step has no row, and a cell without a value is empty, not zero.
     assert (folder / "metrics.csv").read_text() == (
-        "seed,env_steps,episodes,mean_return,loss,epsilon,mean_q\n"
-        "3,100,1,20.0,0.1,0.5,\n"
-        "7,100,0,,1.0,0.5,\n"
-        "3,200,3,0.33333334,0.1,0.5,\n"
+        "seed,env_steps,episodes,mean_return,loss,epsilon,mean_q,diverged_at\n"
+        "3,100,1,20.0,0.1,0.5,,\n"
+        "7,100,0,,1.0,0.5,,64\n"
+        "3,200,3,0.33333334,0.1,0.5,,\n"
     )
     metrics = qjax.load_metrics(folder)
     assert np.isnan(metrics["mean_return"][1])
@@ -136,10 +138,13 @@ def test_pictures_are_drawn(tmp_path, episodes):
 
 
 def test_progress_says_what_is_known(capsys):
+    half = Progress(0.5, 70.0, 14_000, 700, 20.0, 0)
     with progress.show_progress("training") as show:
-        show(POINTS[0])  # too early for a line of its own
-        show(POINTS[1])
+        show(half)  # too early for a line of its own
+        show(half._replace(done=1.0, seconds=3.0, env_steps=350, updates=9, iqm_return=25 / 6, diverged=2))
     out = capsys.readouterr().out
-    assert out == "training: 100%, 117 env-steps/s, 0:00 left, mean return 4.17\n"
-    assert progress.describe(POINTS[0]) == "200 env-steps/s, 0:01 left, mean return 20"
-    assert "none yet" in progress.describe(point([1], [0], [np.nan], 0.1))
+    assert out == "training: 100%, 117 env-steps/s, 3 updates/s, 0:00 left, IQM return 4.17, 2 diverged\n"
+    assert progress.describe(half) == "200 env-steps/s, 10 updates/s, 1:10 left, IQM return 20"
+    assert progress.describe(Progress(0.0, 0.0, 0, 0, float("nan"), 0)) == (
+        "? env-steps/s, ? updates/s, ? left, IQM return none yet"
+    )

@@ -183,7 +183,7 @@ def test_hypers_of_different_lengths(num_settings):
     with pytest.raises(ValueError, match="same, positive number of settings") as error:
         qjax.sweep(tabular, hypers=hypers, seeds=2, steps=40)
     for name, length in zip(hypers, num_settings, strict=True):
-        assert f"{name}']\": {length}" in str(error.value)
+        assert f"'{name}': {length}" in str(error.value)
 
 
 @pytest.mark.parametrize("values", [[0.5, 0.1], 0.5])

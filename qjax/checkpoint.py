@@ -1,0 +1,222 @@
+"""Checkpoints of a sweep: Orbax for the lanes' states, and a manifest to know and check them by.
+
+A checkpoint is written beside the last one and takes its place by one rename, so that there is a whole one at every
+instant. Its folder holds `group_0000`, ... (Orbax, one array for each leaf of the lanes, keys as their data),
+`totals_0.npz`, ... (each process's counts), `program.txt.gz` (the first iteration as a jaxpr) and `manifest.json`.
+"""
+
+import gzip
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qjax import hosts
+
+FORMAT = 1
+MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"
+
+
+class Checkpoint(NamedTuple):
+    """A whole checkpoint on disk."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def program(self) -> str:
+        """Return the text of its program."""
+        return gzip.decompress((self.folder / PROGRAM).read_bytes()).decode()
+
+    def totals(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the counts of some lanes, by name, whichever processes wrote them."""
+        parts = [dict(np.load(path)) for path in sorted(self.folder.glob("totals_*.npz"))]
+        known = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(known.pop("lanes"))
+        return {name: column[order][lanes] for name, column in known.items()}
+
+    def rows(self, first: int, last: int) -> list[np.ndarray]:
+        """Return the leaves of lanes `first` to `last`; for padding beyond what was saved, some lanes' leaves.
+
+        Groups are read whole and one at a time, so the host needs the memory of one of them.
+        """
+        size, groups = self.manifest["group_size"], self.manifest["groups"]
+        first = min(first, size * groups - (last - first))
+        group, offset = divmod(first, size)
+        return [leaf[offset : offset + last - (group * size + offset)] for leaf in _group(self.folder, group)]
+
+
+def write(
+    root: Path,
+    groups: Any,
+    totals: dict[str, Any],
+    program: str,
+    manifest: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint into `root`, which is then its only one; all processes call.
+
+    Args:
+        root: the folder of checkpoints.
+        groups: the lanes (`qjax.groups.Groups`).
+        totals: arrays `[local lanes]`.
+        program: text of the program.
+        manifest: what else to keep; `tick` names the checkpoint.
+
+    Raises:
+        OSError: it could not be written; the last checkpoint stands.
+
+    """
+    new = root / NEW
+    failure = ""
+    try:
+        if hosts.is_first():
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+        hosts.gather({})
+        _save_groups(new, groups)
+        path = new / f"totals_{_process()}.npz"
+        np.savez(path, lanes=groups.local, **totals)
+    except Exception as error:
+        failure = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}" if str(error) else repr(error)
+    failures = [found["failure"] for found in hosts.gather({"failure": failure}) if found["failure"]]
+    if hosts.is_first():
+        try:
+            if not failures:
+                _commit(root, program, {**manifest, "groups": groups.count, "group_size": groups.size})
+        except OSError as error:
+            failures = [str(error)]
+        if failures:
+            shutil.rmtree(new, ignore_errors=True)
+    failures = hosts.gather({"failures": [text[:300] for text in failures[:5]]})[0]["failures"]
+    if failures:
+        raise OSError(f"no checkpoint written in {root}: {failures[0]}")
+
+
+def find(root: Path) -> Checkpoint | None:
+    """Return the checkpoint in `root`, None where there is none.
+
+    Raises:
+        ValueError: it is damaged; the message names the first file.
+
+    """
+    whole = sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+    if not whole:
+        return None
+    folder = whole[-1]
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        files, found = manifest["files"], _digests(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"checkpoint {folder} is damaged: {MANIFEST}: {error}") from error
+    if manifest.get("format") != FORMAT:
+        raise ValueError(f"checkpoint {folder} has format {manifest.get('format')}, this qjax reads {FORMAT}")
+    for name, (length, digest) in files.items():
+        if name not in found:
+            raise ValueError(f"checkpoint {folder} is damaged: {name} is missing")
+        if found[name][0] != length:
+            raise ValueError(
+                f"checkpoint {folder} is damaged: {name} has {found[name][0]} bytes, {length} were written"
+            )
+        if found[name][1] != digest:
+            raise ValueError(f"checkpoint {folder} is damaged: {name} holds other bytes than were written")
+    return Checkpoint(folder, manifest)
+
+
+def first_difference(before: Any, now: Any, name: str = "") -> str | None:
+    """Return where two trees of plain values differ first, None where they do not: `seeds: 16 before, 32 now`."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(k for k in now if k not in before)]:
+            inner = f"{name}.{key}" if name else str(key)
+            if key not in before or key not in now:
+                return f"{inner}: {before.get(key, 'nothing')} before, {now.get(key, 'nothing')} now"
+            if found := first_difference(before[key], now[key], inner):
+                return found
+        return None
+    both_lists = isinstance(before, Sequence) and isinstance(now, Sequence) and not isinstance(before, str)
+    if both_lists and len(before) == len(now):
+        for number, (old, new) in enumerate(zip(before, now, strict=True)):
+            if found := first_difference(old, new, f"{name}[{number}]"):
+                return found
+        return None
+    return None if before == now else f"{name}: {before} before, {now} now"
+
+
+def digest(path: Path, length: int | None = None) -> tuple[int, int]:
+    """Return a file's length in bytes and the CRC-32 of its first `length` bytes, all by default."""
+    left = path.stat().st_size if length is None else length
+    total, crc = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, 2**20))):
+            crc, left = zlib.crc32(block, crc), left - len(block)
+    return total, crc
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _process() -> int:
+    import jax
+
+    return jax.process_index()
+
+
+def _save_groups(folder: Path, groups: Any) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        for number, leaves in enumerate(groups.leaves()):
+            # Orbax takes no arrays without entries; their shape says all.
+            tree = {f"{i:04d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
+            checkpointer.save((folder / f"group_{number:04d}").absolute(), args=ocp.args.PyTreeSave(tree))
+
+
+@lru_cache(maxsize=1)
+def _group(folder: Path, number: int) -> list[np.ndarray]:
+    """Return one group's leaves `[group_size, ...]`."""
+    import orbax.checkpoint as ocp
+
+    manifest = json.loads((folder / MANIFEST).read_text())
+    size, described = manifest["group_size"], manifest["leaves"]
+    saved = {f"{i:04d}": 0 for i, leaf in enumerate(described) if 0 not in leaf["shape"]}
+    wanted = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in saved}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        tree = checkpointer.restore(
+            (folder / f"group_{number:04d}").absolute(),
+            args=ocp.args.PyTreeRestore(item=saved, restore_args=wanted),
+        )
+    empty = [np.zeros((size, *leaf["shape"]), np.uint8) for leaf in described]
+    return [np.asarray(tree.get(f"{i:04d}", empty[i])) for i in range(len(described))]
+
+
+def _commit(root: Path, program: str, manifest: dict[str, Any]) -> None:
+    """Write the manifest and put the new checkpoint in the last one's place."""
+    new = root / NEW
+    (new / PROGRAM).write_bytes(gzip.compress(program.encode(), mtime=0))
+    files = _digests(new)
+    for name in files:
+        sync(new / name)
+    (new / MANIFEST).write_text(json.dumps({"format": FORMAT, **manifest, "files": files}, indent=1) + "\n")
+    sync(new / MANIFEST)
+    target = root / f"{manifest['tick']:020d}"
+    new.rename(target)
+    sync(root)
+    for path in root.iterdir():
+        if path != target:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _digests(folder: Path) -> dict[str, list[int]]:
+    """Return length and CRC-32 of every file of a checkpoint, but for its manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(folder)): list(digest(path)) for path in files}

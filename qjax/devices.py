@@ -1,0 +1,71 @@
+"""Devices: how many there are, what memory they have, and how many lanes should run side by side on one."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from qjax.checks import check_size
+from qjax.loop import Lane
+
+MIN_WIDTH, LEAST_WIDTH, MAX_WIDTH = 8, 2, 256
+CACHE_BYTES = 2**20
+"""What a group's agents may take of a core's cache, beside their activations."""
+
+
+def use_cores(count: int | None = None) -> None:
+    """Make JAX show one CPU device per core (or `count`), for sweeps to shard their lanes over.
+
+    Call it once, before JAX starts: before the first array is made and before gymnax is imported.
+
+    Raises:
+        RuntimeError: JAX has already started with another number of CPU devices.
+
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = (len(affinity(0)) if affinity else os.cpu_count() or 1) if count is None else count
+    check_size("count", cores)
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:
+        found = len(jax.local_devices(backend="cpu"))
+        if found != cores:
+            raise RuntimeError(
+                f"JAX has already started with {found} CPU device(s), too late for {cores}:"
+                " call qjax.use_cores() before anything makes an array"
+            ) from None
+
+
+def default_width(lane: Lane, lanes: int, devices: Sequence[Any]) -> int:
+    """Return how many lanes a group should hold on each device, from a lane's shapes.
+
+    On a GPU, where a step costs its kernel launches, all of them: `lanes / devices`. On a CPU the power of two
+    whose agents take up to `CACHE_BYTES`, between `MIN_WIDTH` and `MAX_WIDTH` (few networks, many small tables),
+    halved down to `LEAST_WIDTH` while there are devices without a lane.
+    """
+    if devices[0].platform != "cpu":
+        return max(-(-lanes // len(devices)), LEAST_WIDTH)
+    small = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane.agent))
+    fitting = max(CACHE_BYTES // max(small, 1), 1)
+    width = int(np.clip(2 ** int(np.log2(fitting)), MIN_WIDTH, MAX_WIDTH))
+    while width > LEAST_WIDTH and -(-lanes // width) < len(devices):
+        width //= 2
+    return width
+
+
+def memory_limit(devices: Sequence[Any]) -> int:
+    """Return the bytes that these devices of one process have together: CPU devices share the machine's memory.
+
+    A container's limit counts where there is one.
+    """
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) == len(devices):
+        return int(sum(known))
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    container = Path("/sys/fs/cgroup/memory.max")
+    allowed = container.read_text().strip() if container.is_file() else "max"
+    return total if allowed == "max" else min(total, int(allowed))

@@ -1,0 +1,184 @@
+"""The host's side of a sweep: chunks, log points, checkpoints and signals, in one loop."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qjax import hosts, stats
+from qjax.checkpoint import Checkpoint
+from qjax.groups import Groups
+from qjax.interrupt import Interrupt
+from qjax.plan import Part
+from qjax.points import NEVER, Point, Tally, Totals
+from qjax.progress import Progress
+from qjax.runs import Run
+
+CHECKPOINT_SHARE = 20
+"""Two checkpoints are at least this many times as far apart as the last one took to write."""
+
+
+class Options(NamedTuple):
+    """How a sweep is watched and stopped; nothing here changes its numbers."""
+
+    on_log: Callable[[Point], None] | None
+    on_progress: Callable[[Progress], None] | None
+    chunk_seconds: float
+    checkpoint_every: float
+    stop_on_nan: bool
+
+
+class Drive:
+    """A sweep under way."""
+
+    def __init__(self, work: Any, groups: Groups, tally: Tally, run: Run | None, options: Options, program: str):
+        """Stand at the start; `work` is a `qjax.sweep.Work`, and the groups are compiled."""
+        self.work, self.groups, self.tally, self.run, self.options = work, groups, tally, run, options
+        self.program = re.sub(r" at 0x[0-9a-f]+", "", program)
+        self.points: list[Point] = []
+        self.seconds = 0.0
+        self._tick = 0
+        self._notes: list[tuple[float, ...]] = []
+        self._speed: dict[bool, float] = {}
+        self._saved, self._save_s, self._saved_tick = time.monotonic(), 0.0, -1
+        self._columns = work.columns(groups.local)
+
+    def go(self) -> str | None:
+        """Run to the end, or until something stops it; return what."""
+        loop = self.work.loop
+        with nullcontext(None) if self.run is None else Interrupt() as interrupt:
+            passed = self._tick // loop.rollout
+            for part in self.work.parts:
+                left, passed = max(part.iterations - passed, 0), max(passed - part.iterations, 0)
+                while left:
+                    left -= self._chunk(part, left)
+                    if not left:
+                        self._fetch(part)
+                    stopped, done = self._between(part, interrupt)
+                    if stopped or done:
+                        return stopped
+        return None
+
+    def _chunk(self, part: Part, left: int) -> int:
+        """Run about `chunk_seconds` of a part's iterations; return how many."""
+        turn = self.work.turns[part.learning]
+        wanted = self.options.chunk_seconds * self._speed.get(part.learning, 0.0)
+        count = int(np.clip(wanted // turn, 1, left // turn))
+        began = time.perf_counter()
+        self.groups.run(self._tick, count, part.learning)
+        took = time.perf_counter() - began
+        self.seconds += took
+        self._tick += count * turn * self.work.loop.rollout
+        slowest = max(message["took"] for message in hosts.gather({"took": took}))
+        self._speed[part.learning] = count * turn / max(slowest, 1e-9)
+        return count * turn
+
+    def _fetch(self, part: Part) -> None:
+        """Take the lanes' sums at the end of a part, and make a log point of them where one is due."""
+        began = time.perf_counter()
+        self.tally.add(self.groups.take())
+        self.seconds += time.perf_counter() - began
+        if not part.log:
+            return
+        point = self.tally.point(self.seconds)
+        self.points.append(point)
+        self._notes.append((point.updates, point.done, point.seconds))
+        if self.run is not None:
+            self.run.log(point, self._columns, len(self._notes) - 1, self.groups.local)
+        if self.options.on_log is not None:
+            self.options.on_log(point)
+
+    def _between(self, part: Part, interrupt: Interrupt | None) -> tuple[str | None, bool]:
+        """Look around at the end of a chunk: return what stops the sweep, and whether it is done."""
+        peek, totals = self.groups.peek(), self.tally.totals
+        diverged = (totals.diverged_at != NEVER) | (peek["diverged_at"] > 0)
+        every = max(self.options.checkpoint_every, CHECKPOINT_SHARE * self._save_s)
+        messages = hosts.gather(
+            {
+                "stop": interrupt.received if interrupt is not None else None,
+                "done": self.tally.done(0),
+                "share": self.tally.done(peek["steps"]),
+                "steps": int(totals.env_steps.sum() + peek["steps"].astype(np.int64).sum()),
+                "updates": int(totals.updates.sum() + peek["updates"].astype(np.int64).sum()),
+                "diverged": int(diverged.sum()),
+                "due": time.monotonic() - self._saved >= every,
+            }
+        )
+        progress = Progress(
+            done=min(message["share"] for message in messages),
+            seconds=self.seconds,
+            env_steps=sum(message["steps"] for message in messages),
+            updates=sum(message["updates"] for message in messages),
+            iqm_return=self._iqm_return(),
+            diverged=sum(message["diverged"] for message in messages),
+        )
+        if self.options.on_progress is not None:
+            self.options.on_progress(progress)
+        done = min(message["done"] for message in messages) >= 1
+        stopped = next((message["stop"] for message in messages if message["stop"]), None)
+        if stopped is None and self.options.stop_on_nan and progress.diverged:
+            stopped = "nan"
+        if self.run is not None and (stopped or done or messages[0]["due"]):
+            self._save(must=bool(stopped or done))
+        return (None if done else stopped), done
+
+    def _iqm_return(self) -> float:
+        """Return the interquartile mean of the last returns that lanes reported."""
+        known = self.points[-1].mean_return if self.points else np.array([])
+        known = known[~np.isnan(known)]
+        return float(stats.iqm(known)) if known.size else float("nan")
+
+    def _save(self, must: bool) -> None:
+        """Write a checkpoint; one that is not the last may fail, for instance on a full disk."""
+        assert self.run is not None
+        if self._tick == self._saved_tick:
+            return
+        began = time.monotonic()
+        totals = {**self.tally.totals._asdict(), **self.tally.pending()}
+        manifest = {
+            "tick": self._tick,
+            "seconds": self.seconds,
+            "points": self._notes,
+            "leaves": self.groups.describe(),
+        }
+        try:
+            self.run.save(self.groups, totals, self.program, manifest)
+            self._saved_tick = self._tick
+        except OSError as error:
+            if must:
+                raise
+            print(f"\nwarning: {error}; training goes on, the last checkpoint stands", file=sys.stderr, flush=True)
+        self._saved = time.monotonic()
+        self._save_s = self._saved - began
+
+    def restore(self, found: Checkpoint) -> None:
+        """Go on from a checkpoint of the same work."""
+        assert self.run is not None
+        self.groups.restore(found.rows)
+        counts = found.totals(self.groups.local)
+        self.tally.restore(Totals(*(counts.pop(name) for name in Totals._fields)), counts)
+        self._tick = self._saved_tick = found.manifest["tick"]
+        self.seconds = found.manifest["seconds"]
+        self._notes = [tuple(note) for note in found.manifest["points"]]
+        self.run.go_on(found)
+        lanes = self.groups.local
+        self.points = [_of(point, lanes) for point in self.run.points(self._notes)]
+
+    def everywhere(self, column: np.ndarray) -> np.ndarray:
+        """Return a column `[local lanes]` of all lanes, on every host."""
+        return self.groups.everywhere(column)
+
+
+def _of(point: Point, lanes: np.ndarray) -> Point:
+    """Return a log point of some of its lanes."""
+
+    def rows(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: column[lanes] for name, column in value.items()}
+        return value[lanes] if isinstance(value, np.ndarray) else value
+
+    return Point(*(rows(value) for value in point))

@@ -1,0 +1,170 @@
+"""Settings of a sweep: pytrees of arrays whose first axis runs over settings, and what is wrong with them."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.interpreters import partial_eval
+from numpy.typing import ArrayLike
+
+from qjax import clock as clocks
+from qjax.loop import Loop
+
+Build = Callable[[Any], Loop]
+"""`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
+
+
+def grid(**values: ArrayLike) -> dict[str, np.ndarray]:
+    """Return the hypers of every combination of the values, the last name running fastest.
+
+    Args:
+        values: a sequence of numbers for each name.
+
+    Raises:
+        ValueError: there is no name, or one without values.
+
+    """
+    columns = _columns(values)
+    rows = list(itertools.product(*columns.values()))
+    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(columns)}
+
+
+def zipped(**values: ArrayLike) -> dict[str, np.ndarray]:
+    """Return the hypers whose setting i has the i-th value of every name.
+
+    Args:
+        values: a sequence of numbers for each name.
+
+    Raises:
+        ValueError: there is no name, one without values, or the lengths differ.
+
+    """
+    columns = _columns(values)
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"zipped values need one length, got {lengths}")
+    return columns
+
+
+def names(hypers: Any) -> list[str]:
+    """Return the names of the hypers' leaves, `rate` or `network.width`."""
+    paths = jax.tree_util.tree_leaves_with_path(hypers)
+    return [jax.tree_util.keystr(path, simple=True, separator=".") or "hypers" for path, _ in paths]
+
+
+def setting(hypers: Any, number: int) -> Any:
+    """Return one setting, None where there are no hypers."""
+    return None if hypers is None else jax.tree.map(lambda x: x[number], hypers)
+
+
+def columns(hypers: Any) -> dict[str, np.ndarray]:
+    """Return the hypers as columns of a table, `[settings]` each; a vector's entries are `name.0`, ..."""
+    table = {}
+    for name, leaf in zip(names(hypers), jax.tree.leaves(hypers), strict=True):
+        if leaf.ndim == 1:
+            table[name] = leaf
+        else:
+            flat = leaf.reshape(len(leaf), -1)
+            table.update({f"{name}.{i}": flat[:, i] for i in range(flat.shape[1])})
+    return table
+
+
+def check(build: Build, hypers: Any) -> tuple[Any, int]:
+    """Return hypers as NumPy arrays and the number of settings, every one checked by building it once.
+
+    Raises:
+        ValueError: arrays of different lengths or without settings, a name that `build` asks for and does not
+            find, or a value that a factory refuses.
+        TypeError: `build` needs the concrete value of a hyper-parameter, which is then static.
+
+    """
+    if hypers is None:
+        return None, 1
+    hypers = jax.tree.map(np.asarray, hypers)
+    leaves = dict(zip(names(hypers), jax.tree.leaves(hypers), strict=True))
+    single = [name for name, x in leaves.items() if x.ndim == 0]
+    if single or not leaves:
+        raise ValueError(
+            f"hypers must be arrays with a first axis of settings, got numbers for {single} in {hypers}"
+        )
+    lengths = {name: len(x) for name, x in leaves.items()}
+    num_settings = next(iter(lengths.values()))
+    if set(lengths.values()) != {num_settings} or not num_settings:
+        raise ValueError(f"every array of hypers needs the same, positive number of settings, got {lengths}")
+    lane = jax.eval_shape(_built(build, hypers, 0).init, jax.random.key(0))
+    for number in range(num_settings):
+        _built(build, hypers, number).check(lane)
+    _check_traced(build, hypers)
+    return hypers, num_settings
+
+
+def program(build: Build, hypers: Any) -> Any:
+    """Return the jaxpr of a lane's start and first iteration with learning, as a function of the hypers' leaves."""
+    leaves, structure = jax.tree.flatten(setting(hypers, 0))
+
+    def run(leaves: Sequence[Any], key: Any) -> Any:
+        loop = build(jax.tree.unflatten(structure, leaves) if leaves else None)
+        lane = loop.init(key)
+        return loop.run(lane, clocks.at(0), loop.cadence, True)
+
+    return jax.make_jaxpr(run)(leaves, jax.random.key(0))
+
+
+def unused(jaxpr: Any, hypers: Any) -> list[str]:
+    """Return the names of the hypers that nothing in a `program` depends on."""
+    if hypers is None:
+        return []
+    _, used = partial_eval.dce_jaxpr(jaxpr.jaxpr, [True] * len(jaxpr.jaxpr.outvars))
+    return [name for name, read in zip(names(hypers), used, strict=False) if not read]
+
+
+def _columns(values: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    found = {name: np.asarray(column) for name, column in values.items()}
+    if not found:
+        raise ValueError("an empty grid has no settings: give at least one name with its values")
+    for name, column in found.items():
+        if column.ndim != 1 or not len(column):
+            raise ValueError(f"{name} needs a sequence of at least one value, got {values[name]!r}")
+    return found
+
+
+def _built(build: Build, hypers: Any, number: int) -> Loop:
+    """Return the loop of one setting; a name that is missing is named with those that are there."""
+    try:
+        return build(setting(hypers, number))
+    except (KeyError, AttributeError) as error:
+        missing = error.args[0] if isinstance(error, KeyError) else error.name
+        if missing is None or missing in names(hypers):
+            raise
+        raise ValueError(
+            f"build asks for the hyper-parameter {missing!r}, which is not among {names(hypers)}"
+        ) from error
+
+
+def _check_traced(build: Build, hypers: Any) -> None:
+    """Check that `build` takes traced values, and name those of which it needs the concrete value."""
+    key = jax.random.key(0)
+
+    def start(hyper: Any) -> Any:
+        return build(hyper).init(key)
+
+    try:
+        jax.eval_shape(start, setting(hypers, 0))
+    except jax.errors.JAXTypeError as error:
+        leaves, structure = jax.tree.flatten(setting(hypers, 0))
+        static = []
+        for i, name in enumerate(names(hypers)):
+
+            def one(leaf: Any, i: int = i) -> Any:
+                return start(jax.tree.unflatten(structure, [*leaves[:i], leaf, *leaves[i + 1 :]]))
+
+            try:
+                jax.eval_shape(one, leaves[i])
+            except jax.errors.JAXTypeError:
+                static.append(name)
+        raise TypeError(
+            f"build needs the concrete value of {static or names(hypers)}: it shapes the compiled program and"
+            " cannot be swept. Run one sweep for each of its values (qjax.static_sweeps)"
+        ) from error
