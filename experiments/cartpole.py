@@ -137,7 +137,6 @@ def run(args: Arguments) -> None:
             "preset": args.preset,
             "final_return_iqm_interval": (low, high),
         },
-        result.agents,
     )
     plot.learning_curve(
         qjax.load_points(folder.folder),

@@ -110,13 +110,15 @@ def train(
             build,
             width=args.width,
             schedules={"epsilon": epsilon},
-            on_progress=show,
+            on_progress=show if hosts.is_first() else None,
             run=folder,
             chunk_seconds=args.chunk_seconds,
             checkpoint_every=args.checkpoint_every,
             stop_on_nan=args.stop_on_nan,
             **work,
         )
+        if result.stopped is None:
+            folder.save_agents(result.agents)
     for lane in np.flatnonzero(result.diverged_at != NEVER)[:10]:
         print(f"seed {result.seeds[lane]} diverged at step {result.diverged_at[lane]}", file=sys.stderr)
     if result.stopped is not None:

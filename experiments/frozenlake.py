@@ -127,7 +127,6 @@ def run(args: Arguments) -> None:
             "greedy_start_value_mean": scores.greedy_value.mean(),
             "optimal_start_value": scores.optimal @ scores.start,
         },
-        result.agents,
     )
     kind = f"{'slippery' if args.slippery else 'deterministic'} FrozenLake {args.map}"
     title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"

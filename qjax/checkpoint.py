@@ -5,8 +5,10 @@ instant. Its folder holds `group_0000`, ... (Orbax, one array for each leaf of t
 `totals_0.npz`, ... (each process's counts), `program.txt.gz` (the first iteration as a jaxpr) and `manifest.json`.
 """
 
+import gc
 import gzip
 import json
+import logging
 import os
 import shutil
 import zlib
@@ -83,6 +85,7 @@ def write(
         np.savez(path, lanes=groups.local, **totals)
     except Exception as error:
         failure = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}" if str(error) else repr(error)
+        _hush()
     failures = [found["failure"] for found in hosts.gather({"failure": failure}) if found["failure"]]
     if hosts.is_first():
         try:
@@ -163,6 +166,15 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _hush() -> None:
+    """Drop what Orbax's other writes failed with; Python would print each when it collects them."""
+    logger = logging.getLogger("asyncio")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    gc.collect()
+    logger.setLevel(level)
 
 
 def _process() -> int:

@@ -1,6 +1,5 @@
 """The host's side of a sweep: chunks, log points, checkpoints and signals, in one loop."""
 
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -38,7 +37,7 @@ class Drive:
     def __init__(self, work: Any, groups: Groups, tally: Tally, run: Run | None, options: Options, program: str):
         """Stand at the start; `work` is a `qjax.sweep.Work`, and the groups are compiled."""
         self.work, self.groups, self.tally, self.run, self.options = work, groups, tally, run, options
-        self.program = re.sub(r" at 0x[0-9a-f]+", "", program)
+        self.program = program
         self.points: list[Point] = []
         self.seconds = 0.0
         self._tick = 0
@@ -46,6 +45,7 @@ class Drive:
         self._speed: dict[bool, float] = {}
         self._saved, self._save_s, self._saved_tick = time.monotonic(), 0.0, -1
         self._columns = work.columns(groups.local)
+        self._returns = np.full(len(groups.local), np.nan)
 
     def go(self) -> str | None:
         """Run to the end, or until something stops it; return what."""
@@ -86,6 +86,7 @@ class Drive:
             return
         point = self.tally.point(self.seconds)
         self.points.append(point)
+        self._returns = np.where(np.isnan(point.mean_return), self._returns, point.mean_return)
         self._notes.append((point.updates, point.done, point.seconds))
         if self.run is not None:
             self.run.log(point, self._columns, len(self._notes) - 1, self.groups.local)
@@ -124,13 +125,21 @@ class Drive:
             stopped = "nan"
         if self.run is not None and (stopped or done or messages[0]["due"]):
             self._save(must=bool(stopped or done))
+        if stopped == "nan":
+            self._flag(part)
         return (None if done else stopped), done
 
     def _iqm_return(self) -> float:
         """Return the interquartile mean of the last returns that lanes reported."""
-        known = self.points[-1].mean_return if self.points else np.array([])
-        known = known[~np.isnan(known)]
+        known = self._returns[~np.isnan(self._returns)]
         return float(stats.iqm(known)) if known.size else float("nan")
+
+    def _flag(self, part: Part) -> None:
+        """Log the lanes as they are where one has diverged: after the checkpoint, so a resumed run drops it."""
+        if peeked := self.groups.peek()["steps"].any():
+            self._fetch(part._replace(log=True))
+        if self.run is not None and peeked:
+            self.run.join()
 
     def _save(self, must: bool) -> None:
         """Write a checkpoint; one that is not the last may fail, for instance on a full disk."""

@@ -7,6 +7,7 @@ last group is padded.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -81,9 +82,27 @@ class Groups:
         """How many groups there are."""
         return len(self._numbers)
 
+    @cached_property
     def shapes(self) -> Lane:
-        """Return one group's lanes as shapes."""
-        return self._shaped(self._init, self._hypers[0], self._numbers[0])
+        """One group's lanes as shapes."""
+        return self._look[0]
+
+    @cached_property
+    def _look(self) -> tuple[Lane, list[Any]]:
+        """One group's lanes as shapes, and each leaf's key implementation, None where it is no key.
+
+        Only an array or a tracer tells the implementation; tracing takes a while, and is done once.
+        """
+        found: list[Any] = []
+
+        def look(hyper: Any, number: Any) -> Lane:
+            lane = self._init(hyper, number)
+            found.extend(jax.random.key_impl(x) if _is_key(x) else None for x in jax.tree.leaves(lane))
+            return lane
+
+        shapes = jax.eval_shape(jax.vmap(look), self._hypers[0], self._numbers[0])
+        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.place), shapes)
+        return placed, found
 
     def _init(self, hyper: Any, number: Any) -> Lane:
         return self.build(hyper).init(jax.random.fold_in(jax.random.key(self.seed), number))
@@ -98,10 +117,6 @@ class Groups:
             check_vma=False,
         )
 
-    def _shaped(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        shapes = jax.eval_shape(self._program(function), *arguments)
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.place), shapes)
-
     def compile(self, turns: dict[bool, int], watch: bool = False) -> float:
         """Compile the programs: the start, what `take` fetches, and one for each kind of iteration.
 
@@ -114,7 +129,7 @@ class Groups:
 
         """
         began = time.perf_counter()
-        first, shapes = self._hypers[0], self.shapes()
+        first, shapes = self._hypers[0], self.shapes
         none = (clocks.at(0), jnp.int32(0))
 
         def compiled(function: Any, *arguments: Any, replicated: int = 0, donate: tuple[int, ...] = ()) -> Any:
@@ -213,27 +228,15 @@ class Groups:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return name, shape and dtype of each leaf of a lane; of a key, its implementation."""
-        paths = jax.tree_util.tree_leaves_with_path(self.shapes())
+        paths = jax.tree_util.tree_leaves_with_path(self.shapes)
         return [
             {"name": jax.tree_util.keystr(path), "shape": list(x.shape[1:]), "dtype": str(impl or x.dtype)}
-            for (path, x), impl in zip(paths, self._implementations(), strict=True)
+            for (path, x), impl in zip(paths, self._look[1], strict=True)
         ]
-
-    def _implementations(self) -> list[Any]:
-        """Return each leaf's key implementation, None where it is no key; only an array or a tracer tells it."""
-        found: list[Any] = []
-
-        def look(hyper: Any, number: Any) -> Lane:
-            lane = self._init(hyper, number)
-            found.extend(jax.random.key_impl(x) if _is_key(x) else None for x in jax.tree.leaves(lane))
-            return lane
-
-        jax.eval_shape(jax.vmap(look), self._hypers[0], self._numbers[0])
-        return found
 
     def restore(self, rows: Callable[[int, int], list[np.ndarray]]) -> None:
         """Take every lane's state from `rows(first, last)`, which returns the leaves of those lanes."""
-        structure, impls = jax.tree.structure(self.shapes()), self._implementations()
+        structure, impls = jax.tree.structure(self.shapes), self._look[1]
         self.states = []
         for group in range(self.count):
             pieces: dict[Any, list[np.ndarray]] = {}

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 
 MESSAGE_BYTES = 4096
+SHUTDOWN_SECONDS = 24 * 3600
+"""How long the others wait at the end while the first process evaluates and draws."""
 
 
 def initialize() -> None:
@@ -24,6 +26,7 @@ def initialize() -> None:
     jax.distributed.initialize(
         num_processes=None if count is None else int(count),
         process_id=None if number is None else int(number),
+        shutdown_timeout_seconds=SHUTDOWN_SECONDS,
     )
 
 

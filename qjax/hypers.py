@@ -1,13 +1,13 @@
 """Settings of a sweep: pytrees of arrays whose first axis runs over settings, and what is wrong with them."""
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.interpreters import partial_eval
-from numpy.typing import ArrayLike
 
 from qjax import clock as clocks
 from qjax.loop import Loop
@@ -16,7 +16,11 @@ Build = Callable[[Any], Loop]
 """`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
 
 
-def grid(**values: ArrayLike) -> dict[str, np.ndarray]:
+Values = Sequence[Any] | np.ndarray | jax.Array | int | float
+"""Of one name; a single number is refused."""
+
+
+def grid(**values: Values) -> dict[str, np.ndarray]:
     """Return the hypers of every combination of the values, the last name running fastest.
 
     Args:
@@ -31,7 +35,7 @@ def grid(**values: ArrayLike) -> dict[str, np.ndarray]:
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(columns)}
 
 
-def zipped(**values: ArrayLike) -> dict[str, np.ndarray]:
+def zipped(**values: Values) -> dict[str, np.ndarray]:
     """Return the hypers whose setting i has the i-th value of every name.
 
     Args:
@@ -112,6 +116,11 @@ def program(build: Build, hypers: Any) -> Any:
     return jax.make_jaxpr(run)(leaves, jax.random.key(0))
 
 
+def text(jaxpr: Any) -> str:
+    """Return a `program` as text, without what differs from process to process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr))
+
+
 def unused(jaxpr: Any, hypers: Any) -> list[str]:
     """Return the names of the hypers that nothing in a `program` depends on."""
     if hypers is None:
@@ -120,7 +129,7 @@ def unused(jaxpr: Any, hypers: Any) -> list[str]:
     return [name for name, read in zip(names(hypers), used, strict=False) if not read]
 
 
-def _columns(values: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+def _columns(values: Mapping[str, Values]) -> dict[str, np.ndarray]:
     found = {name: np.asarray(column) for name, column in values.items()}
     if not found:
         raise ValueError("an empty grid has no settings: give at least one name with its values")
@@ -152,7 +161,7 @@ def _check_traced(build: Build, hypers: Any) -> None:
 
     try:
         jax.eval_shape(start, setting(hypers, 0))
-    except jax.errors.JAXTypeError as error:
+    except TypeError as error:
         leaves, structure = jax.tree.flatten(setting(hypers, 0))
         static = []
         for i, name in enumerate(names(hypers)):
@@ -162,9 +171,10 @@ def _check_traced(build: Build, hypers: Any) -> None:
 
             try:
                 jax.eval_shape(one, leaves[i])
-            except jax.errors.JAXTypeError:
+            except TypeError:
                 static.append(name)
         raise TypeError(
             f"build needs the concrete value of {static or names(hypers)}: it shapes the compiled program and"
-            " cannot be swept. Run one sweep for each of its values (qjax.static_sweeps)"
+            " cannot be swept; run one sweep for each of its values (qjax.static_sweeps)."
+            f" {str(error).splitlines()[0]}"
         ) from error

@@ -20,7 +20,7 @@ class Progress(NamedTuple):
     updates: int
     """Learner updates."""
     iqm_return: float
-    """Interquartile mean over lanes of the last log point's mean returns; NaN before the first episode ended. On
+    """Interquartile mean over lanes of the last mean returns they logged; NaN before the first episode ended. On
     several hosts, over this one's lanes."""
     diverged: int
     """Lanes whose loss or parameters are no longer finite."""

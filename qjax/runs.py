@@ -91,7 +91,7 @@ class Run:
         else:
             raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
         if self.resume:
-            self._compare({k: load_config(self.folder)[k] for k in self._config}, CONFIG)
+            self._compare(load_config(self.folder), CONFIG)
 
     def __enter__(self) -> "Run":
         return self
@@ -104,10 +104,10 @@ class Run:
     def close(self) -> None:
         """Let other processes at the folder; remove it if nothing was written."""
         if self._lock is not None:
-            self._lock.release()
-            self._lock = None
             if {path.name for path in self.folder.iterdir()} == {LOCK}:
                 shutil.rmtree(self.folder)
+            self._lock.release()
+            self._lock = None
 
     @property
     def finished(self) -> bool:
@@ -146,8 +146,7 @@ class Run:
         if not self.resume or not (self.folder / CONFIG).is_file():
             return None
         config = load_config(self.folder)
-        if "sweep" in config:
-            self._compare({k: config[k] for k in self._config}, CONFIG)
+        self._compare(config, CONFIG)
         found = checkpoint.find(self.folder / CHECKPOINTS)
         if found is not None:
             self._compare(found.manifest["config"], str(found.folder.name))
@@ -175,11 +174,10 @@ class Run:
         """Refuse a run whose config differs from the one written in a field that changes the numbers."""
 
         def counted(config: Mapping[str, Any]) -> dict[str, Any]:
-            arguments = {k: v for k, v in config["arguments"].items() if k not in self._free}
-            return {**config, "arguments": arguments}
+            arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self._free}
+            return {**{name: config.get(name) for name in self._config}, "arguments": arguments}
 
-        now = {name: self._config[name] for name in written}
-        if difference := checkpoint.first_difference(counted(written), counted(now)):
+        if difference := checkpoint.first_difference(counted(written), counted(self._config)):
             raise ValueError(f"{self.folder} ({where}) was written by another run: {difference}")
 
     def begin(self) -> None:
@@ -197,8 +195,12 @@ class Run:
     def go_on(self, found: Checkpoint) -> None:
         """Cut the tables back to a checkpoint."""
         if hosts.is_first():
-            for name, (length, _) in found.manifest["tables"].items():
-                os.truncate(self.folder / name, length)
+            kept = found.manifest["tables"]
+            for name in (METRICS, TIMING):
+                if name in kept:
+                    os.truncate(self.folder / name, kept[name][0])
+                else:
+                    (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         self._start_parts()
 
@@ -270,7 +272,7 @@ class Run:
 
         """
         self.begin()
-        self._join()
+        self.join()
         names = [name for name in (METRICS, TIMING) if (self.folder / name).is_file()]
         tables = {name: list(checkpoint.digest(self.folder / name)) for name in names}
         whole = {"config": self._config, "versions": _versions(), "tables": tables, **manifest}
@@ -278,7 +280,7 @@ class Run:
         if jax.process_count() > 1:
             self._part().write_text("")
 
-    def _join(self) -> None:
+    def join(self) -> None:
         """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane."""
         if jax.process_count() == 1:
             return
@@ -286,7 +288,8 @@ class Run:
         if hosts.is_first():
             text = "".join(path.read_text() for path in sorted((self.folder / PARTS).glob("metrics_*.csv")))
             rows = sorted(csv.reader(io.StringIO(text)), key=lambda row: (int(row[0]), int(row[1])))
-            self._append(self.folder / METRICS, [row[2:] for row in rows])
+            if rows:  # the first one, at the first log point, has written the header
+                self._append(self.folder / METRICS, [row[2:] for row in rows])
         hosts.gather({})
 
     def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:
@@ -295,13 +298,17 @@ class Run:
         self._last = points[-1] if points else None
         return points
 
-    def finish(self, summary: Mapping[str, Any], agents: Any) -> None:
-        """Write the agents' final states (without their memories) and the summary, and drop the checkpoint."""
+    def save_agents(self, agents: Any) -> None:
+        """Write the agents' final states (without their memories); all processes call."""
         self.begin()
         import orbax.checkpoint as ocp
 
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((self.folder / AGENTS).absolute(), {"agents": agents}, force=True)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, and drop the checkpoint: the run has ended."""
+        self.begin()
         self._write(SUMMARY, _plain(summary))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -384,9 +391,9 @@ def load_points(folder: str | Path) -> list[Point]:
 
 def _points(folder: Path, notes: Sequence[Sequence[float]]) -> list[Point]:
     """Read log points from metrics.csv; `notes` are the updates, share done and seconds of each."""
-    table, sweep = load_metrics(folder), load_config(folder)["sweep"]
-    if not notes or not len(table["seed"]):
+    if not notes:
         return []
+    table, sweep = load_metrics(folder), load_config(folder)["sweep"]
     ids = np.stack([table.pop(name) for name in ("seed", "setting") if name in table], 1)
     # Every lane steps before the first log point, so there the rows show all lanes in their order.
     _, first, which = np.unique(ids, axis=0, return_index=True, return_inverse=True)

@@ -4,6 +4,7 @@ The host calls one compiled program per group and chunk of a few seconds. Betwee
 log points and checkpoints, and looks for signals; nothing calls back from inside a program.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -64,8 +65,6 @@ class Work(NamedTuple):
     """Of the first setting."""
     steps: int | None
     parts: list[Part]
-    program: Any
-    """Jaxpr of the start and the first iteration."""
     unused: list[str]
     log_points: int
 
@@ -83,7 +82,7 @@ class Work(NamedTuple):
         columns = {} if self.hypers is None else hypers.columns(self.hypers)
         return {
             "seed": self.seed,
-            "seeds": np.unique(self.seeds).tolist(),
+            "seeds": _count_or_list(self.seeds[self.settings == 0]),
             "lanes": len(self.seeds),
             "hypers": {name: column.tolist() for name, column in columns.items()},
             "steps": self.steps,
@@ -99,6 +98,10 @@ class Work(NamedTuple):
             "columns": list(columns),
             "logged": list(logged),
         }
+
+    def program(self) -> str:
+        """Return the text of a lane's start and first iteration: constants in `build` show there."""
+        return hypers.text(hypers.program(self.build, self.hypers))
 
     def columns(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """Return what identifies some lanes in a table: seed, setting and its values."""
@@ -171,25 +174,29 @@ def sweep(
         message = f"the hyper-parameter {name!r} has no effect: nothing in the program depends on it"
         warnings.warn(message, UserWarning, stacklevel=2)
     logged = schedules or {}
-    first = logged(_first(hypers)) if callable(logged) else logged
+    first = logged(_first(work.hypers)) if callable(logged) else logged
     width = _width(work, width if run is None or width is not None else run.width, devices)
     found = None if run is None else run.open(work.describe(width, list(first)))
-    groups, plan, compile_s = _compiled(work, width, devices, stop_on_nan)
+    groups = _groups(work, width, devices)
+    program = "" if run is None else work.program()
+    if found is not None:
+        _check_same(found, groups, program)
+    compile_s = groups.compile(work.turns, stop_on_nan)
+    plan = _plan(work, groups)
     plan.check()
     lanes = groups.local
-    own = None if hypers is None else jax.tree.map(lambda x: x[work.settings[lanes]], work.hypers)
+    own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[lanes]], work.hypers)
     tally = Tally(work.loop, len(lanes), work.steps, logged, own)
     options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan)
-    drive = Drive(work, groups, tally, run, options, str(work.program))
+    drive = Drive(work, groups, tally, run, options, program)
     try:
         if found is None:
             groups.start()
         else:
-            _check_same(found, groups, drive.program)
             drive.restore(found)
         stopped = drive.go()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
             raise
         raise MemoryError(
             f"out of device memory with {plan.lanes} lanes of {plans.size(plan.lane_bytes)} on {plan.devices}"
@@ -226,7 +233,9 @@ def plan(
     where it does not fit, as `sweep` does.
     """
     work = _prepare(build, seeds, hypers, seed, steps, log_points)
-    return _compiled(work, _width(work, width, devices), devices, False)[1]
+    groups = _groups(work, _width(work, width, devices), devices)
+    groups.compile(work.turns)
+    return _plan(work, groups)
 
 
 sweep.plan = plan  # type: ignore[attr-defined]
@@ -278,7 +287,6 @@ def _prepare(
     swept, num_settings = hypers.check(build, swept)
     loop = build(_first(swept))
     parts = plans.parts(loop, steps, log_points)
-    program = hypers.program(build, swept)
     return Work(
         build=build,
         hypers=swept,
@@ -288,10 +296,13 @@ def _prepare(
         loop=loop,
         steps=steps,
         parts=parts,
-        program=program,
-        unused=hypers.unused(program, swept),
+        unused=[] if swept is None else hypers.unused(hypers.program(build, swept), swept),
         log_points=log_points,
     )
+
+
+def _count_or_list(seeds: np.ndarray) -> int | list[int]:
+    return len(seeds) if (seeds == np.arange(len(seeds))).all() else seeds.tolist()
 
 
 def _first(swept: Any) -> Any:
@@ -312,40 +323,36 @@ def _devices(devices: Sequence[Any] | None) -> list[Any]:
     return found
 
 
-def _compiled(work: Work, width: int, devices: Sequence[Any] | None, watch: bool) -> tuple[Groups, Plan, float]:
-    """Compile the programs, before any lane is made; return also what they will take."""
-    available = _devices(devices)
-    groups = Groups(work.build, work.hypers, work.settings, work.seeds, work.seed, width, available)
-    compile_s = groups.compile(work.turns, watch)
-    lane_bytes = _bytes(groups.shapes()) // groups.size
+def _groups(work: Work, width: int, devices: Sequence[Any] | None) -> Groups:
+    return Groups(work.build, work.hypers, work.settings, work.seeds, work.seed, width, _devices(devices))
+
+
+def _plan(work: Work, groups: Groups) -> Plan:
+    """Return what compiled groups will take."""
+    lane_bytes = _bytes(groups.shapes) // groups.size
     local = [device for device in groups.mesh.devices.flat if device.process_index == jax.process_index()]
+    row_bytes = lane_bytes * groups.width * len(local)
     temp, limit = groups.temp_bytes() * len(local), memory_limit(local)
-    state = lane_bytes * width * len(local) * groups.count
-    num_hosts, num_seeds = jax.process_count(), len(np.unique(work.seeds))
-    fitting = max((limit - temp) // (lane_bytes * width * len(local)), 0)
-    return (
-        groups,
-        Plan(
-            lanes=len(work.seeds),
-            settings=len(work.seeds) // num_seeds,
-            seeds=num_seeds,
-            width=width,
-            devices=groups.mesh.size,
-            platform=local[0].platform,
-            groups=groups.count,
-            hosts=num_hosts,
-            iterations=sum(part.iterations for part in work.parts),
-            parts=len(work.parts),
-            compiles=groups.names,
-            lane_bytes=lane_bytes,
-            state_bytes=state,
-            temp_bytes=temp,
-            limit_bytes=limit,
-            checkpoint_bytes=lane_bytes * groups.size * groups.count,
-            largest_lanes=fitting * groups.size,
-            unused=tuple(work.unused),
-        ),
-        compile_s,
+    settings = int(work.settings.max()) + 1
+    return Plan(
+        lanes=len(work.seeds),
+        settings=settings,
+        seeds=len(work.seeds) // settings,
+        width=groups.width,
+        devices=groups.mesh.size,
+        platform=local[0].platform,
+        groups=groups.count,
+        hosts=jax.process_count(),
+        iterations=sum(part.iterations for part in work.parts),
+        parts=len(work.parts),
+        compiles=groups.names,
+        lane_bytes=lane_bytes,
+        state_bytes=row_bytes * groups.count,
+        temp_bytes=temp,
+        limit_bytes=limit,
+        checkpoint_bytes=lane_bytes * groups.size * groups.count,
+        largest_lanes=max((limit - temp) // row_bytes, 0) * groups.size,
+        unused=tuple(work.unused),
     )
 
 

@@ -42,9 +42,8 @@ def folder(tmp_path):
     run = qjax.Run(tmp_path / "run", "cartpole", {"seeds": 2, "out": tmp_path})
     for each in POINTS:
         run.log(each, SEEDS)
-    run.finish(
-        {"final_return_per_seed": np.array([1.0, 2.0]), "interval": (float("nan"), 1)}, {"q": np.ones((2, 3))}
-    )
+    run.save_agents({"q": np.ones((2, 3))})
+    run.finish({"final_return_per_seed": np.array([1.0, 2.0]), "interval": (float("nan"), 1)})
     return run.folder
 
 
@@ -82,7 +81,7 @@ def test_agents_come_back_with_one_call(tmp_path):
     keys = jax.random.split(jax.random.key(0), 3)
     states = jax.device_get(jax.vmap(lambda key: agent.init(key, np.zeros((1, 5), np.float32)))(keys))
     run = qjax.Run(tmp_path / "run", "cartpole", {})
-    run.finish({}, states)
+    run.save_agents(states)
     plain = qjax.load_agents(tmp_path / "run")
     np.testing.assert_array_equal(
         plain["params"]["params"]["Dense_0"]["bias"], states.params["params"]["Dense_0"]["bias"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,9 @@ import pytest
 
 import qjax
 from qjax import clock as clocks
+from qjax import plan as plans
 from qjax import schedules
+from qjax.groups import Groups
 
 WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
 
@@ -457,3 +460,149 @@ def test_evaluate_the_agents_of_a_sweep():
     returns = jax.vmap(one)(result.agents, jax.random.split(jax.random.key(0), 3))
     # The second step pays 1 for the better action, which greedy tables have found.
     assert returns.tolist() == [[1.0] * 4] * 3
+
+
+# ---- devices and widths
+
+
+BITS = """
+import sys, jax, numpy as np
+sys.path.insert(0, {folder!r})
+import qjax
+qjax.use_cores({cores})
+import victim
+result = qjax.sweep(lambda _: victim.build("deep"), seeds=[4, 1, 11], steps=200, log_points=2, width=2)
+print("".join(x.tobytes().hex() for x in victim.leaves(result)))
+"""
+
+
+def test_bits_do_not_depend_on_the_number_of_devices():
+    """One, two and eight CPU devices, of which three lanes in groups of two fill but two."""
+    folder = str(Path(__file__).parent)
+    code = {cores: BITS.format(folder=folder, cores=cores) for cores in (1, 2, 8)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) for text in code.values()
+    ]
+    said = [process.communicate(timeout=300)[0].split() for process in running]
+    assert len(said[0][0]) > 1000
+    assert said[0] == said[1] == said[2]
+
+
+def test_eight_devices_full():
+    """Seventeen lanes: all eight devices work, in two groups; each lane is what it is alone."""
+    if len(jax.devices()) < 8:
+        code = "import sys; sys.path.insert(0, {!r})\nimport qjax; qjax.use_cores(8)\nimport test_sweep\n"
+        code += "test_sweep.test_eight_devices_full(); print('done')"
+        assert in_process(code.format(str(Path(__file__).parent))).stdout.split() == ["done"]
+        return
+    whole = qjax.sweep(tabular, seeds=17, steps=40, log_points=2, width=1)
+    alone = qjax.sweep(tabular, seeds=[16], steps=40, log_points=2, width=1)
+    assert bits(whole.agents[16]) == bits(alone.agents[0])
+    same_points(alone.points, whole.points, 0, 16)
+
+
+@pytest.mark.parametrize("width", [3, 8])
+def test_another_width_agrees_over_the_first_updates(many, width):
+    """Sums in another order round otherwise: within 1e-5 of the parameters' size after 30 updates."""
+    other = qjax.sweep(deep, seeds=4, steps=60, log_points=3, width=width)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[:4], rtol=1e-4, atol=1e-5), other.agents, many.agents)
+
+
+# ---- lanes that diverge
+
+
+def explosive(hyper):
+    """A lane whose learning rate is too large for plain gradient steps."""
+    env = qjax.make(Paid())
+    agent = qjax.dqn(qjax.table(env.num_states, 2), optax.sgd(hyper["rate"]), target=qjax.polyak(1.0))
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=2)
+
+
+RATES = {"rate": np.array([0.1, 30.0])}
+
+
+def test_a_lane_that_diverges_is_flagged_and_harms_nobody(tmp_path):
+    with qjax.Run(tmp_path / "run", "explosion", {}) as run:
+        result = qjax.sweep(explosive, hypers=RATES, seeds=[3, 8], steps=400, log_points=4, width=WIDTH, run=run)
+    assert result.stopped is None
+    assert (result.diverged_at[:2] == -1).all() and (result.diverged_at[2:] > 0).all()
+    # The others are what they are alone.
+    calm = qjax.sweep(
+        explosive, hypers={"rate": np.array([0.1])}, seeds=[3, 8], steps=400, log_points=4, width=WIDTH
+    )
+    assert bits(calm.agents) == bits(jax.tree.map(lambda x: x[:2], result.agents))
+    # To the update: run again by hand, update by update, for the first loss that is not finite.
+    loop = explosive({"rate": 30.0})
+    lane, losses = loop.init(jax.random.fold_in(jax.random.key(0), 3)), []
+    iterate = jax.jit(lambda lane, clock: qjax.take(loop.learn(loop.step(lane, clock), clock)))
+    while not losses or np.isfinite(losses[-1]):
+        lane, report = iterate(lane, clocks.at(len(losses)))
+        losses.append(float(report["loss"]))
+    assert result.diverged_at[2] == 2 * len(losses)
+    # The table names seed, hyper-parameter and step, from the log point on at which it was seen.
+    table = qjax.load_metrics(tmp_path / "run")
+    flagged = ~np.isnan(table["diverged_at"])
+    assert set(zip(table["seed"][flagged], table["rate"][flagged], strict=True)) == {(3, 30.0), (8, 30.0)}
+    first = np.flatnonzero(flagged & (table["seed"] == 3))[0]
+    assert table["diverged_at"][first] == result.diverged_at[2]
+    assert table["env_steps"][first] - 100 < result.diverged_at[2] <= table["env_steps"][first]
+
+
+def test_parameters_that_are_not_finite_are_seen_without_a_loss():
+    """The table holds an infinity where nobody looks."""
+
+    def build(_):
+        loop = tabular()
+        spoilt = lambda key, obs: loop.agent.init(key, obs).at[-1, 0].set(jnp.inf)
+        agent = loop.agent._replace(init=spoilt)
+        return qjax.make_loop(loop.env, agent, qjax.first, qjax.latest(), gamma=0.9)
+
+    result = qjax.sweep(build, seeds=2, steps=40, log_points=4, width=WIDTH)
+    assert result.diverged_at.tolist() == [10, 10]
+    assert not np.isnan(result.points[-1].means["loss"]).any()
+
+
+def test_stop_on_nan(tmp_path, monkeypatch):
+    """It stops within a chunk of the first one, says so in the table, and goes on without a trace of that."""
+    monkeypatch.setattr(plans, "TURN_ITERATIONS", 5)
+    work = {"hypers": RATES, "seeds": [3, 8], "steps": 400, "log_points": 2, "width": WIDTH, "chunk_seconds": 1e-9}
+    with qjax.Run(tmp_path / "run", "explosion", {}) as run:
+        stopped = qjax.sweep(explosive, run=run, stop_on_nan=True, **work)
+    first = stopped.diverged_at[stopped.diverged_at > 0].min()
+    assert stopped.stopped == "nan" and first <= stopped.env_steps / 4 < first + 10 + 1
+    table = qjax.load_metrics(tmp_path / "run")
+    assert set(table["diverged_at"][~np.isnan(table["diverged_at"])]) == set(stopped.diverged_at) - {-1}
+    with qjax.Run(tmp_path / "run", "explosion", {}, resume=True) as run:
+        qjax.sweep(explosive, run=run, **work)
+    with qjax.Run(tmp_path / "whole", "explosion", {}) as run:
+        qjax.sweep(explosive, run=run, **work)
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+
+
+# ---- the clock
+
+
+@pytest.mark.parametrize("boundary", [2**24, 2**31, 2**32, 10**12, 2**40])
+def test_a_sweep_crosses_every_boundary_of_the_clock(boundary):
+    """Started just before it: the ring, the schedules and the counts go on as plain integers say."""
+    env = qjax.make(probes.Counter())
+    agent = qjax.tabular(env.num_states, 2, 0.5)
+    loop = qjax.make_loop(env, agent, qjax.uniform, qjax.ring(12, 1), gamma=0.9)
+    groups = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), 0, WIDTH, jax.devices())
+    groups.compile({True: 4})
+    groups.start()
+    begin = boundary - 8
+    groups.run(begin, 4, True)
+    # Row r mod 12 holds the observation of the r-th step from `begin`.
+    expected = np.zeros(12, int)
+    for step in range(16):
+        expected[(begin + step) % 12] = step
+    for state in groups.states:
+        np.testing.assert_array_equal(state.memory.obs[:, :, 0], np.tile(expected, (len(state.episodes), 1)))
+    # Chunks of other lengths draw the same random numbers.
+    again = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), 0, WIDTH, jax.devices())
+    again._programs = groups._programs
+    again.start()
+    for number in range(4):
+        again.run(begin + 4 * number, 1, True)
+    assert bits([s.agent for s in again.states]) == bits([s.agent for s in groups.states])

@@ -1,0 +1,111 @@
+"""A plan says what a sweep will take, and refuses what cannot fit."""
+
+import resource
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import probes
+import pytest
+
+import qjax
+from experiments import cartpole, frozenlake
+from qjax import plan as plans
+from qjax.groups import Groups
+
+SWEEP = sys.modules["qjax.sweep"]  # `qjax.sweep` is the function
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def endless(**kwargs):
+    env = qjax.make(probes.Walk())
+    agent = qjax.tabular(env.num_states, 2, 0.5)
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.latest(), gamma=0.9, **kwargs)
+
+
+def lengths(loop, steps, log_points):
+    return [(p.iterations, p.learning, p.log) for p in plans.parts(loop, steps, log_points)]
+
+
+def test_parts_end_at_log_points():
+    assert lengths(endless(), 100, 2) == [(50, True, True)] * 2
+    assert lengths(endless(), 110, 4) == [(28, True, True)] * 3 + [(26, True, True)]
+    # Warm-up that fills no interval belongs to the first one with learning.
+    assert lengths(endless(warmup=30), 100, 4) == [
+        (25, False, True), (5, False, False), (25, True, True), (25, True, True), (20, True, True),
+    ]  # fmt: skip
+
+
+def test_no_part_outgrows_its_sums():
+    """10**12 steps in one log interval: int32 counts and float32 sums of each part stay small, none is lost."""
+    loop = endless(num_envs=100, cadence=50)
+    found = plans.parts(loop, 10**12, 1)
+    assert sum(p.iterations for p in found) * 100 == 10**12
+    assert max(p.iterations for p in found) <= 2**20 and max(p.iterations for p in found) * 100 < 2**31
+    assert [p.log for p in found[-2:]] == [False, True] and not any(p.log for p in found[:-1])
+
+
+def test_turns_divide_every_part():
+    parts = plans.parts(endless(cadence=5, warmup=30), 1030, 10)
+    assert plans.turn(parts, True, 5) % 5 == 0
+    for learning in (False, True):
+        turn = plans.turn(parts, learning, 5)
+        assert all(part.iterations % turn == 0 for part in parts if part.learning == learning)
+    assert plans.turn(plans.parts(endless(), 4096, 2), True, 1) == 64
+
+
+@pytest.mark.parametrize("name", ["cartpole", "frozenlake"])
+def test_the_estimate_is_the_compilers_own(name):
+    """Five groups: what all their arguments and one program's temporaries take, by its memory analysis."""
+    if name == "cartpole":
+        loop = cartpole.build(cartpole.preset("cleanrl", None))
+        work = {"seeds": 9, "steps": 12_000, "width": 2, "devices": jax.devices()[:1]}
+    else:
+        loop = frozenlake.build(True, "4x4", "random", 100)
+        work = {"seeds": 70, "width": 16, "devices": jax.devices()[:1]}
+    plan = qjax.sweep.plan(lambda _: loop, **work)
+    assert plan.groups == 5 and plan.lanes == work["seeds"] and plan.fits
+    groups = Groups(lambda _: loop, None, np.zeros(9, int), np.arange(9), 0, plan.width, jax.devices()[:1])
+    groups.compile({True: loop.cadence})
+    found = groups._programs["learn"].memory_analysis()
+    expected = 5 * found.argument_size_in_bytes + found.temp_size_in_bytes
+    assert plan.total_bytes == pytest.approx(expected, rel=0.1)
+    # A checkpoint holds the lanes, and what is printed says so.
+    assert plan.checkpoint_bytes == plan.state_bytes == plan.lane_bytes * 5 * plan.width
+    assert f"{plan.lanes} = 1 setting(s)" in str(plan) and plans.size(plan.total_bytes) in str(plan)
+
+
+def test_what_cannot_fit_is_refused_with_what_does(monkeypatch):
+    """Just enough memory for two groups of two devices by two lanes."""
+    work = {"steps": 20, "log_points": 1, "width": 2}
+    plan = qjax.sweep.plan(lambda _: endless(), seeds=3, **work)
+    monkeypatch.setattr(SWEEP, "memory_limit", lambda _: plan.temp_bytes + 2 * plan.state_bytes)
+    assert qjax.sweep(lambda _: endless(), seeds=8, **work).env_steps == 8 * 20
+    with pytest.raises(MemoryError, match=r"9 lanes need .* at most 8 lanes fit"):
+        qjax.sweep(lambda _: endless(), seeds=9, **work)
+    assert not qjax.sweep.plan(lambda _: endless(), seeds=9, **work).fits
+
+
+def test_out_of_device_memory_is_said_plainly(monkeypatch):
+    """The devices hold less than they said: the allocation fails, not the plan."""
+    monkeypatch.setattr(SWEEP, "memory_limit", lambda _: 2**62)
+    env = qjax.make(probes.Walk())
+    agent = qjax.tabular(env.num_states, 2, 0.5)
+
+    def build(_):  # 4 GiB for the observations alone
+        return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(2**24, 1), gamma=0.9)
+
+    limit, pages = resource.getrlimit(resource.RLIMIT_AS), int(Path("/proc/self/statm").read_text().split()[0])
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**31, limit[1]))
+        with pytest.raises(MemoryError, match=r"out of device memory with 2 lanes .* try fewer lanes"):
+            qjax.sweep(build, seeds=2, steps=4, width=64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)

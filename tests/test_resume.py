@@ -1,0 +1,443 @@
+"""A sweep that was stopped, killed or broken goes on bit for bit, or says why it cannot; nothing is lost."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import victim
+
+import qjax
+from qjax import checkpoint, drive, interrupt, plan
+
+HERE = Path(__file__).parent
+STEPS = {"tabular": 200, "deep": 200}
+
+
+class Crash(Exception):
+    pass
+
+
+def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, **options):
+    """Sweep in `folder`, with a checkpoint after every chunk; `crash_after` chunks raise from outside."""
+    chunks = 0
+
+    def count(progress):
+        nonlocal chunks
+        chunks += 1
+        if chunks == crash_after:
+            raise Crash
+
+    options = {"seeds": [4, 0, 9, 2, 7], "steps": STEPS[kind], "log_points": 5, "width": 2, **options}
+    with qjax.Run(folder, kind, arguments or {"rate": 1}, resume=resume, free=["cores"]) as folder_:
+        return qjax.sweep(
+            build or (lambda _: victim.build(kind)),
+            run=folder_,
+            chunk_seconds=1e-9,
+            checkpoint_every=0.0,
+            on_progress=count,
+            **options,
+        )
+
+
+def same(result, other):
+    for a, b in zip(victim.leaves(result), victim.leaves(other), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    for a, b in zip(result.points, other.points, strict=True):
+        assert (a.updates, a.done) == (b.updates, b.done)
+
+
+CACHE = {
+    "jax_compilation_cache_dir": str(Path(tempfile.gettempdir()) / f"qjax-test-cache-{os.getuid()}"),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Chunks of ten iterations, a checkpoint after each, and every program compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drive, "CHECKPOINT_SHARE", 0)
+        patch.setattr(plan, "TURN_ITERATIONS", 10)
+        before = {name: getattr(jax.config, name) for name in CACHE}
+        for name, value in CACHE.items():
+            jax.config.update(name, value)
+        yield
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def whole(quick, tmp_path_factory):
+    """Runs that nothing disturbed."""
+    made = {}
+    for kind in STEPS:
+        folder = tmp_path_factory.mktemp(kind) / "run"
+        made[kind] = (folder, run(kind, folder, resume=False))
+    return made
+
+
+@pytest.fixture
+def broken(whole, tmp_path):
+    """A copy of a run that ended, whose checkpoint a test may spoil."""
+    shutil.copytree(whole["tabular"][0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_crashed_sweep_goes_on_bit_for_bit(whole, tmp_path, kind):
+    """Crashed in the warm-up, between log points and at one; resumed on one device and on two."""
+    folder, (reference, undisturbed) = tmp_path / "run", whole[kind]
+    for chunks, devices in ((1, 2), (4, 1), (3, 2)):
+        with pytest.raises(Crash):
+            run(kind, folder, crash_after=chunks, devices=jax.devices()[:devices])
+    result = run(kind, folder, arguments={"rate": 1, "cores": 8})
+    assert (folder / "metrics.csv").read_bytes() == (reference / "metrics.csv").read_bytes()
+    same(result, undisturbed)
+
+
+def test_a_run_that_ended_is_returned_from_its_checkpoint(whole, broken):
+    result = run("tabular", broken, crash_after=1)
+    same(result, whole["tabular"][1])
+    assert result.run_s == whole["tabular"][1].run_s
+
+
+def test_rows_after_the_checkpoint_are_cut_away(whole, broken):
+    metrics = (broken / "metrics.csv").read_bytes()
+    with (broken / "metrics.csv").open("a") as file:
+        file.write("4,9999,1,0.5\n4,99")
+    run("tabular", broken)
+    assert (broken / "metrics.csv").read_bytes() == metrics
+
+
+def test_points_come_back_from_the_tables(whole):
+    folder, result = whole["deep"]
+    for read, known in zip(qjax.load_points(folder), result.points, strict=True):
+        for a, b in zip(jax.tree.leaves(read[:7]), jax.tree.leaves(known[:7]), strict=True):
+            assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def test_checkpoint_without_a_log_point_before_it(whole, tmp_path):
+    """Killed after the first rows were written, but before a checkpoint knew of them."""
+    with pytest.raises(Crash):
+        run("tabular", tmp_path / "run", crash_after=2, log_points=1)
+    (tmp_path / "run" / "metrics.csv").write_text("half a ro")
+    run("tabular", tmp_path / "run", log_points=1)
+    undisturbed = run("tabular", tmp_path / "other", log_points=1, resume=False)
+    assert len(undisturbed.points) == 1
+    text = (tmp_path / "run" / "metrics.csv").read_text()
+    assert text == (tmp_path / "other" / "metrics.csv").read_text() and text.startswith("seed,")
+
+
+# ---- what cannot be resumed
+
+
+def refused(folder, message, error=ValueError, **arguments):
+    """Check that the run is refused, and nothing in its folder touched."""
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(error, match=message):
+        run("tabular", folder, **arguments)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"steps": 960}, r"config.json.*sweep.steps: 200 before, 960 now"),
+        ({"seeds": [4, 0, 9, 7, 2]}, r"sweep.seeds\[3\]: 2 before, 7 now"),
+        ({"width": 4}, r"sweep.width: 2 before, 4 now"),
+        ({"seed": 1}, r"sweep.seed: 0 before, 1 now"),
+        ({"arguments": {"rate": 2}}, r"arguments.rate: 1 before, 2 now"),
+        ({"arguments": {"rat": 1}}, r"arguments.rate: 1 before, nothing now"),
+    ],
+)
+def test_another_config_is_refused(broken, changed, message):
+    refused(broken, message, **changed)
+
+
+def test_an_edited_config_is_refused(broken):
+    """Whether the command line still says what it did or was changed with it: the checkpoint has its own copy."""
+    config = json.loads((broken / "config.json").read_text())
+    config["arguments"]["rate"] = 2
+    (broken / "config.json").write_text(json.dumps(config))
+    refused(broken, r"config.json.*arguments.rate: 2 before, 1 now")
+    refused(broken, r"arguments.rate: 1 before, 2 now", arguments={"rate": 2})
+    (broken / "config.json").write_text('{"experiment": "tab')
+    refused(broken, r"config.json is damaged")
+
+
+def other(alpha=0.1, states=None):
+    env = qjax.make(victim.probes.Walk())
+    agent = qjax.tabular(states or env.num_states, 2, alpha)
+    policy = qjax.epsilon_greedy(0.3)
+    return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=0.9, num_envs=2, warmup=20)
+
+
+def test_another_constant_in_build_is_refused(whole, broken):
+    same(run("tabular", broken, build=lambda _: other()), whole["tabular"][1])
+    refused(broken, r"another program.*0\.1.* before, .*0\.25.* now", build=lambda _: other(0.25))
+
+
+def test_another_structure_is_refused(broken):
+    message = r"another structure: lane\[\d+\].shape\[0\]: 8 before, 9 now"
+    refused(broken, message, build=lambda _: other(states=9))
+
+
+def test_every_truncated_or_altered_file_is_found(broken):
+    folder = next((broken / "checkpoints").glob("0*"))
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content, name = path.read_bytes(), str(path.relative_to(folder))
+        if not content:
+            continue
+        path.write_bytes(content[: len(content) // 2])
+        refused(broken, f"damaged: {name}")
+        path.unlink()
+        refused(broken, f"damaged: .*{path.name}")
+        if name != checkpoint.MANIFEST:
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            refused(broken, f"damaged: {name} holds other bytes")
+        path.write_bytes(content)
+    run("tabular", broken)
+
+
+def test_altered_metrics_are_refused(broken):
+    text = (broken / "metrics.csv").read_text()
+    (broken / "metrics.csv").write_text(text.replace("4", "5", 1))
+    refused(broken, "metrics.csv is not what the checkpoint")
+    (broken / "metrics.csv").unlink()
+    refused(broken, "metrics.csv is not what the checkpoint")
+
+
+def test_a_half_written_checkpoint_is_none(whole, broken):
+    """What a kill leaves behind: the next one is not whole yet, the last one stands."""
+    shutil.copytree(next((broken / "checkpoints").glob("0*")), broken / "checkpoints" / checkpoint.NEW)
+    (broken / "checkpoints" / checkpoint.NEW / checkpoint.MANIFEST).write_text("{")
+    same(run("tabular", broken), whole["tabular"][1])
+
+
+# ---- folders and disks
+
+
+def test_a_finished_or_unfinished_run_is_not_begun_again(broken):
+    refused(broken, "holds an unfinished run: go on with --resume", FileExistsError, resume=False)
+
+
+def test_resume_where_there_is_no_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    refused(tmp_path, "holds no run", FileExistsError)
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(FileExistsError, match="is a file; a run needs a folder"):
+        run("tabular", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_out_cannot_be_written():
+    parent = Path(tempfile.mkdtemp())
+    parent.chmod(0o555)
+    user = os.geteuid()
+    try:
+        if user == 0:  # whom no permission stops
+            os.seteuid(65534)
+        with pytest.raises(PermissionError, match=str(parent)):
+            run("tabular", parent / "out")
+    finally:
+        os.seteuid(user)
+    assert not list(parent.iterdir())
+    parent.rmdir()
+
+
+def test_two_runs_in_one_folder(broken):
+    with qjax.Run(broken, "tabular", {"rate": 1}, resume=True) as first:
+        first._take_lock()
+        refused(broken, "another process runs in", BlockingIOError)
+    run("tabular", broken)
+
+
+def test_a_full_disk_stops_no_training(whole, tmp_path, capsys):
+    """A checkpoint that fails is reported and the last one stands; one that must not fail ends the run."""
+    with pytest.raises(Crash):
+        run("deep", tmp_path / "run", crash_after=3)
+    before = next((tmp_path / "run" / "checkpoints").glob("0*"))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+        with pytest.raises(OSError, match="no checkpoint written"):
+            run("deep", tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "training goes on, the last checkpoint stands" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [before.name]
+    same(run("deep", tmp_path / "run"), whole["deep"][1])
+
+
+# ---- real processes
+
+
+def start(kind, out, job=(), **settings):
+    arguments = [
+        sys.executable,
+        str(HERE / "victim.py"),
+        kind,
+        str(out),
+        *(f"{k}={v}" for k, v in settings.items()),
+    ]
+    cache = {name.upper(): str(value) for name, value in CACHE.items()}
+    cache["JAX_COMPILATION_CACHE_DIR"] = str(out.parent / "cache")  # a kill may spoil it, so it is nobody else's
+    environment = {**os.environ, **cache, **dict(job), "PYTHONPATH": str(HERE)}
+    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process, condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_for_news(process, folder):
+    """Wait until a folder's entries change, or the process ends."""
+    before = set(folder.glob("*"))
+    wait_for(process, lambda: process.poll() is not None or set(folder.glob("*")) != before)
+
+
+def finished(kind, out, **settings):
+    process = start(kind, out, **settings)
+    said, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return said
+
+
+def check_equal(out, reference):
+    assert (out / "metrics.csv").read_bytes() == (reference / "metrics.csv").read_bytes()
+    found, known = np.load(out / "result.npz"), np.load(reference / "result.npz")
+    assert found.files == known.files
+    for name in known.files:
+        assert found[name].tobytes() == known[name].tobytes(), name
+
+
+def killed_at_random(kind, folder, kills, seed):
+    """Kill a sweep at random instants, from its start on, and resume it; then compare it with a whole one."""
+    finished(kind, folder / "whole", checkpoint_every=1e9, cores=1)
+    draw, out, met = random.Random(seed), folder / "killed", 0
+    for number in range(kills):
+        process = start(kind, out, cores=number % 3 + 1)
+        wait_for(process, (out / "lock").is_file)
+        if number % 2:  # before or after it has gone on from where it was
+            wait_for_news(process, out / "checkpoints")
+        time.sleep(draw.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        met += process.returncode == -signal.SIGKILL
+        if process.returncode == 0:
+            (out / "result.npz").unlink()
+    finished(kind, out)
+    check_equal(out, folder / "whole")
+    return met
+
+
+def test_kill_9(tmp_path):
+    assert killed_at_random("deep", tmp_path, kills=2, seed=0) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STEPS)
+def test_kill_9_twenty_times(tmp_path, kind):
+    assert killed_at_random(kind, tmp_path, kills=24, seed=1) >= 20
+
+
+# ---- signals
+
+
+def trained(out):
+    return (out / "timing.csv").is_file()
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")])
+def test_a_signal_stops_after_a_checkpoint(tmp_path, number, said):
+    process = start("tabular", tmp_path / "out", checkpoint_every=1e9)
+    wait_for(process, lambda: trained(tmp_path / "out"))
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and out.split() == [said]
+    assert f"{said}: stopping at the end of this chunk" in errors
+    found = checkpoint.find(tmp_path / "out" / "checkpoints")
+    assert 0 < found.manifest["tick"] < 30_000
+    assert len(found.manifest["points"]) == (tmp_path / "out" / "timing.csv").read_text().count("\n") - 1
+    if number == signal.SIGTERM:
+        assert finished("tabular", tmp_path / "out").split() == ["None"]
+        finished("tabular", tmp_path / "whole", checkpoint_every=1e9, cores=1)
+        check_equal(tmp_path / "out", tmp_path / "whole")
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    """In the midst of a chunk of minutes, where Python itself would not look for signals."""
+    process = start("long", tmp_path / "out", chunk_seconds=1e9)
+    wait_for(process, (tmp_path / "out" / "config.json").is_file)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and time.monotonic() - began < 5
+    assert "interrupted twice" in errors
+
+
+def test_handlers_are_as_before():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with interrupt.Interrupt() as caught:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while caught.received is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert caught.received == "SIGTERM"
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# ---- several hosts
+
+
+def on_two_hosts(kind, out, **settings):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    settings = {"distributed": 1, "cores": 1, **settings}
+    return [start(kind, out, {**job, "JAX_PROCESS_ID": str(number)}, **settings) for number in range(2)]
+
+
+def test_two_hosts(tmp_path):
+    """Two processes share the lanes; a signal to one stops both; they go on, and the bytes are those of one."""
+    out = tmp_path / "out"
+    finished("tabular", tmp_path / "whole", checkpoint_every=1e9)
+    for stop in (True, False):
+        processes = on_two_hosts("tabular", out)
+        if stop:
+            wait_for(processes[0], (out / "parts").is_dir)
+            wait_for_news(processes[0], out / "checkpoints")
+            processes[1].send_signal(signal.SIGTERM)
+        said = [process.communicate(timeout=120) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], said
+        assert [text.split()[-1] for text, _ in said] == ["SIGTERM" if stop else "None"] * 2
+        assert checkpoint.find(out / "checkpoints").manifest["groups"] == 2
+    assert (out / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+    # This host's points hold its own lanes; its agents are everybody's, and so is what one host reads.
+    found, known = (np.load(path / "result.npz") for path in (out, tmp_path / "whole"))
+    agents = sum(len(lane) > 0 and lane.shape[0] == 7 for lane in known.values())
+    assert agents and all(found[name].tobytes() == known[name].tobytes() for name in found.files[:4])
