@@ -6,7 +6,7 @@ log points and checkpoints, and looks for signals; nothing calls back from insid
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -182,7 +182,7 @@ def sweep(
     if found is not None:
         _check_same(found, groups, program)
     compile_s = groups.compile(work.turns, stop_on_nan)
-    plan = _plan(work, groups)
+    plan = _plan(work, groups, devices)
     plan.check()
     lanes = groups.local
     own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[lanes]], work.hypers)
@@ -235,7 +235,7 @@ def plan(
     work = _prepare(build, seeds, hypers, seed, steps, log_points)
     groups = _groups(work, _width(work, width, devices), devices)
     groups.compile(work.turns)
-    return _plan(work, groups)
+    return _plan(work, groups, devices)
 
 
 sweep.plan = plan  # type: ignore[attr-defined]
@@ -327,12 +327,14 @@ def _groups(work: Work, width: int, devices: Sequence[Any] | None) -> Groups:
     return Groups(work.build, work.hypers, work.settings, work.seeds, work.seed, width, _devices(devices))
 
 
-def _plan(work: Work, groups: Groups) -> Plan:
+def _plan(work: Work, groups: Groups, devices: Sequence[Any] | None) -> Plan:
     """Return what compiled groups will take."""
     lane_bytes = _bytes(groups.shapes) // groups.size
-    local = [device for device in groups.mesh.devices.flat if device.process_index == jax.process_index()]
-    row_bytes = lane_bytes * groups.width * len(local)
-    temp, limit = groups.temp_bytes() * len(local), memory_limit(local)
+    local = _local(groups.mesh.devices.flat)
+    row_bytes, temp = lane_bytes * groups.width, groups.temp_bytes()
+    # A larger sweep may use devices that this one leaves alone.
+    all_local = _local(_devices(devices))
+    rows = max(memory_limit(all_local) // len(all_local) - temp, 0) // row_bytes
     settings = int(work.settings.max()) + 1
     return Plan(
         lanes=len(work.seeds),
@@ -347,13 +349,17 @@ def _plan(work: Work, groups: Groups) -> Plan:
         parts=len(work.parts),
         compiles=groups.names,
         lane_bytes=lane_bytes,
-        state_bytes=row_bytes * groups.count,
-        temp_bytes=temp,
-        limit_bytes=limit,
+        state_bytes=row_bytes * len(local) * groups.count,
+        temp_bytes=temp * len(local),
+        limit_bytes=memory_limit(local),
         checkpoint_bytes=lane_bytes * groups.size * groups.count,
-        largest_lanes=max((limit - temp) // row_bytes, 0) * groups.size,
+        largest_lanes=rows * groups.width * len(all_local) * jax.process_count(),
         unused=tuple(work.unused),
     )
+
+
+def _local(devices: Iterable[Any]) -> list[Any]:
+    return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def _bytes(shapes: Any) -> int:

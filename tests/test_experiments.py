@@ -9,6 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 import qjax
 from experiments import cartpole, command, frozenlake
@@ -28,7 +29,7 @@ def read_summary(out):
     return json.loads((out / "summary.json").read_text())
 
 
-def test_frozenlake(tmp_path):
+def test_frozenlake(tmp_path, monkeypatch, capsys):
     out = tmp_path / "lake"
     done = shell("experiments.frozenlake", "--seeds", 64, "--episodes", 1000, "--out", out)
     assert done.returncode == 0, done.stderr
@@ -54,6 +55,33 @@ def test_frozenlake(tmp_path):
     assert again.returncode == 2
     assert again.stderr == f"error: {out} is not empty: choose another --out, or give --overwrite\n"
     assert read_summary(out) == summary
+    resumed = command_line(monkeypatch, frozenlake, "--seeds", 64, "--episodes", 1000, "--out", out, "--resume")
+    assert resumed is None and "has ended; its results stand" in capsys.readouterr().out
+    assert command_line(monkeypatch, frozenlake, "--seeds", 63, "--episodes", 1000, "--out", out, "--resume") == 2
+    assert "arguments.seeds: 64 before, 63 now" in capsys.readouterr().err
+    assert read_summary(out) == summary
+
+
+def command_line(monkeypatch, experiment, *arguments):
+    """Run a command line in this process; return its exit status, None where it just returned."""
+    monkeypatch.setattr(sys, "argv", [experiment.__name__, "--cores", "2", *map(str, arguments)])
+    try:
+        command.main(experiment.run, experiment.Arguments)
+    except SystemExit as ended:
+        return ended.code
+    return None
+
+
+def test_dry_run(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert command_line(monkeypatch, frozenlake, "--dry-run", "--seeds", 300, "--width", 64, "--out", out) is None
+    said = capsys.readouterr().out
+    assert "300 = 1 setting(s) x 300 seed(s)" in said and "3 of 2 cpu device(s) x 64 lanes" in said
+    assert "compiles    3: init, take, learn" in said and "fits        yes" in said
+    assert not out.exists()
+    monkeypatch.setattr(sys.modules["qjax.sweep"], "memory_limit", lambda _: 10**6)
+    assert command_line(monkeypatch, frozenlake, "--dry-run", "--seeds", 30_000, "--out", out) == 2
+    assert "error: 30000 lanes need" in capsys.readouterr().err and not out.exists()
 
 
 def test_first_index_ties_keep_half_the_seeds_from_the_goal(tmp_path):
@@ -97,6 +125,18 @@ def test_cartpole(tmp_path):
     assert isinstance(agents, qjax.DQNState)
     played = qjax.evaluate_seeds(loop.env, loop.agent, agents, [0, 1, 2], 0, 4)
     np.testing.assert_allclose(np.asarray(played.returns).mean(1), summary["final_return_per_seed"])
+
+
+@pytest.mark.slow
+def test_widths_agree_in_distribution():
+    """After many updates lanes of another width are other runs of the same kind: returns of 48 seeds each."""
+    loop = cartpole.build(cartpole.preset("cleanrl", 60_000))
+    scores = []
+    for width in (4, 16):
+        result = qjax.sweep(lambda _: loop, seeds=48, steps=60_000, log_points=4, width=width)
+        scores.append(result.points[-1].mean_return)
+    assert (scores[0] != scores[1]).any()
+    assert scipy.stats.ks_2samp(*scores).pvalue > 0.01
 
 
 def test_tutorial_constants():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import probes
 import pytest
+import victim
 
 import qjax
 from experiments import cartpole, frozenlake
@@ -61,12 +62,14 @@ def test_turns_divide_every_part():
     assert plans.turn(plans.parts(endless(), 4096, 2), True, 1) == 64
 
 
-@pytest.mark.parametrize("name", ["cartpole", "frozenlake"])
+@pytest.mark.parametrize("name", [pytest.param("cartpole", marks=pytest.mark.slow), "deep", "frozenlake"])
 def test_the_estimate_is_the_compilers_own(name):
     """Five groups: what all their arguments and one program's temporaries take, by its memory analysis."""
     if name == "cartpole":
         loop = cartpole.build(cartpole.preset("cleanrl", None))
         work = {"seeds": 9, "steps": 12_000, "width": 2, "devices": jax.devices()[:1]}
+    elif name == "deep":
+        loop, work = victim.build("deep"), {"seeds": 9, "steps": 200, "width": 2, "devices": jax.devices()[:1]}
     else:
         loop = frozenlake.build(True, "4x4", "random", 100)
         work = {"seeds": 70, "width": 16, "devices": jax.devices()[:1]}

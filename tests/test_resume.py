@@ -45,9 +45,8 @@ def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=Tr
             build or (lambda _: victim.build(kind)),
             run=folder_,
             chunk_seconds=1e-9,
-            checkpoint_every=0.0,
             on_progress=count,
-            **options,
+            **{"checkpoint_every": 0.0, **options},
         )
 
 
@@ -58,25 +57,13 @@ def same(result, other):
         assert (a.updates, a.done) == (b.updates, b.done)
 
 
-CACHE = {
-    "jax_compilation_cache_dir": str(Path(tempfile.gettempdir()) / f"qjax-test-cache-{os.getuid()}"),
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": 0,
-}
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Chunks of ten iterations, a checkpoint after each, and every program compiled once."""
+    """Chunks of ten iterations, and a checkpoint after each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drive, "CHECKPOINT_SHARE", 0)
         patch.setattr(plan, "TURN_ITERATIONS", 10)
-        before = {name: getattr(jax.config, name) for name in CACHE}
-        for name, value in CACHE.items():
-            jax.config.update(name, value)
         yield
-        for name, value in before.items():
-            jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +72,7 @@ def whole(quick, tmp_path_factory):
     made = {}
     for kind in STEPS:
         folder = tmp_path_factory.mktemp(kind) / "run"
-        made[kind] = (folder, run(kind, folder, resume=False))
+        made[kind] = (folder, run(kind, folder, resume=False, checkpoint_every=1e9))
     return made
 
 
@@ -296,9 +283,7 @@ def start(kind, out, job=(), **settings):
         str(out),
         *(f"{k}={v}" for k, v in settings.items()),
     ]
-    cache = {name.upper(): str(value) for name, value in CACHE.items()}
-    cache["JAX_COMPILATION_CACHE_DIR"] = str(out.parent / "cache")  # a kill may spoil it, so it is nobody else's
-    environment = {**os.environ, **cache, **dict(job), "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, **dict(job), "PYTHONPATH": str(HERE)}
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -351,7 +336,7 @@ def killed_at_random(kind, folder, kills, seed):
 
 
 def test_kill_9(tmp_path):
-    assert killed_at_random("deep", tmp_path, kills=2, seed=0) == 2
+    assert killed_at_random("tabular", tmp_path, kills=2, seed=0) == 2
 
 
 @pytest.mark.slow
@@ -378,16 +363,14 @@ def test_a_signal_stops_after_a_checkpoint(tmp_path, number, said):
     found = checkpoint.find(tmp_path / "out" / "checkpoints")
     assert 0 < found.manifest["tick"] < 30_000
     assert len(found.manifest["points"]) == (tmp_path / "out" / "timing.csv").read_text().count("\n") - 1
-    if number == signal.SIGTERM:
-        assert finished("tabular", tmp_path / "out").split() == ["None"]
-        finished("tabular", tmp_path / "whole", checkpoint_every=1e9, cores=1)
-        check_equal(tmp_path / "out", tmp_path / "whole")
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
     """In the midst of a chunk of minutes, where Python itself would not look for signals."""
     process = start("long", tmp_path / "out", chunk_seconds=1e9)
-    wait_for(process, (tmp_path / "out" / "config.json").is_file)
+    # One turn of the warm-up and one with learning tell how long a chunk should be; the third takes it all.
+    folder = tmp_path / "out" / "checkpoints"
+    wait_for(process, lambda: any(int(path.name) > 20 for path in folder.glob("[0-9]*")))
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -437,7 +420,7 @@ def test_two_hosts(tmp_path):
         assert [text.split()[-1] for text, _ in said] == ["SIGTERM" if stop else "None"] * 2
         assert checkpoint.find(out / "checkpoints").manifest["groups"] == 2
     assert (out / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
-    # This host's points hold its own lanes; its agents are everybody's, and so is what one host reads.
+    # Tables and divergence of all lanes; the first host's points hold its own.
     found, known = (np.load(path / "result.npz") for path in (out, tmp_path / "whole"))
-    agents = sum(len(lane) > 0 and lane.shape[0] == 7 for lane in known.values())
-    assert agents and all(found[name].tobytes() == known[name].tobytes() for name in found.files[:4])
+    assert all(found[name].tobytes() == known[name].tobytes() and len(found[name]) == 7 for name in "01")
+    assert len(found["2"]) == 4

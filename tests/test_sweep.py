@@ -501,10 +501,9 @@ def test_eight_devices_full():
     same_points(alone.points, whole.points, 0, 16)
 
 
-@pytest.mark.parametrize("width", [3, 8])
-def test_another_width_agrees_over_the_first_updates(many, width):
+def test_another_width_agrees_over_the_first_updates(many):
     """Sums in another order round otherwise: within 1e-5 of the parameters' size after 30 updates."""
-    other = qjax.sweep(deep, seeds=4, steps=60, log_points=3, width=width)
+    other = qjax.sweep(deep, seeds=4, steps=60, log_points=3, width=8)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[:4], rtol=1e-4, atol=1e-5), other.agents, many.agents)
 
 
