@@ -51,9 +51,8 @@ def test_frozenlake(tmp_path, monkeypatch, capsys):
     exact = jax.vmap(lambda p: mdp.expected_return(mdp.frozen_lake(loop.env), p, 100))(policy)
     np.testing.assert_allclose(exact, summary["final_return_per_seed"], atol=1e-6)
 
-    again = shell("experiments.frozenlake", "--out", out)
-    assert again.returncode == 2
-    assert again.stderr == f"error: {out} is not empty: choose another --out, or give --overwrite\n"
+    assert command_line(monkeypatch, frozenlake, "--out", out) == 2
+    assert capsys.readouterr().err == f"error: {out} is not empty: choose another --out, or give --overwrite\n"
     assert read_summary(out) == summary
     resumed = command_line(monkeypatch, frozenlake, "--seeds", 64, "--episodes", 1000, "--out", out, "--resume")
     assert resumed is None and "has ended; its results stand" in capsys.readouterr().out

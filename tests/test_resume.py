@@ -63,7 +63,9 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drive, "CHECKPOINT_SHARE", 0)
         patch.setattr(plan, "TURN_ITERATIONS", 10)
+        jax.config.update("jax_disable_most_optimizations", True)
         yield
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def broken(whole, tmp_path):
 def test_a_crashed_sweep_goes_on_bit_for_bit(whole, tmp_path, kind):
     """Crashed in the warm-up, between log points and at one; resumed on one device and on two."""
     folder, (reference, undisturbed) = tmp_path / "run", whole[kind]
-    for chunks, devices in ((1, 2), (4, 1), (3, 2)):
+    for chunks, devices in ((1, 2), (4, 1)):
         with pytest.raises(Crash):
             run(kind, folder, crash_after=chunks, devices=jax.devices()[:devices])
     result = run(kind, folder, arguments={"rate": 1, "cores": 8})
@@ -258,18 +260,18 @@ def test_two_runs_in_one_folder(broken):
 def test_a_full_disk_stops_no_training(whole, tmp_path, capsys):
     """A checkpoint that fails is reported and the last one stands; one that must not fail ends the run."""
     with pytest.raises(Crash):
-        run("deep", tmp_path / "run", crash_after=3)
+        run("tabular", tmp_path / "run", crash_after=3)
     before = next((tmp_path / "run" / "checkpoints").glob("0*"))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limit[1]))
         with pytest.raises(OSError, match="no checkpoint written"):
-            run("deep", tmp_path / "run")
+            run("tabular", tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert "training goes on, the last checkpoint stands" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [before.name]
-    same(run("deep", tmp_path / "run"), whole["deep"][1])
+    assert list((tmp_path / "run" / "checkpoints").glob("[0-9]*")) == [before]
+    same(run("tabular", tmp_path / "run"), whole["tabular"][1])
 
 
 # ---- real processes
@@ -283,7 +285,8 @@ def start(kind, out, job=(), **settings):
         str(out),
         *(f"{k}={v}" for k, v in settings.items()),
     ]
-    environment = {**os.environ, **dict(job), "PYTHONPATH": str(HERE)}
+    quick = {"PYTHONPATH": str(HERE), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, **quick, **dict(job)}
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -352,14 +355,13 @@ def trained(out):
     return (out / "timing.csv").is_file()
 
 
-@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")])
-def test_a_signal_stops_after_a_checkpoint(tmp_path, number, said):
+def test_a_signal_stops_after_a_checkpoint(tmp_path):
     process = start("tabular", tmp_path / "out", checkpoint_every=1e9)
     wait_for(process, lambda: trained(tmp_path / "out"))
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and out.split() == [said]
-    assert f"{said}: stopping at the end of this chunk" in errors
+    assert process.returncode == 0 and out.split() == ["SIGTERM"]
+    assert "SIGTERM: stopping at the end of this chunk" in errors
     found = checkpoint.find(tmp_path / "out" / "checkpoints")
     assert 0 < found.manifest["tick"] < 30_000
     assert len(found.manifest["points"]) == (tmp_path / "out" / "timing.csv").read_text().count("\n") - 1

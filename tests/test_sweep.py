@@ -479,10 +479,8 @@ print("".join(x.tobytes().hex() for x in victim.leaves(result)))
 def test_bits_do_not_depend_on_the_number_of_devices():
     """One, two and eight CPU devices, of which three lanes in groups of two fill but two."""
     folder = str(Path(__file__).parent)
-    code = {cores: BITS.format(folder=folder, cores=cores) for cores in (1, 2, 8)}
-    running = [
-        subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) for text in code.values()
-    ]
+    code = [BITS.format(folder=folder, cores=cores) for cores in (1, 2, 8)]
+    running = [subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) for text in code]
     said = [process.communicate(timeout=300)[0].split() for process in running]
     assert len(said[0][0]) > 1000
     assert said[0] == said[1] == said[2]
