@@ -131,13 +131,6 @@ def run(args: Arguments) -> None:
     played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.seed, args.eval_episodes)
     per_seed = np.asarray(played.returns).mean(1)
     low, high = stats.iqm_interval(per_seed)
-    folder.finish(
-        {
-            **summarise("cartpole", result, per_seed, per_seed >= SOLVED),
-            "preset": args.preset,
-            "final_return_iqm_interval": (low, high),
-        },
-    )
     plot.learning_curve(
         qjax.load_points(folder.folder),
         folder.folder / "learning_curve.png",
@@ -145,6 +138,13 @@ def run(args: Arguments) -> None:
         episodes=constants.episodes,
         level=SOLVED,
         level_name="solved (475)",
+    )
+    folder.finish(
+        {
+            **summarise("cartpole", result, per_seed, per_seed >= SOLVED),
+            "preset": args.preset,
+            "final_return_iqm_interval": (low, high),
+        },
     )
     table = Table("greedy return", "", title=f"CartPole-v1, {args.preset}, {args.seeds} seeds")
     table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.1f} [{low:.1f}, {high:.1f}]")

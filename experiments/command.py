@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -75,6 +77,11 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
         if args.distributed:
             _stop(2)  # an orderly exit would wait for the others
         sys.exit(2)
+    except Exception:
+        if not args.distributed:
+            raise
+        traceback.print_exc()
+        _stop(1)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr, flush=True)
         _stop(EXIT["SIGINT"])
@@ -105,7 +112,7 @@ def train(
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
-    with folder, show_progress(f"{experiment}, {args.seeds} seeds") as show:
+    with _closed_on_failure(folder), show_progress(f"{experiment}, {args.seeds} seeds") as show:
         result = qjax.sweep(
             build,
             width=args.width,
@@ -126,6 +133,16 @@ def train(
         print(f"stopped by {result.stopped} after {done:,} env-steps; go on with --resume", file=sys.stderr)
         _stop(EXIT[result.stopped])
     return (folder, result) if hosts.is_first() else None
+
+
+@contextmanager
+def _closed_on_failure(folder: qjax.Run) -> Iterator[None]:
+    """Let others at the folder where the run fails; else it stays locked until `Run.finish`."""
+    try:
+        yield
+    except BaseException:
+        folder.close()
+        raise
 
 
 def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:

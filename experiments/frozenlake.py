@@ -118,6 +118,13 @@ def run(args: Arguments) -> None:
     threshold = SOLVED.get((args.map, args.slippery), 1 - 1e-5)
     solved = scores.success >= threshold
     interval = stats.wilson(int(solved.sum()), args.seeds)
+    kind = f"{'slippery' if args.slippery else 'deterministic'} FrozenLake {args.map}"
+    title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"
+    curve = folder.folder / "learning_curve.png"
+    plot.learning_curve(qjax.load_points(folder.folder), curve, title=title, episodes=args.episodes)
+    tiles = ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(loop.env.unwrapped.desc)]
+    picture = folder.folder / "policy.png"
+    plot.lake_picture(picture, tiles, scores.policies, scores.learned, scores.optimal, title)
     folder.finish(
         {
             **summarise("frozenlake", result, scores.success, solved),
@@ -128,13 +135,6 @@ def run(args: Arguments) -> None:
             "optimal_start_value": scores.optimal @ scores.start,
         },
     )
-    kind = f"{'slippery' if args.slippery else 'deterministic'} FrozenLake {args.map}"
-    title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"
-    curve = folder.folder / "learning_curve.png"
-    plot.learning_curve(qjax.load_points(folder.folder), curve, title=title, episodes=args.episodes)
-    tiles = ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(loop.env.unwrapped.desc)]
-    picture = folder.folder / "policy.png"
-    plot.lake_picture(picture, tiles, scores.policies, scores.learned, scores.optimal, title)
     show(title, scores, result, f"{solved.mean():.1%} of seeds", threshold, interval)
     print(f"results in {folder.folder}")
 

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,10 @@ class Checkpoint(NamedTuple):
     def program(self) -> str:
         """Return the text of its program."""
         return gzip.decompress((self.folder / PROGRAM).read_bytes()).decode()
+
+    def forget(self) -> None:
+        """Let go of the group read last: another run may write a checkpoint of the same name."""
+        _group.cache_clear()
 
     def totals(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """Return the counts of some lanes, by name, whichever processes wrote them."""
@@ -74,30 +78,36 @@ def write(
 
     """
     new = root / NEW
-    failure = ""
-    try:
+
+    def make() -> None:
         if hosts.is_first():
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
-        hosts.gather({})
+
+    def save() -> None:
         _save_groups(new, groups)
-        path = new / f"totals_{_process()}.npz"
-        np.savez(path, lanes=groups.local, **totals)
+        np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, **totals)
+
+    def commit() -> None:
+        if hosts.is_first():
+            _commit(root, program, {**manifest, "groups": groups.count, "group_size": groups.size})
+
+    if failure := _agreed(make) or _agreed(save) or _agreed(commit):
+        if hosts.is_first():
+            shutil.rmtree(new, ignore_errors=True)
+        raise OSError(f"no checkpoint written in {root}: {failure}")
+
+
+def _agreed(action: Callable[[], None]) -> str:
+    """Do something on every host; return on all of them what the first one that failed says, or nothing."""
+    failure = ""
+    try:
+        action()
     except Exception as error:
         failure = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}" if str(error) else repr(error)
         _hush()
-    failures = [found["failure"] for found in hosts.gather({"failure": failure}) if found["failure"]]
-    if hosts.is_first():
-        try:
-            if not failures:
-                _commit(root, program, {**manifest, "groups": groups.count, "group_size": groups.size})
-        except OSError as error:
-            failures = [str(error)]
-        if failures:
-            shutil.rmtree(new, ignore_errors=True)
-    failures = hosts.gather({"failures": [text[:300] for text in failures[:5]]})[0]["failures"]
-    if failures:
-        raise OSError(f"no checkpoint written in {root}: {failures[0]}")
+    said = [message["failure"] for message in hosts.gather({"failure": failure})]
+    return next((text for text in said if text), "")
 
 
 def find(root: Path) -> Checkpoint | None:

@@ -43,6 +43,7 @@ class Drive:
         self._tick = 0
         self._notes: list[tuple[float, ...]] = []
         self._speed: dict[bool, float] = {}
+        self._diverged = 0
         self._saved, self._save_s, self._saved_tick = time.monotonic(), 0.0, -1
         self._columns = work.columns(groups.local)
         self._returns = np.full(len(groups.local), np.nan)
@@ -51,16 +52,22 @@ class Drive:
         """Run to the end, or until something stops it; return what."""
         loop = self.work.loop
         with nullcontext(None) if self.run is None else Interrupt() as interrupt:
-            passed = self._tick // loop.rollout
+            passed, start = self._tick // loop.rollout, self._look(interrupt)
+            self._diverged = sum(message["diverged"] for message in start)
+            if self._tick and min(message["done"] for message in start) >= 1:
+                return None
             for part in self.work.parts:
-                left, passed = max(part.iterations - passed, 0), max(passed - part.iterations, 0)
-                while left:
-                    left -= self._chunk(part, left)
-                    if not left:
-                        self._fetch(part)
-                    stopped, done = self._between(part, interrupt)
-                    if stopped or done:
-                        return stopped
+                begun = min(passed // part.iterations, part.repeat)
+                passed -= begun * part.iterations
+                for _ in range(begun, part.repeat):
+                    left, passed = part.iterations - passed, 0
+                    while left:
+                        left -= self._chunk(part, left)
+                        if not left:
+                            self._fetch(part)
+                        stopped, done = self._between(part, interrupt)
+                        if stopped or done:
+                            return stopped
         return None
 
     def _chunk(self, part: Part, left: int) -> int:
@@ -86,29 +93,23 @@ class Drive:
             return
         point = self.tally.point(self.seconds)
         self.points.append(point)
-        self._returns = np.where(np.isnan(point.mean_return), self._returns, point.mean_return)
-        self._notes.append((point.updates, point.done, point.seconds))
+        self._remember(point)
+        own = {"steps": int(point.env_steps.sum()), "updates": point.updates, "done": point.done}
+        messages = hosts.gather(own)
+        steps, updates = (sum(message[name] for message in messages) for name in ("steps", "updates"))
+        self._notes.append((updates, min(message["done"] for message in messages), point.seconds, steps))
         if self.run is not None:
-            self.run.log(point, self._columns, len(self._notes) - 1, self.groups.local)
+            self.run.log(point, self._columns, len(self._notes) - 1, self.groups.local, (steps, updates))
         if self.options.on_log is not None:
             self.options.on_log(point)
 
+    def _remember(self, point: Point) -> None:
+        """Keep each lane's last mean return, for the progress."""
+        self._returns = np.where(np.isnan(point.mean_return), self._returns, point.mean_return)
+
     def _between(self, part: Part, interrupt: Interrupt | None) -> tuple[str | None, bool]:
         """Look around at the end of a chunk: return what stops the sweep, and whether it is done."""
-        peek, totals = self.groups.peek(), self.tally.totals
-        diverged = (totals.diverged_at != NEVER) | (peek["diverged_at"] > 0)
-        every = max(self.options.checkpoint_every, CHECKPOINT_SHARE * self._save_s)
-        messages = hosts.gather(
-            {
-                "stop": interrupt.received if interrupt is not None else None,
-                "done": self.tally.done(0),
-                "share": self.tally.done(peek["steps"]),
-                "steps": int(totals.env_steps.sum() + peek["steps"].astype(np.int64).sum()),
-                "updates": int(totals.updates.sum() + peek["updates"].astype(np.int64).sum()),
-                "diverged": int(diverged.sum()),
-                "due": time.monotonic() - self._saved >= every,
-            }
-        )
+        messages = self._look(interrupt)
         progress = Progress(
             done=min(message["share"] for message in messages),
             seconds=self.seconds,
@@ -121,13 +122,30 @@ class Drive:
             self.options.on_progress(progress)
         done = min(message["done"] for message in messages) >= 1
         stopped = next((message["stop"] for message in messages if message["stop"]), None)
-        if stopped is None and self.options.stop_on_nan and progress.diverged:
+        if stopped is None and self.options.stop_on_nan and progress.diverged > self._diverged:
             stopped = "nan"
         if self.run is not None and (stopped or done or messages[0]["due"]):
             self._save(must=bool(stopped or done))
         if stopped == "nan":
             self._flag(part)
         return (None if done else stopped), done
+
+    def _look(self, interrupt: Interrupt | None) -> list[dict[str, Any]]:
+        """Return where every host stands."""
+        peek, totals = self.groups.peek(), self.tally.totals
+        diverged = (totals.diverged_at != NEVER) | (peek["diverged_at"] > 0)
+        every = max(self.options.checkpoint_every, CHECKPOINT_SHARE * self._save_s)
+        return hosts.gather(
+            {
+                "stop": interrupt.received if interrupt is not None else None,
+                "done": self.tally.done(0),
+                "share": self.tally.done(peek["steps"]),
+                "steps": int(totals.env_steps.sum() + peek["steps"].astype(np.int64).sum()),
+                "updates": int(totals.updates.sum() + peek["updates"].astype(np.int64).sum()),
+                "diverged": int(diverged.sum()),
+                "due": time.monotonic() - self._saved >= every,
+            }
+        )
 
     def _iqm_return(self) -> float:
         """Return the interquartile mean of the last returns that lanes reported."""
@@ -136,10 +154,10 @@ class Drive:
 
     def _flag(self, part: Part) -> None:
         """Log the lanes as they are where one has diverged: after the checkpoint, so a resumed run drops it."""
-        if peeked := self.groups.peek()["steps"].any():
+        if any(message["some"] for message in hosts.gather({"some": bool(self.groups.peek()["steps"].any())})):
             self._fetch(part._replace(log=True))
-        if self.run is not None and peeked:
-            self.run.join()
+            if self.run is not None:
+                self.run.join()
 
     def _save(self, must: bool) -> None:
         """Write a checkpoint; one that is not the last may fail, for instance on a full disk."""
@@ -176,6 +194,9 @@ class Drive:
         self.run.go_on(found)
         lanes = self.groups.local
         self.points = [_of(point, lanes) for point in self.run.points(self._notes)]
+        for point in self.points:
+            self._remember(point)
+        found.forget()
 
     def everywhere(self, column: np.ndarray) -> np.ndarray:
         """Return a column `[local lanes]` of all lanes, on every host."""

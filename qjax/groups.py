@@ -61,10 +61,6 @@ class Groups:
         ours = [self._ours() + r.start for r in rows]
         self.local = np.concatenate([index[index < self.lanes] for index in ours])
         """Which lanes this process holds, `[local lanes]`."""
-        if not len(self.local):
-            raise ValueError(
-                f"{self.lanes} lanes in groups of {self.size} leave a host without any; use fewer hosts"
-            )
         self._programs: dict[str, Any] = {}
 
     def _spread(self, tree: Any) -> Any:
@@ -270,5 +266,9 @@ def _used(devices: Sequence[Any], cells: int) -> list[Any]:
     each = [[d for d in devices if d.process_index == owner] for owner in owners]
     if len({len(found) for found in each}) > 1:
         raise ValueError(f"every host needs the same number of devices, got {[len(found) for found in each]}")
+    if cells < len(owners):
+        raise ValueError(f"lanes of {cells} widths leave one of {len(owners)} hosts without any; use fewer hosts")
     share = min(-(-cells // len(owners)), len(each[0]))
+    while (len(owners) - 1) * share >= cells:  # the last host would have padding alone
+        share -= 1
     return [device for found in each for device in found[:share]]

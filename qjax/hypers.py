@@ -2,11 +2,13 @@
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 from jax.interpreters import partial_eval
 
 from qjax import clock as clocks
@@ -117,8 +119,28 @@ def program(build: Build, hypers: Any) -> Any:
 
 
 def text(jaxpr: Any) -> str:
-    """Return a `program` as text, without what differs from process to process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr))
+    """Return a `program` as text, without what differs from process to process, and digests of its arrays."""
+    arrays = [np.asarray(x) for x in _constants(jaxpr)]
+    digests = [f"constant {x.dtype}{list(x.shape)} {zlib.crc32(x.tobytes()):08x}" for x in arrays if x.ndim]
+    return "\n".join([re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr)), *digests])
+
+
+def _constants(jaxpr: Any) -> Iterator[Any]:
+    """Yield the constants of a closed jaxpr and of those inside it: its text shows only their shapes."""
+    yield from getattr(jaxpr, "consts", ())
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield from (x.val for x in equation.invars if isinstance(x, core.Literal) and not _is_key(x.val))
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(inner):
+                yield from _constants(inner)
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+
+
+def _is_key(value: Any) -> bool:
+    return jax.dtypes.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.prng_key)
 
 
 def unused(jaxpr: Any, hypers: Any) -> list[str]:

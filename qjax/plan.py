@@ -7,8 +7,8 @@ from qjax.checks import check_size
 from qjax.loop import Loop
 
 PART_STEPS = 2**30
-PART_ITERATIONS = 2**20
-"""A lane's sums are fetched at least this often, so that float32 sums stay exact enough and int32 counts small."""
+PART_ITERATIONS = 2**16
+"""A lane's sums are fetched at least this often: float32 sums stay right to a thousandth, int32 counts small."""
 TURN_ITERATIONS = 64
 """About how many iterations one turn of a program's outer loop takes; the program counts turns at run time."""
 
@@ -20,6 +20,8 @@ class Part(NamedTuple):
     learning: bool
     log: bool
     """Whether a log point follows."""
+    repeat: int = 1
+    """How many such parts follow one another."""
 
 
 def parts(loop: Loop, steps: int | None, log_points: int) -> list[Part]:
@@ -42,16 +44,14 @@ def parts(loop: Loop, steps: int | None, log_points: int) -> list[Part]:
     interval = max(round(total / log_points / loop.cadence), 1) * loop.cadence
     longest = max(min(PART_ITERATIONS, PART_STEPS // per_iteration) // loop.cadence, 1) * loop.cadence
 
-    def cut(iterations: int, piece: int) -> list[int]:
-        whole, rest = divmod(iterations, piece)
-        return [piece] * whole + [rest] * (rest > 0)
-
     found = []
     for phase, learns in ((loop.warmup, False), (learning, True)):
-        for stretch in cut(phase, interval):
-            *most, last = cut(stretch, longest)
-            found += [Part(n, learns, False) for n in most]
-            found.append(Part(last, learns, learns or stretch == interval))
+        whole, rest = divmod(phase, interval)
+        for stretch in [interval] * whole + [rest] * (rest > 0):
+            most = (stretch - 1) // longest
+            if most:
+                found.append(Part(longest, learns, False, most))
+            found.append(Part(stretch - most * longest, learns, learns or stretch == interval))
     return found
 
 

@@ -27,8 +27,14 @@ from qjax.points import NEVER, Point
 
 CONFIG, METRICS, TIMING, SUMMARY = "config.json", "metrics.csv", "timing.csv", "summary.json"
 CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
-WRITTEN = (METRICS, TIMING, SUMMARY, AGENTS, CHECKPOINTS, PARTS, "learning_curve.png", "policy.png")
+WRITTEN = (
+    METRICS, TIMING, SUMMARY, AGENTS, CHECKPOINTS, "checkpoints.old", PARTS, "learning_curve.png", "policy.png",
+)  # fmt: skip
 """What a run writes beside its config, and what replaces it removes."""
+
+NEW_CONFIG, OLD_CHECKPOINTS = f"{CONFIG}.new", f"{CHECKPOINTS}.old"
+KNOWN = ("seed", "setting", "env_steps", "episodes", "mean_return", "loss", "mean_q", "diverged_at")
+"""Columns of every table."""
 
 COLUMNS = {"loss": "loss", "q": "mean_q"}
 """Names in metrics.csv of the means that every agent reports; others keep their own."""
@@ -67,7 +73,7 @@ class Run:
         self._overwrite = overwrite
         self._free = set(free)
         self._config: dict[str, Any] = {"experiment": experiment, "arguments": _plain(arguments)}
-        self._last: Point | None = None
+        self._last = (0.0, 0)
         self._began = False
         self._lock: Any = None
         if overwrite and resume:
@@ -77,7 +83,7 @@ class Run:
     def _check_folder(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"{self.folder} is a file; a run needs a folder")
-        if not self.folder.exists() or not {path.name for path in self.folder.iterdir()} - {LOCK}:
+        if not self.folder.exists() or not {path.name for path in self.folder.iterdir()} - {LOCK, NEW_CONFIG}:
             return
         is_run = (self.folder / CONFIG).is_file() and "experiment" in load_config(self.folder)
         if self.resume or self._overwrite:
@@ -186,10 +192,14 @@ class Run:
             return
         if hosts.is_first():
             self._take_lock()
+            # In an order in which a kill leaves an old run without a checkpoint, or a new one that begins again.
+            if (self.folder / CHECKPOINTS).is_dir():
+                shutil.rmtree(self.folder / OLD_CHECKPOINTS, ignore_errors=True)
+                (self.folder / CHECKPOINTS).rename(self.folder / OLD_CHECKPOINTS)
+            self._write(CONFIG, {**self._config, "versions": versions()})
             for name in WRITTEN:
                 path = self.folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            self._write(CONFIG, {**self._config, "versions": _versions()})
         self._start_parts()
 
     def go_on(self, found: Checkpoint) -> None:
@@ -202,6 +212,9 @@ class Run:
                 else:
                     (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+        if found.manifest["points"]:
+            _, _, seconds, env_steps = found.manifest["points"][-1]
+            self._last = (seconds, env_steps)
         self._start_parts()
 
     def _start_parts(self) -> None:
@@ -215,7 +228,12 @@ class Run:
         return self.folder / PARTS / f"metrics_{jax.process_index():05d}.csv"
 
     def log(
-        self, point: Point, columns: Mapping[str, np.ndarray], number: int = 0, lanes: np.ndarray | None = None
+        self,
+        point: Point,
+        columns: Mapping[str, np.ndarray],
+        number: int = 0,
+        lanes: np.ndarray | None = None,
+        totals: tuple[int, int] | None = None,
     ) -> None:
         """Add a log point: one row for every lane that stepped, one row of timing.
 
@@ -224,6 +242,7 @@ class Run:
             columns: what identifies the lanes, `seed` first, arrays `[lanes]`.
             number: the point's number.
             lanes: which lanes they are, for several hosts.
+            totals: env-steps since the start and updates of the interval, of all hosts; default the point's.
 
         """
         self.begin()
@@ -249,20 +268,18 @@ class Run:
             self._append(self.folder / METRICS, rows, table)
         if hosts.is_first():
             self._header(table)
-            self._time(point)
+            self._time(point.seconds, *(totals or (int(point.env_steps.sum()), point.updates)))
 
     def _header(self, table: Iterable[str]) -> None:
         if not (self.folder / METRICS).is_file():
             self._append(self.folder / METRICS, [], table)
 
-    def _time(self, point: Point) -> None:
-        before, self._last = self._last, point
-        seconds = point.seconds - (before.seconds if before else 0)
-        total = int(point.env_steps.sum())
-        steps = total - (int(before.env_steps.sum()) if before else 0)
-        rates = (f"{steps / seconds:.0f}", f"{point.updates / seconds:.0f}") if seconds > 0 else ("", "")
+    def _time(self, now: float, env_steps: int, updates: int) -> None:
+        (before, steps_before), self._last = self._last, (now, env_steps)
+        seconds = max(now - before, 1e-9)
+        rates = (f"{(env_steps - steps_before) / seconds:.0f}", f"{updates / seconds:.0f}")
         header = ("seconds", "env_steps", "env_steps_per_s", "updates_per_s")
-        self._append(self.folder / TIMING, [(f"{point.seconds:.3f}", str(total), *rates)], header)
+        self._append(self.folder / TIMING, [(f"{now:.3f}", str(env_steps), *rates)], header)
 
     def save(self, groups: Any, totals: dict[str, Any], program: str, manifest: Mapping[str, Any]) -> None:
         """Write a checkpoint of the sweep and of where the tables stand; all processes call.
@@ -275,10 +292,8 @@ class Run:
         self.join()
         names = [name for name in (METRICS, TIMING) if (self.folder / name).is_file()]
         tables = {name: list(checkpoint.digest(self.folder / name)) for name in names}
-        whole = {"config": self._config, "versions": _versions(), "tables": tables, **manifest}
+        whole = {"config": self._config, "versions": versions(), "tables": tables, **manifest}
         checkpoint.write(self.folder / CHECKPOINTS, groups, totals, program, whole)
-        if jax.process_count() > 1:
-            self._part().write_text("")
 
     def join(self) -> None:
         """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane."""
@@ -291,12 +306,11 @@ class Run:
             if rows:  # the first one, at the first log point, has written the header
                 self._append(self.folder / METRICS, [row[2:] for row in rows])
         hosts.gather({})
+        self._part().write_text("")
 
     def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:
         """Return the log points so far, of all lanes, from metrics.csv and what a checkpoint notes of each."""
-        points = _points(self.folder, notes)
-        self._last = points[-1] if points else None
-        return points
+        return _points(self.folder, notes)
 
     def save_agents(self, agents: Any) -> None:
         """Write the agents' final states (without their memories); all processes call."""
@@ -307,11 +321,12 @@ class Run:
             checkpointer.save((self.folder / AGENTS).absolute(), {"agents": agents}, force=True)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, and drop the checkpoint: the run has ended."""
+        """Write the summary, drop the checkpoint and let others at the folder: the run has ended."""
         self.begin()
         self._write(SUMMARY, _plain(summary))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.close()
 
     def _write(self, name: str, content: Any) -> None:
         """Write a file so that it is whole at every instant."""
@@ -386,7 +401,7 @@ def load_points(folder: str | Path) -> list[Point]:
     """
     with (Path(folder) / TIMING).open() as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return _points(Path(folder), [(0, math.nan, s) for s in seconds])
+    return _points(Path(folder), [(0, math.nan, s, 0) for s in seconds])
 
 
 def _points(folder: Path, notes: Sequence[Sequence[float]]) -> list[Point]:
@@ -430,7 +445,7 @@ def _points(folder: Path, notes: Sequence[Sequence[float]]) -> list[Point]:
             done=done,
             seconds=seconds,
         )
-        for i, (updates, done, seconds) in enumerate(notes)
+        for i, (updates, done, seconds, _) in enumerate(notes)
     ]
 
 
@@ -454,7 +469,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return what else decides a run's last digits: libraries, machine and backend."""
     packages = {name: version(name) for name in ("qjax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     return {**packages, **machine, "backend": jax.default_backend(), "devices": str(jax.device_count())}

@@ -25,7 +25,7 @@ from qjax.loop import Loop
 from qjax.plan import Part, Plan
 from qjax.points import Point, Schedules, Tally
 from qjax.progress import Progress
-from qjax.runs import Run
+from qjax.runs import KNOWN, Run, versions
 
 
 class Result(NamedTuple):
@@ -175,6 +175,7 @@ def sweep(
         warnings.warn(message, UserWarning, stacklevel=2)
     logged = schedules or {}
     first = logged(_first(work.hypers)) if callable(logged) else logged
+    _check_columns(work, list(first))
     width = _width(work, width if run is None or width is not None else run.width, devices)
     found = None if run is None else run.open(work.describe(width, list(first)))
     groups = _groups(work, width, devices)
@@ -209,7 +210,7 @@ def sweep(
         settings=work.settings,
         diverged_at=drive.everywhere(tally.totals.diverged_at),
         width=width,
-        env_steps=int(drive.everywhere(tally.totals.env_steps).sum()),
+        env_steps=int(drive.everywhere(tally.totals.env_steps + groups.peek()["steps"]).sum()),
         compile_s=compile_s,
         run_s=drive.seconds,
         stopped=stopped,
@@ -334,7 +335,10 @@ def _plan(work: Work, groups: Groups, devices: Sequence[Any] | None) -> Plan:
     row_bytes, temp = lane_bytes * groups.width, groups.temp_bytes()
     # A larger sweep may use devices that this one leaves alone.
     all_local = _local(_devices(devices))
-    rows = max(memory_limit(all_local) // len(all_local) - temp, 0) // row_bytes
+    limit = memory_limit(all_local) // len(all_local)
+    fitting = max(limit - temp, 0) // row_bytes * groups.width
+    if not fitting:  # not one group of this width: a narrower one, whose temporaries shrink with it
+        fitting = int(limit // (lane_bytes + temp / groups.width))
     settings = int(work.settings.max()) + 1
     return Plan(
         lanes=len(work.seeds),
@@ -345,15 +349,15 @@ def _plan(work: Work, groups: Groups, devices: Sequence[Any] | None) -> Plan:
         platform=local[0].platform,
         groups=groups.count,
         hosts=jax.process_count(),
-        iterations=sum(part.iterations for part in work.parts),
-        parts=len(work.parts),
+        iterations=sum(part.iterations * part.repeat for part in work.parts),
+        parts=sum(part.repeat for part in work.parts),
         compiles=groups.names,
         lane_bytes=lane_bytes,
         state_bytes=row_bytes * len(local) * groups.count,
         temp_bytes=temp * len(local),
         limit_bytes=memory_limit(local),
         checkpoint_bytes=lane_bytes * groups.size * groups.count,
-        largest_lanes=rows * groups.width * len(all_local) * jax.process_count(),
+        largest_lanes=fitting * len(all_local) * jax.process_count(),
         unused=tuple(work.unused),
     )
 
@@ -370,6 +374,9 @@ def _check_same(found: Checkpoint, groups: Groups, program: str) -> None:
     """Refuse a checkpoint of lanes of another structure, or of another program."""
     if difference := first_difference(found.manifest["leaves"], groups.describe(), "lane"):
         raise ValueError(f"checkpoint {found.folder} holds lanes of another structure: {difference}")
+    made, own = ({**found, "devices": ""} for found in (found.manifest["versions"], versions()))
+    if changed := first_difference(made, own):
+        warnings.warn(f"going on where another version stopped, last digits may differ: {changed}", stacklevel=3)
     before = found.program().splitlines()
     now = program.splitlines()
     if before == now:
@@ -382,6 +389,13 @@ def _check_same(found: Checkpoint, groups: Groups, program: str) -> None:
         f"checkpoint {found.folder} was written by another program (a constant in build, or another version of a"
         f" library): {where}"
     )
+
+
+def _check_columns(work: Work, logged: list[str]) -> None:
+    """Refuse hyper-parameters that have the name of another column of a run's table."""
+    swept = [] if work.hypers is None else list(hypers.columns(work.hypers))
+    if twice := sorted(set(swept) & {*KNOWN, *logged}):
+        raise ValueError(f"hyper-parameters {twice} have the name of another logged column: rename one of the two")
 
 
 def _check_seeds(seeds: int | Sequence[int]) -> np.ndarray:

@@ -48,9 +48,9 @@ def test_no_part_outgrows_its_sums():
     """10**12 steps in one log interval: int32 counts and float32 sums of each part stay small, none is lost."""
     loop = endless(num_envs=100, cadence=50)
     found = plans.parts(loop, 10**12, 1)
-    assert sum(p.iterations for p in found) * 100 == 10**12
-    assert max(p.iterations for p in found) <= 2**20 and max(p.iterations for p in found) * 100 < 2**31
-    assert [p.log for p in found[-2:]] == [False, True] and not any(p.log for p in found[:-1])
+    assert sum(p.iterations * p.repeat for p in found) * 100 == 10**12
+    assert max(p.iterations for p in found) <= 2**16 and max(p.iterations for p in found) * 100 < 2**31
+    assert [p.log for p in found] == [False, True]
 
 
 def test_turns_divide_every_part():
@@ -94,6 +94,14 @@ def test_what_cannot_fit_is_refused_with_what_does(monkeypatch):
     with pytest.raises(MemoryError, match=r"9 lanes need .* at most 8 lanes fit"):
         qjax.sweep(lambda _: endless(), seeds=9, **work)
     assert not qjax.sweep.plan(lambda _: endless(), seeds=9, **work).fits
+
+
+def test_the_largest_number_where_not_one_group_fits(monkeypatch):
+    """A width as large as the sweep, as on a GPU: what fits is told all the same."""
+    work = {"steps": 20, "log_points": 1, "width": 64, "devices": jax.devices()[:1]}
+    plan = qjax.sweep.plan(lambda _: endless(), seeds=64, **work)
+    monkeypatch.setattr(SWEEP, "memory_limit", lambda _: plan.total_bytes // 2)
+    assert qjax.sweep.plan(lambda _: endless(), seeds=64, **work).largest_lanes in (31, 32)
 
 
 def test_out_of_device_memory_is_said_plainly(monkeypatch):

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import victim
@@ -221,6 +222,42 @@ def test_a_half_written_checkpoint_is_none(whole, broken):
 
 def test_a_finished_or_unfinished_run_is_not_begun_again(broken):
     refused(broken, "holds an unfinished run: go on with --resume", FileExistsError, resume=False)
+
+
+def test_killed_while_the_config_was_written(tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("lock", "config.json.new"):
+        (tmp_path / "run" / name).write_text("")
+    assert run("tabular", tmp_path / "run").stopped is None
+
+
+def test_another_run_at_the_same_step_is_read_afresh(broken):
+    """What was read of a checkpoint is not remembered for another one of the same name."""
+    run("tabular", broken)
+    with qjax.Run(broken, "tabular", {"rate": 1}, overwrite=True) as over:
+        work = {"seeds": [4, 0, 9, 2, 7], "steps": 200, "log_points": 5, "width": 2}
+        fresh = qjax.sweep(lambda _: other(0.25), run=over, **work)
+    same(run("tabular", broken, build=lambda _: other(0.25)), fresh)
+
+
+def test_another_array_in_build_is_refused(tmp_path):
+    """An array is a constant of the program that its text does not show."""
+
+    def build(values):
+        loop = other()
+        bonus = lambda key, t, q, target, time: jax.nn.one_hot((q + jnp.asarray(values)).argmax(), 2)
+        agent = qjax.tabular(loop.env.num_states, 2, 0.1, select=bonus)
+        return qjax.make_loop(loop.env, agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=2, warmup=20)
+
+    run("tabular", tmp_path / "run", build=lambda _: build(np.array([0.0, 1.0], np.float32)), checkpoint_every=1e9)
+    message = r"another program.*constant float32\[2\]"
+    refused(tmp_path / "run", message, build=lambda _: build(np.array([0.0, 2.0], np.float32)))
+
+
+def test_a_hyper_named_like_a_column(tmp_path):
+    with pytest.raises(ValueError, match=r"\['loss'\] have the name of another logged column"):
+        run("tabular", tmp_path / "run", build=lambda h: other(h["loss"]), hypers=qjax.grid(loss=[0.1, 0.2]))
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_where_there_is_no_run(tmp_path):
