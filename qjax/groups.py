@@ -168,6 +168,7 @@ class Groups:
         """Make every lane's first state."""
         init = self._programs["init"]
         self.states = [init(h, n) for h, n in zip(self._hypers, self._numbers, strict=True)]
+        jax.block_until_ready(self.states)  # here an allocation that failed is raised; reading it would hang
 
     def run(self, ticks: int, turns: int, learning: bool) -> None:
         """Advance every lane from the clock's `ticks` by so many turns, and wait for it."""

@@ -1,6 +1,7 @@
 """A plan says what a sweep will take, and refuses what cannot fit."""
 
-import resource
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -104,19 +105,30 @@ def test_the_largest_number_where_not_one_group_fits(monkeypatch):
     assert qjax.sweep.plan(lambda _: endless(), seeds=64, **work).largest_lanes in (31, 32)
 
 
-def test_out_of_device_memory_is_said_plainly(monkeypatch):
-    """The devices hold less than they said: the allocation fails, not the plan."""
-    monkeypatch.setattr(SWEEP, "memory_limit", lambda _: 2**62)
-    env = qjax.make(probes.Walk())
-    agent = qjax.tabular(env.num_states, 2, 0.5)
+HUNGRY = """
+import resource, sys
+import qjax
+qjax.use_cores(2)
+import jax.numpy as jnp
+import probes
+sys.modules["qjax.sweep"].memory_limit = lambda _: 2**62
+env = qjax.make(probes.Walk())
+agent = qjax.tabular(env.num_states, 2, 0.5)
+build = lambda _: qjax.make_loop(env, agent, qjax.uniform, qjax.ring(2**24, 1), gamma=0.9)
+jnp.ones(3)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, resource.RLIM_INFINITY))
+try:
+    qjax.sweep(build, seeds=2, steps=4, width=64)
+except MemoryError as error:
+    print(error)
+"""
 
-    def build(_):  # 4 GiB for the observations alone
-        return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(2**24, 1), gamma=0.9)
 
-    limit, pages = resource.getrlimit(resource.RLIMIT_AS), int(Path("/proc/self/statm").read_text().split()[0])
-    try:
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**31, limit[1]))
-        with pytest.raises(MemoryError, match=r"out of device memory with 2 lanes .* try fewer lanes"):
-            qjax.sweep(build, seeds=2, steps=4, width=64)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limit)
+def test_out_of_device_memory_is_said_plainly():
+    """The devices hold less than they said: the allocation of 4 GiB of observations fails, not the plan."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", HUNGRY], env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert "out of device memory with 2 lanes" in done.stdout and "try fewer lanes" in done.stdout, done.stderr
