@@ -119,6 +119,13 @@ class Plan(NamedTuple):
                 f" {self.devices // self.hosts} {self.platform} device(s); at most {self.largest_lanes} lanes fit"
             )
 
+    def exhausted(self) -> str:
+        """Return what to say where an allocation fails all the same."""
+        return (
+            f"out of device memory with {self.lanes} lanes of {size(self.lane_bytes)} on {self.devices} device(s);"
+            f" try fewer lanes, or a smaller width than {self.width}"
+        )
+
     def __str__(self) -> str:
         """Return the plan as lines of text."""
         rows = {

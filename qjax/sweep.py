@@ -199,10 +199,7 @@ def sweep(
     except jax.errors.JaxRuntimeError as error:
         if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
             raise
-        raise MemoryError(
-            f"out of device memory with {plan.lanes} lanes of {plans.size(plan.lane_bytes)} on {plan.devices}"
-            f" device(s): {str(error).splitlines()[0]}; try fewer lanes, or a smaller width than {width}"
-        ) from error
+        raise MemoryError(f"{plan.exhausted()}: {str(error).splitlines()[0]}") from error
     return Result(
         agents=groups.agents(),
         points=drive.points,
