@@ -259,7 +259,8 @@ class Run:
             **{name: column for name, column in columns.items() if name != "seed"},
             "diverged_at": point.diverged_at,
         }
-        rows = [[_cell(name, column[i]) for name, column in table.items()] for i in np.flatnonzero(point.changed)]
+        cells = [_cells(name, column[point.changed]) for name, column in table.items()]
+        rows = [list(row) for row in zip(*cells, strict=True)]
         if jax.process_count() > 1:
             which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
             rows = [[str(number), str(lane), *row] for lane, row in zip(which.tolist(), rows, strict=True)]
@@ -449,11 +450,13 @@ def _points(folder: Path, notes: Sequence[Sequence[float]]) -> list[Point]:
     ]
 
 
-def _cell(name: str, value: Any) -> str:
-    """Return a number in the fewest digits that read back as the same bits; nothing for NaN and for never."""
-    if name == "diverged_at" and value == NEVER:
-        return ""
-    return "" if np.issubdtype(value.dtype, np.floating) and np.isnan(value) else str(value)
+def _cells(name: str, column: np.ndarray) -> list[str]:
+    """Return numbers in the fewest digits that read back as the same bits; nothing for NaN and for never."""
+    if np.issubdtype(column.dtype, np.floating):
+        empty = np.isnan(column)
+    else:
+        empty = (column == NEVER) if name == "diverged_at" else np.zeros(len(column), bool)
+    return ["" if none else str(value) for value, none in zip(column, empty.tolist(), strict=True)]
 
 
 def _plain(value: Any) -> Any:
