@@ -3,8 +3,9 @@
     python -m benchmarks.chunks
 
 The same sweep of each experiment in three ways, interleaved and repeated, compilation left out: as one call, in
-chunks with progress and log points, and with tables and checkpoints in a run's folder too. Times are the whole time from
-the first to the last iteration, what the host does in between included, relative to the one call of the same round.
+chunks with progress and log points, and with tables and checkpoints in a run's folder too. Times are the whole time
+from the first to the last iteration, what the host does in between included, relative to the one call of the same
+round. A machine wanders by more than what is looked for, so the host's own share of that time stands beside.
 """
 
 import tempfile
@@ -38,14 +39,19 @@ class Arguments:
     """Four times as often as the command lines do."""
 
 
-def seconds(loop: qjax.Loop, folder: Path | None, **arguments: Any) -> float:
-    """Return the time from the end of the first chunk, one turn of a few iterations, to the end of the last."""
-    ends: list[float] = []
+def seconds(loop: qjax.Loop, folder: Path | None, **arguments: Any) -> tuple[float, float]:
+    """Return the time from the end of the first chunk, one turn, to the end of the last; and the host's share."""
+    ends: list[tuple[float, float]] = []
     run = None if folder is None else qjax.Run(folder, "benchmark", {})
-    qjax.sweep(lambda _: loop, run=run, on_progress=lambda _: ends.append(time.perf_counter()), **arguments)
+
+    def look(progress: qjax.Progress) -> None:
+        ends.append((time.perf_counter(), progress.seconds))
+
+    qjax.sweep(lambda _: loop, run=run, on_progress=look, **arguments)
     if run is not None:
         run.close()
-    return ends[-1] - ends[0]
+    whole, device = (last - first for first, last in zip(ends[0], ends[-1], strict=True))
+    return whole, 1 - device / whole
 
 
 def main(args: Arguments) -> None:
@@ -53,27 +59,32 @@ def main(args: Arguments) -> None:
     qjax.use_cores()
     protocol = cartpole.build(cartpole.preset("cleanrl", None))
     lake = frozenlake.build(True, "4x4", "random", 10**6)
-    table = Table("sweep", "", "time, median of rounds", "spread", title="whole time relative to one call")
+    columns = ("sweep", "", "time, median of rounds", "spread", "host's share, largest")
+    table = Table(*columns, title="whole time relative to one call")
     for name, loop, lanes, steps in (
         ("DQN on CartPole-v1 (cleanrl)", protocol, args.cartpole_lanes, args.cartpole_steps),
         ("tabular, slippery FrozenLake", lake, args.lake_lanes, args.lake_steps),
     ):
         work = {"seeds": lanes, "steps": steps}
         chunks = {**work, "log_points": args.log_points, "chunk_seconds": args.chunk_seconds}
-        ratios: dict[str, list[float]] = {f"chunks, {args.log_points} log points": [], "and a run's folder": []}
-        bases = []
+        found: dict[str, list[tuple[float, float]]] = {}
         for _ in range(args.repeats):
             with tempfile.TemporaryDirectory() as folder:
-                base = seconds(loop, None, **work, log_points=1, chunk_seconds=1e9)
-                watched = seconds(loop, None, **chunks)
-                kept = seconds(loop, Path(folder) / "run", **chunks, checkpoint_every=args.checkpoint_every)
-            bases.append(base)
-            for found, took in zip(ratios.values(), (watched, kept), strict=True):
-                found.append(took / base)
-        table.add_row(f"{name}, {lanes} lanes", "one call", f"{np.median(bases):.1f} s", "")
-        for way, found in ratios.items():
-            table.add_row("", way, f"{np.median(found):.3f}", f"{min(found):.3f} to {max(found):.3f}")
-    Console().print(table)
+                kept = {**chunks, "checkpoint_every": args.checkpoint_every}
+                for way, own, arguments in (
+                    ("one call", None, {**work, "log_points": 1, "chunk_seconds": 1e9}),
+                    (f"chunks, {args.log_points} log points", None, chunks),
+                    ("and a run's folder", Path(folder) / "run", kept),
+                ):
+                    found.setdefault(way, []).append(seconds(loop, own, **arguments))
+        bases = np.array([whole for whole, _ in found["one call"]])
+        for way, measured in found.items():
+            times, shares = np.array(measured).T
+            ratios = times / bases
+            spread = f"{ratios.min():.3f} to {ratios.max():.3f}"
+            middle = f"{np.median(bases):.1f} s" if way == "one call" else f"{np.median(ratios):.3f}"
+            table.add_row(f"{name}, {lanes} lanes", way, middle, spread, f"{shares.max():.1%}")
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

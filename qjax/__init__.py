@@ -1,6 +1,6 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
-from qjax import clock, mdp, plot, progress, schedules, stats
+from qjax import clock, mdp, plot, progress, random, schedules, stats
 from qjax.agents import DQNState, dqn, tabular, tabular_update, td_loss
 from qjax.devices import use_cores
 from qjax.envs import Env, make
@@ -14,6 +14,7 @@ from qjax.plan import Plan
 from qjax.points import Point
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
 from qjax.progress import Progress
+from qjax.random import fast_key
 from qjax.returns import td_error, td_target
 from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
 from qjax.selects import double, expected, maximum, sampled
@@ -73,6 +74,7 @@ __all__ = [
     "evaluate",
     "evaluate_seeds",
     "expected",
+    "fast_key",
     "first",
     "greedy",
     "grid",
@@ -90,6 +92,7 @@ __all__ = [
     "plot",
     "polyak",
     "progress",
+    "random",
     "ring",
     "sampled",
     "scalar",

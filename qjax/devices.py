@@ -11,7 +11,7 @@ import numpy as np
 from qjax.checks import check_size
 from qjax.loop import Lane
 
-MIN_WIDTH, LEAST_WIDTH, MAX_WIDTH = 8, 2, 256
+MIN_WIDTH, LEAST_WIDTH, MAX_WIDTH = 8, 2, 512
 CACHE_BYTES = 2**20
 """What a group's agents may take of a core's cache, beside their activations."""
 

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from qjax.checks import check_key, check_size
 from qjax.envs import Env
 from qjax.policies import draw, greedy
+from qjax.random import root_key
 from qjax.types import Agent, Policy, State, Time
 
 EVALUATION = 2**32 - 1
@@ -96,7 +97,7 @@ def evaluate_seeds(
     agent: Agent,
     states: State,
     seeds: Sequence[int] | np.ndarray,
-    seed: int,
+    seed: int | Key[Array, ""],
     episodes: int,
     policy: Policy = greedy,
     batch_size: int = 64,
@@ -108,14 +109,14 @@ def evaluate_seeds(
         agent: whose `values` act.
         states: the agents' states, `[lanes, ...]`.
         seeds: the lanes' seeds, `[lanes]`.
-        seed: the sweep's root seed. Evaluation draws from a stream of its own, which no lane trains on.
+        seed: the sweep's own. Evaluation draws from a stream of its own, which no lane trains on.
         episodes: E.
         policy: default greedy, ties broken at random.
         batch_size: agents side by side.
 
     """
     check_size("batch_size", batch_size)
-    root = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+    root = jax.random.fold_in(root_key(seed), EVALUATION)
     keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(jnp.asarray(seeds, jnp.uint32))
 
     @jax.jit

@@ -36,17 +36,20 @@ class Groups:
         hypers: Any,
         settings: np.ndarray,
         seeds: np.ndarray,
-        seed: int,
+        root: Any,
         width: int,
         devices: Sequence[Any],
     ):
         """Place lanes `[L]` given by their `settings` and `seeds`; nothing is compiled or made yet.
 
+        Lanes start from keys folded from `root` and their seeds.
+
         Raises:
             ValueError: a host would have no lane.
 
         """
-        self.build, self.width, self.lanes, self.seed = build, width, len(seeds), seed
+        self.build, self.width, self.lanes = build, width, len(seeds)
+        self._root, self._impl = np.asarray(jax.random.key_data(root)), jax.random.key_impl(root)
         self.mesh = Mesh(np.array(_used(devices, -(-len(seeds) // width))), ("lanes",))
         self.size = width * self.mesh.size
         # Padding repeats the last setting with further seeds; its results are dropped.
@@ -101,7 +104,8 @@ class Groups:
         return placed, found
 
     def _init(self, hyper: Any, number: Any) -> Lane:
-        return self.build(hyper).init(jax.random.fold_in(jax.random.key(self.seed), number))
+        root = jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
+        return self.build(hyper).init(jax.random.fold_in(root, number))
 
     def _program(self, function: Callable[..., Any], replicated: int = 0) -> Callable[..., Any]:
         """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh."""

@@ -6,6 +6,7 @@ between two scans. The clock stands outside the lane, so `jax.vmap(loop.run, in_
 every memory write one slice.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,13 +17,18 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from qjax import clock as clocks
+from qjax.ahead import ahead
 from qjax.checks import check_key, check_range, check_size, describe
 from qjax.envs import Env
 from qjax.policies import draw
+from qjax.random import unrolled
 from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transition
 
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
 _SHARED_NOISE = Noise(shared=None, own=0)  # type: ignore[arg-type]
+
+AHEAD_ITERATIONS, AHEAD_BYTES = 64, 2**16
+"""Random numbers are drawn ahead for at most so many iterations, and into at most so much memory of a lane."""
 
 EPISODES_LIMIT = 2**30
 """A lane's count of episodes stops here, for schedules to read; hosts add up `Stats.episodes` in 64 bits."""
@@ -218,63 +224,64 @@ def _time(parts: _Parts, lane: Lane, clock: Clock, begun: Clock, update: Any = 0
     return Time(clocks.as_float(clock) * parts.num_envs, lane.episodes, learned + update)
 
 
-def _keys(lane: Lane, clock: Clock) -> Key[Array, " 2"]:
-    """Return the keys of the iteration that begins at `clock`: one to step with, one to learn with."""
-    return jax.random.split(clocks.fold(lane.key, clock))
-
-
 def _tick(parts: _Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
     """Act once in every environment."""
     envs = parts.num_envs
-    act_key, shared_key, own_key, env_key = jax.random.split(key, 4)
-    noise = Noise(shared_key, jax.random.split(own_key, envs))
+    act_key, noise_key, *env_keys = jax.random.split(key, 2 + envs)
+    shared_key, *own_keys = jax.random.split(noise_key, 1 + envs)
+    noise = Noise(shared_key, jnp.stack(own_keys))
     time = _time(parts, lane, clock, begun)._replace(env=jnp.arange(envs))
     q = jax.vmap(parts.agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
     probabilities = jax.vmap(parts.policy, in_axes=(0, _PER_ENV))(q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
-    step = jax.vmap(parts.env.step)(jax.random.split(env_key, envs), lane.env, action)
+    step = jax.vmap(parts.env.step)(jnp.stack(env_keys), lane.env, action)
     last = step.terminated | step.truncated
     discount = (parts.gamma * (1 - step.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, step.reward, discount, step.final_obs, last)
     return _count_episodes(lane._replace(env=step.state, obs=step.obs), step.reward, last), transition
 
 
-def _step(parts: _Parts, lane: Lane, clock: Clock) -> Lane:
-    key, _ = _keys(lane, clock)
+def _step(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None) -> Lane:
+    """Step the environments; `key` is the iteration's own, which `_learn` takes too."""
+    _, *keys = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)
     held, lane = lane.memory, lane._replace(memory=None)
     if parts.rollout == 1:
-        lane, row = _tick(parts, lane, key, clock, clock)
+        lane, row = _tick(parts, lane, keys[0], clock, clock)
         block = jax.tree.map(lambda x: x[None], row)
     else:
         lane, block = lax.scan(
             lambda lane, x: _tick(parts, lane, x[0], clocks.plus(clock, x[1]), clock),
             lane,
-            (jax.random.split(key, parts.rollout), jnp.arange(parts.rollout)),
+            (jnp.stack(keys), jnp.arange(parts.rollout)),
         )
     stats = lane.stats._replace(steps=lane.stats.steps + parts.rollout * parts.num_envs)
     return lane._replace(memory=parts.memory.add(held, block, clock), stats=stats)
 
 
-def _update(parts: _Parts, lane: Lane, carry: Any, key: Key[Array, ""], clock: Clock, number: Any) -> Any:
+def _update(
+    parts: _Parts, lane: Lane, carry: Any, key: Key[Array, ""], clock: Clock, number: Any, weight: Any = 1
+) -> Any:
     """Return the carry (agent's state, memory's state) after one update, and the update's info."""
     state, held = carry
     sample_key, learn_key = jax.random.split(key)
     time = _time(parts, lane, clock, clock, number)
     batch = parts.memory.sample(sample_key, held, clocks.plus(clock, parts.rollout), time)
+    batch = batch._replace(weight=batch.weight * weight)
     state, info = parts.agent.learn(learn_key, state, batch, time)
     return (state, parts.memory.update(held, batch.slot, info["priority"])), info
 
 
-def _learn(parts: _Parts, lane: Lane, clock: Clock) -> Lane:
-    _, key = _keys(lane, clock)
+def _learn(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None, weight: Any = 1) -> Lane:
+    """Learn, with the iteration's key; `weight` multiplies every transition's."""
+    key, *_ = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)
     carry, total = (lane.agent, lane.memory), lane.stats.sums
     if parts.updates == 1:
-        carry, info = _update(parts, lane, carry, key, clock, 0)
+        carry, info = _update(parts, lane, carry, key, clock, 0, weight)
         sums = {name: total[name] + info[name] for name in total}
     else:
         keys = jax.random.split(key, parts.updates)
         carry, info = lax.scan(
-            lambda carry, x: _update(parts, lane, carry, x[0], clock, x[1]),
+            lambda carry, x: _update(parts, lane, carry, x[0], clock, x[1], weight),
             carry,
             (keys, jnp.arange(parts.updates)),
         )
@@ -307,25 +314,58 @@ def _run(parts: _Parts, lane: Lane, clock: Clock, iterations: int, learning: boo
     if learning and iterations % cadence:
         raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {cadence}")
 
-    def iterate(lane: Lane, number: Int[Array, ""]) -> Lane:
-        now = clocks.plus(clock, number * parts.rollout)
-        new = _step(parts, lane, now)
+    def iterate(early: tuple[Any, Clock], lane: Lane) -> Lane:
+        key, now = early
+        new = _step(parts, lane, now, key)
         if learning:
-            new = _learn(parts, new, now)
-        return new if episodes is None else _keep_finished(new, lane, episodes)
+            weight = 1 if episodes is None or not parts.agent.inert else lane.episodes < episodes
+            new = _learn(parts, new, now, key, weight)
+        if learning and cadence == 1:
+            new = _synced(parts, new, lane)
+        return _keep_finished(parts, new, lane)
 
-    def block(lane: Lane, number: Int[Array, ""]) -> tuple[Lane, None]:
-        start = number * cadence
-        if cadence == 1:
-            new = iterate(lane, start)
+    key = unrolled(lane.key)
+    cut = ahead(iterate, (key, clock), lane)
+    among = cadence if learning and cadence > 1 else iterations
+    size = _turn(among, jax.eval_shape(cut.draw, (key, clock)))
+
+    def turn(number: Int[Array, ""], lane: Lane, begun: Clock) -> Lane:
+        begun = clocks.plus(begun, number * size * parts.rollout)
+        ticks = jnp.arange(size) * parts.rollout
+        keys = clocks.folds(key, begun, ticks)
+        numbers = jax.vmap(lambda key, tick: cut.draw((key, clocks.plus(begun, tick))))(keys, ticks)
+
+        def one(lane: Lane, x: Any) -> tuple[Lane, None]:
+            drawn, key, tick = x
+            return cut.use(drawn, (key, clocks.plus(begun, tick)), lane), None
+
+        return lax.scan(one, lane, (numbers, keys, ticks))[0]
+
+    def block(number: Int[Array, ""], lane: Lane) -> Lane:
+        """Run `among` iterations, and sync after them where that is the cadence."""
+        begun = clocks.plus(clock, number * among * parts.rollout)
+        if among == size:
+            new = turn(jnp.int32(0), lane, begun)
         else:
-            new = lax.fori_loop(0, cadence, lambda i, lane: iterate(lane, start + i), lane)
-        synced = new._replace(agent=_sync(parts, new.agent, new.episodes - lane.episodes))
-        return (synced if episodes is None else _keep_finished(synced, lane, episodes)), None
+            new = lax.fori_loop(0, among // size, lambda i, lane: turn(i, lane, begun), lane)
+        if learning and cadence > 1:
+            new = _keep_finished(parts, _synced(parts, new, lane), lane)
+        return new
 
-    if not learning:
-        return lax.fori_loop(0, iterations, lambda i, lane: iterate(lane, i), lane)
-    return lax.scan(block, lane, jnp.arange(iterations // cadence))[0]
+    if among == iterations:
+        return block(jnp.int32(0), lane)
+    return lax.fori_loop(0, iterations // among, block, lane)
+
+
+def _turn(iterations: int, numbers: list[Any]) -> int:
+    """Return for how many iterations at once, a divisor of all, `numbers` are drawn ahead."""
+    each = sum(math.prod(x.shape) * x.dtype.itemsize for x in numbers)
+    most = min(AHEAD_ITERATIONS, max(AHEAD_BYTES // max(each, 1), 1))
+    return max(n for n in range(1, min(most, iterations) + 1) if iterations % n == 0)
+
+
+def _synced(parts: _Parts, new: Lane, old: Lane) -> Lane:
+    return new._replace(agent=_sync(parts, new.agent, new.episodes - old.episodes))
 
 
 def _count_episodes(lane: Lane, reward: Float[Array, " N"], last: Array) -> Lane:
@@ -345,11 +385,18 @@ def _count_episodes(lane: Lane, reward: Float[Array, " N"], last: Array) -> Lane
     )
 
 
-def _keep_finished(new: Lane, old: Lane, episodes: int) -> Lane:
-    """Return the old lane once it has its episodes, but for its memory: a select over that would copy it."""
-    running = old.episodes < episodes
-    held, new, old = new.memory, new._replace(memory=None), old._replace(memory=None)
-    return jax.tree.map(lambda x, y: jnp.where(running, x, y), new, old)._replace(memory=held)
+def _keep_finished(parts: _Parts, new: Lane, old: Lane) -> Lane:
+    """Return the old lane once it has its episodes, but for what a select would copy without need.
+
+    That is its memory, which nothing reads any more, and an agent that learned with weights of 0.
+    """
+    if parts.episodes is None:
+        return new
+    running = old.episodes < parts.episodes
+    kept: dict[str, Any] = {"memory": None, "key": None, **({"agent": None} if parts.agent.inert else {})}
+    still = {name: getattr(new, name) for name in kept}
+    selected = jax.tree.map(lambda x, y: jnp.where(running, x, y), new._replace(**kept), old._replace(**kept))
+    return selected._replace(**still)
 
 
 def _check_values(parts: _Parts, state: State, obs: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 
 from qjax import hypers
 from qjax import plan as plans
@@ -25,6 +26,7 @@ from qjax.loop import Loop
 from qjax.plan import Part, Plan
 from qjax.points import Point, Schedules, Tally
 from qjax.progress import Progress
+from qjax.random import describe_key, root_key
 from qjax.runs import KNOWN, Run, versions
 
 
@@ -60,7 +62,8 @@ class Work(NamedTuple):
     """`[lanes]`"""
     seeds: np.ndarray
     """`[lanes]`"""
-    seed: int
+    seed: Any
+    """The root of all randomness: a whole number or a typed key."""
     loop: Loop
     """Of the first setting."""
     steps: int | None
@@ -81,7 +84,7 @@ class Work(NamedTuple):
         loop = self.loop
         columns = {} if self.hypers is None else hypers.columns(self.hypers)
         return {
-            "seed": self.seed,
+            "seed": self.seed if isinstance(self.seed, int) else describe_key(self.seed),
             "seeds": _count_or_list(self.seeds[self.settings == 0]),
             "lanes": len(self.seeds),
             "hypers": {name: column.tolist() for name, column in columns.items()},
@@ -118,7 +121,7 @@ def sweep(
     *,
     seeds: int | Sequence[int],
     hypers: Any = None,
-    seed: int = 0,
+    seed: int | Key[Array, ""] = 0,
     steps: int | None = None,
     log_points: int = 100,
     width: int | None = None,
@@ -143,7 +146,7 @@ def sweep(
         seeds: how many (0, 1, ...), or which.
         hypers: a pytree of arrays with one leading axis of settings (`qjax.grid`, `qjax.zipped`); None for a
             single setting.
-        seed: root of all randomness.
+        seed: root of all randomness: a number, or a typed key, `qjax.fast_key(0)` for instance.
         steps: environment steps per lane, rounded up to whole iterations (and sync cadences); may be left out
             where the loop has a number of episodes, and then bounds nothing.
         log_points: how many intervals `steps` is cut into; where steps are left out, the interval is
@@ -219,7 +222,7 @@ def plan(
     *,
     seeds: int | Sequence[int],
     hypers: Any = None,
-    seed: int = 0,
+    seed: int | Key[Array, ""] = 0,
     steps: int | None = None,
     log_points: int = 100,
     width: int | None = None,
@@ -276,12 +279,11 @@ def static_sweeps(
 
 
 def _prepare(
-    build: Build, seeds: int | Sequence[int], swept: Any, seed: int, steps: int | None, log_points: int
+    build: Build, seeds: int | Sequence[int], swept: Any, seed: Any, steps: int | None, log_points: int
 ) -> Work:
     """Check a sweep's arguments."""
     numbers = _check_seeds(seeds)
-    if not 0 <= check_size("seed", seed, least=0) < 2**32:
-        raise ValueError(f"seed must be below 2**32, got {seed}")
+    root_key(seed)
     swept, num_settings = hypers.check(build, swept)
     loop = build(_first(swept))
     parts = plans.parts(loop, steps, log_points)
@@ -290,7 +292,7 @@ def _prepare(
         hypers=swept,
         settings=np.repeat(np.arange(num_settings), len(numbers)),
         seeds=np.tile(numbers, num_settings),
-        seed=int(seed),
+        seed=int(seed) if isinstance(seed, int | np.integer) else seed,
         loop=loop,
         steps=steps,
         parts=parts,
@@ -322,7 +324,7 @@ def _devices(devices: Sequence[Any] | None) -> list[Any]:
 
 
 def _groups(work: Work, width: int, devices: Sequence[Any] | None) -> Groups:
-    return Groups(work.build, work.hypers, work.settings, work.seeds, work.seed, width, _devices(devices))
+    return Groups(work.build, work.hypers, work.settings, work.seeds, root_key(work.seed), width, _devices(devices))
 
 
 def _plan(work: Work, groups: Groups, devices: Sequence[Any] | None) -> Plan:

@@ -142,6 +142,9 @@ class Agent(NamedTuple):
     among them `loss` and `q`, the mean value of the batch's actions."""
     sync: Callable[[State, Time], State] = _keep
     """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
+    inert: bool = False
+    """Whether `learn` leaves the state as it is where every weight is 0, and there is nothing to sync. A loop then
+    stops a finished lane by its weights, where others need a select over the whole state."""
 
 
 class Memory(NamedTuple):

@@ -76,8 +76,11 @@ def test_the_estimate_is_the_compilers_own(name):
         work = {"seeds": 70, "width": 16, "devices": jax.devices()[:1]}
     plan = qjax.sweep.plan(lambda _: loop, **work)
     assert plan.groups == 5 and plan.lanes == work["seeds"] and plan.fits
-    groups = Groups(lambda _: loop, None, np.zeros(9, int), np.arange(9), 0, plan.width, jax.devices()[:1])
-    groups.compile({True: loop.cadence})
+    groups = Groups(
+        lambda _: loop, None, np.zeros(9, int), np.arange(9), jax.random.key(0), plan.width, jax.devices()[:1]
+    )
+    parts = plans.parts(loop, work.get("steps"), 100)
+    groups.compile({True: plans.turn(parts, True, loop.cadence)})
     found = groups._programs["learn"].memory_analysis()
     expected = 5 * found.argument_size_in_bytes + found.temp_size_in_bytes
     assert plan.total_bytes == pytest.approx(expected, rel=0.1)

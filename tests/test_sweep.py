@@ -313,10 +313,11 @@ def test_a_sweep_by_episodes_stops_by_itself():
     build = lambda _: tabular({"epsilon": 1.0}, probe=Paid, episodes=5)
     result = qjax.sweep(build, seeds=6, log_points=10, width=WIDTH)
     # Reward 1 at each step: the returns of the five episodes add up to the steps they took.
-    lengths, before = 0.0, 0
+    lengths, before = np.zeros(6), 0
     for point in result.points:
         ended = point.episodes - before
-        lengths, before = lengths + np.where(ended > 0, point.mean_return * ended, 0), point.episodes
+        lengths += np.where(ended > 0, np.rint(point.mean_return.astype(float) * ended), 0)
+        before = point.episodes
     last = result.points[-1]
     assert last.episodes.tolist() == [5] * 6 and last.done == 1
     np.testing.assert_array_equal(last.env_steps, lengths)
@@ -531,7 +532,7 @@ def test_a_lane_that_diverges_is_flagged_and_harms_nobody(tmp_path):
     # To the update: run again by hand, update by update, for the first loss that is not finite.
     loop = explosive({"rate": 30.0})
     lane, losses = loop.init(jax.random.fold_in(jax.random.key(0), 3)), []
-    iterate = jax.jit(lambda lane, clock: qjax.take(loop.learn(loop.step(lane, clock), clock)))
+    iterate = jax.jit(lambda lane, clock: qjax.take(loop.run(lane, clock, 1)))
     while not losses or np.isfinite(losses[-1]):
         lane, report = iterate(lane, clocks.at(len(losses)))
         losses.append(float(report["loss"]))
@@ -585,7 +586,7 @@ def test_a_sweep_crosses_every_boundary_of_the_clock(boundary):
     env = qjax.make(probes.Counter())
     agent = qjax.tabular(env.num_states, 2, 0.5)
     loop = qjax.make_loop(env, agent, qjax.uniform, qjax.ring(12, 1), gamma=0.9)
-    groups = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), 0, WIDTH, jax.devices())
+    groups = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), jax.random.key(0), WIDTH, jax.devices())
     groups.compile({True: 4})
     groups.start()
     begin = boundary - 8
@@ -597,7 +598,7 @@ def test_a_sweep_crosses_every_boundary_of_the_clock(boundary):
     for state in groups.states:
         np.testing.assert_array_equal(state.memory.obs[:, :, 0], np.tile(expected, (len(state.episodes), 1)))
     # Chunks of other lengths draw the same random numbers.
-    again = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), 0, WIDTH, jax.devices())
+    again = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), jax.random.key(0), WIDTH, jax.devices())
     again._programs = groups._programs
     again.start()
     for number in range(4):

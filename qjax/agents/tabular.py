@@ -72,16 +72,14 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
         return table[obs]
 
     def learn_row(key, table, row, weight, time):
-        next_q = table[row.next_obs]
+        # Behind the barrier what is logged reads these rows, not the table again: the update is then in place.
+        q, next_q = lax.optimization_barrier((table[row.obs], table[row.next_obs]))
         keys = jax.random.split(key, weight.size)
         weights = jax.vmap(select, in_axes=(0, 0, 0, 0, _PER_ENV))(keys, row, next_q, next_q, time)
         target = jax.vmap(td_target)(row.reward, row.discount, next_q, weights)
-        delta = jax.vmap(td_error)(table[row.obs], row.action, target)
-        q = table[row.obs, row.action]
-        return tabular_update(table, row.obs, row.action, delta, rate(time._replace(env=0)), weight), (
-            delta,
-            q,
-        )
+        delta = jax.vmap(td_error)(q, row.action, target)
+        table = tabular_update(table, row.obs, row.action, delta, rate(time._replace(env=0)), weight)
+        return table, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     def learn(key, table, batch, time):
         check_key(key)
@@ -91,8 +89,12 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
         def body(table, xs):
             return learn_row(xs[0], table, xs[1], xs[2], time)
 
-        keys = jax.random.split(key, batch.weight.shape[0])
-        table, (delta, q) = lax.scan(body, table, (keys, batch.data, batch.weight))
+        rows = (jax.random.split(key, batch.weight.shape[0]), batch.data, batch.weight)
+        if batch.weight.shape[0] == 1:  # a loop of one turn would copy the table
+            table, out = body(table, jax.tree.map(lambda x: x[0], rows))
+            delta, q = jax.tree.map(lambda x: x[None], out)
+        else:
+            table, (delta, q) = lax.scan(body, table, rows)
         mean_weight = batch.weight / jnp.maximum(batch.weight.sum(), 1)
         info = {
             "loss": (mean_weight * delta**2).sum(),
@@ -101,7 +103,7 @@ def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maxi
         }
         return table, info
 
-    return Agent(init, values, learn)
+    return Agent(init, values, learn, inert=True)
 
 
 def _check_obs(obs: Any, axes: int) -> None:

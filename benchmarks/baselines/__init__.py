@@ -1,0 +1,1 @@
+"""What people use today, in its strongest plain form: one readable file for each, none uses qjax."""

@@ -1,0 +1,123 @@
+"""Randomness ahead of time: the random numbers of many iterations drawn at once, before the loop that uses them.
+
+Where a function's keys do not depend on its other arguments, neither do the numbers drawn from them, even deep
+inside an environment that splits its key at every step. `ahead` finds these draws in the function's jaxpr and cuts
+it in two: one function draws, the other takes the numbers in the place of the draws. The numbers stay the same, bit
+for bit; but the hashes of a whole block of iterations are one vector operation in place of many small ones inside
+the loop, and no kernel of the loop on a GPU.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend import core
+
+DRAW = "random_bits"
+"""The primitive that turns a key into random words."""
+
+
+class Ahead(NamedTuple):
+    """A function of two arguments, cut in two."""
+
+    draw: Callable[[Any], list[Any]]
+    """`early -> numbers`, arrays"""
+    use: Callable[[Sequence[Any], Any, Any], Any]
+    """`(numbers, early, late) -> function(early, late)`"""
+
+
+class _Value(NamedTuple):
+    """What the evaluation of a jaxpr knows of a variable."""
+
+    value: Any
+    early: bool
+    """Whether it depends on early arguments alone."""
+
+
+def ahead(function: Callable[[Any, Any], Any], early: Any, late: Any) -> Ahead:
+    """Cut a pure function: what it draws with keys that `late` has no part in can be drawn without `late`.
+
+    Args:
+        function: `(early, late) -> out`.
+        early: a pytree of arrays or their shapes, which its keys are made of.
+        late: everything else.
+
+    """
+    closed, out = jax.make_jaxpr(function, return_shape=True)(early, late)
+    structure, unknown = jax.tree.structure(out), [_Value(None, False)] * len(jax.tree.leaves(late))
+
+    def draw(early: Any) -> list[Any]:
+        numbers: list[Any] = []
+
+        def drawn(compute: Callable[[], Any]) -> Any:
+            found = compute()
+            numbers.extend(found)
+            return found
+
+        _evaluate(closed, [*_known(early), *unknown], drawn, complete=False)
+        return numbers
+
+    def use(numbers: Sequence[Any], early: Any, late: Any) -> Any:
+        left = iter(numbers)
+
+        def drawn(compute: Callable[[], Any]) -> Any:
+            return [next(left) for _ in jax.eval_shape(compute)]
+
+        late_values = [_Value(x, False) for x in jax.tree.leaves(late)]
+        found = _evaluate(closed, [*_known(early), *late_values], drawn, complete=True)
+        return jax.tree.unflatten(structure, [x.value for x in found])
+
+    return Ahead(draw, use)
+
+
+def _known(tree: Any) -> list[_Value]:
+    return [_Value(x, True) for x in jax.tree.leaves(tree)]
+
+
+def _evaluate(closed: Any, arguments: list[_Value], drawn: Callable[..., Any], complete: bool) -> list[_Value]:
+    """Evaluate a jaxpr, `drawn(compute)` in the place of early draws; only early values unless `complete`."""
+    known = dict(zip(closed.jaxpr.constvars, (_Value(x, True) for x in closed.consts), strict=True))
+    known.update(zip(closed.jaxpr.invars, arguments, strict=True))
+
+    def read(atom: Any) -> _Value:
+        return _Value(atom.val, True) if isinstance(atom, core.Literal) else known[atom]
+
+    for equation in closed.jaxpr.eqns:
+        values = [read(atom) for atom in equation.invars]
+        early = all(x.early for x in values) and not equation.effects
+        name, inner = equation.primitive.name, equation.params.get("jaxpr")
+
+        def compute(equation: Any = equation, values: list[_Value] = values) -> list[Any]:
+            return _apply(closed.jaxpr, equation, [x.value for x in values])
+
+        if early and _draws(equation):
+            outs = [_Value(x, True) for x in drawn(compute)]
+        elif name == "jit" and _draws(equation):
+            outs = _evaluate(inner, values, drawn, complete)
+        elif early or complete:
+            outs = [_Value(x, early) for x in compute()]
+        else:
+            outs = [_Value(None, False)] * len(equation.outvars)
+        known.update(zip(equation.outvars, outs, strict=True))
+    return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def _apply(jaxpr: Any, equation: Any, values: list[Any]) -> list[Any]:
+    """Evaluate one equation of a jaxpr."""
+    variables = {a: x for a, x in zip(equation.invars, values, strict=True) if not isinstance(a, core.Literal)}
+    one = jaxpr.replace(
+        constvars=[],
+        invars=list(variables),
+        outvars=equation.outvars,
+        eqns=[equation],
+        effects=equation.effects,
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )
+    return core.jaxpr_as_fun(core.ClosedJaxpr(one, []))(*variables.values())
+
+
+def _draws(equation: Any) -> bool:
+    """Return whether an equation draws: itself, or in a function that it calls."""
+    if equation.primitive.name == DRAW:
+        return True
+    return equation.primitive.name == "jit" and any(_draws(e) for e in equation.params["jaxpr"].jaxpr.eqns)

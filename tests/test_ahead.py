@@ -1,0 +1,123 @@
+"""What is drawn ahead is what would have been drawn, and nothing that could be is drawn in the loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import qjax
+from qjax import loop as loops
+from qjax.ahead import ahead
+
+
+def equations(closed):
+    """Yield every equation of a jaxpr, inner ones too."""
+    for equation in getattr(closed, "jaxpr", closed).eqns:
+        yield equation
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                yield from equations(inner)
+
+
+def primitives(closed):
+    return [equation.primitive.name for equation in equations(closed)]
+
+
+def function(early, late):
+    key, scale = early
+    first, second, third = jax.random.split(key, 3)
+    drawn = scale * jax.random.uniform(first, (3,)) + late["x"]
+    folded = jax.random.fold_in(second, late["n"])  # depends on the late argument: not ahead
+    inner = jax.jit(lambda key, x: (jax.random.randint(key, (), 0, 100) + x, jax.random.split(key)[1]))
+    number, deeper = inner(third, late["n"])
+    return {"drawn": drawn, "folded": jax.random.normal(folded), "inner": number, "last": jax.random.bits(deeper)}
+
+
+EARLY = (jax.random.key(3), jnp.float32(2))
+LATE = {"x": jnp.arange(3.0), "n": jnp.int32(7)}
+
+
+@pytest.mark.parametrize("key", [jax.random.key(3), qjax.fast_key(3)])
+def test_the_same_numbers(key):
+    early = (key, EARLY[1])
+    cut = ahead(function, early, LATE)
+    found = cut.use(cut.draw(early), early, LATE)
+    jax.tree.map(np.testing.assert_array_equal, found, function(early, LATE))
+
+
+def test_what_depends_on_the_late_argument_is_drawn_late():
+    cut = ahead(function, EARLY, LATE)
+    numbers = jax.eval_shape(cut.draw, EARLY)
+    assert [x.shape for x in numbers] == [(3,), (), ()]  # uniform, randint, the last word
+    late = jax.make_jaxpr(cut.use)(numbers, EARLY, LATE)
+    assert primitives(late).count("random_bits") == 1
+    assert primitives(jax.make_jaxpr(function)(EARLY, LATE)).count("random_bits") == 5
+
+
+def test_what_is_drawn_reaches_the_result():
+    cut = ahead(function, EARLY, LATE)
+    other = [x + 1 for x in cut.draw(EARLY)]
+    found, true = cut.use(other, EARLY, LATE), function(EARLY, LATE)
+    assert (found["drawn"] != true["drawn"]).all() and found["inner"] != true["inner"]
+    np.testing.assert_array_equal(found["folded"], true["folded"])
+
+
+def test_under_vmap_and_with_traced_constants():
+    @jax.jit
+    def run(factor, keys):
+        def scaled(early, late):
+            return factor * jax.random.uniform(early) + late
+
+        cut = ahead(scaled, jax.random.key(0), jnp.float32(0))
+        numbers = jax.vmap(cut.draw)(keys)
+        return jax.vmap(lambda n, key: cut.use(n, key, jnp.float32(1)))(numbers, keys)
+
+    keys = jax.random.split(jax.random.key(1), 5)
+    np.testing.assert_allclose(run(3.0, keys), 3 * jax.vmap(jax.random.uniform)(keys) + 1, rtol=1e-6)
+
+
+def test_without_randomness_nothing_is_drawn():
+    cut = ahead(lambda early, late: late + 1, jax.random.key(0), jnp.int32(1))
+    assert cut.draw(jax.random.key(0)) == []
+    assert cut.use([], jax.random.key(0), jnp.int32(1)) == 2
+
+
+def step_by_step(loop, lane, iterations):
+    """Run a loop by its public functions, which draw as they go."""
+    for number in range(iterations):
+        clock = qjax.clock.at(number * loop.rollout)
+        lane = loop.learn(loop.step(lane, clock), clock)
+        lane = lane._replace(agent=loop.agent.sync(lane.agent, qjax.Time(1, 0, 1)))
+    return lane
+
+
+@pytest.mark.parametrize("size", [1, 4, 64])
+def test_a_loop_runs_the_same_however_many_iterations_are_drawn_ahead(size, monkeypatch):
+    monkeypatch.setattr(loops, "AHEAD_ITERATIONS", size)
+    env = qjax.make("FrozenLake-v1", is_slippery=True)
+    agent = qjax.tabular(env.num_states, env.num_actions, 0.1, select=qjax.sampled(qjax.greedy))
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.99, num_envs=3)
+    start = loop.init(jax.random.key(2))
+    ran = loop.run(start, qjax.clock.at(0), 12)
+    slow = step_by_step(loop, start, 12)
+    np.testing.assert_array_equal(jax.random.key_data(ran.key), jax.random.key_data(slow.key))
+    for name in ("env", "obs", "memory", "episodes", "episode_length"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(ran, name), getattr(slow, name))
+    np.testing.assert_allclose(ran.agent, slow.agent, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
+def test_nothing_is_drawn_in_the_hot_loop(name):
+    env = qjax.make(name)
+    if env.num_states:
+        agent, memory = qjax.tabular(env.num_states, env.num_actions, 0.1), qjax.latest()
+    else:
+        network = qjax.encoded(qjax.MLP(env.num_actions, (8,)), env.encode)
+        agent, memory = qjax.dqn(network, optax.sgd(0.1)), qjax.ring(32, 4)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), memory, gamma=0.99, num_envs=2, cadence=4)
+    lane = loop.init(jax.random.key(0))
+    program = jax.make_jaxpr(lambda lane: loop.run(lane, qjax.clock.at(0), 16))(lane)
+    scans = [e for e in equations(program) if e.primitive.name == "scan" and e.params["length"] == 4]
+    assert any("random_bits" not in primitives(e.params["jaxpr"]) for e in scans)
+    assert "random_bits" in primitives(program)
