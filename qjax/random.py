@@ -6,8 +6,8 @@ whose words cost about twenty. They are typed keys as any other: `jax.random.spl
 unmodified environments take them. Not for cryptography.
 
 The hash is a permutation `mix` of 32-bit words of the form of MurmurHash3's finaliser (Appleby 2011), with
-constants and shifts searched for the least avalanche bias (Wellons, "Prospecting for Hash Functions", 2018; the ones
-here are TheIronBorn's, found later in the same way and linked there). A key is
+constants and shifts searched for the least avalanche bias (Wellons, "Prospecting for Hash Functions", 2018; these are
+TheIronBorn's, found later in the same way and linked there). A key is
 two words k0, k1; with a counter c, a constant u for each use, the golden ratio's Weyl constant w (Steele, Lea and
 Flood 2014, "Fast splittable pseudorandom number generators", section 4) and sums modulo 2**32, a word is
 

@@ -1,34 +1,29 @@
-"""Stable-Baselines3's DQN on CartPole with CleanRL's constants, one seed.
+"""Stable-Baselines3's DQN on CartPole with CleanRL's constants, one seed."""
 
-python -m benchmarks.baselines.sb3_cartpole --seconds 20
-
-It prints its speed as JSON.
-"""
+import time
+from collections.abc import Callable
 
 import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
-
-from benchmarks.baselines.clock import Clock, report
 
 LEARNING_STARTS = 1_000
 """Earlier than CleanRL's 10,000, so that the measurement is of learning."""
 
 
 class Stop(BaseCallback):
-    """Count steps once learning has started, and stop when the time is over."""
+    """Stop when the time is over."""
 
-    def __init__(self, clock: Clock):
+    def __init__(self, seconds: float):
         super().__init__()
-        self._clock = clock
+        self._end = time.perf_counter() + seconds
 
     def _on_step(self) -> bool:
-        self._clock.steps += 1
-        return self._clock.running()
+        return time.perf_counter() < self._end
 
 
-def main(seconds: float = 20.0, seed: int = 0, threads: int | None = None) -> None:
-    """Train for so many seconds and report the speed; threads default to PyTorch's own."""
+def make(seed: int, threads: int | None = None) -> Callable[[float], float]:
+    """Return a function that trains for so many seconds and returns env-steps/s; threads default to PyTorch's."""
     if threads is not None:
         torch.set_num_threads(threads)
     model = DQN(
@@ -49,11 +44,11 @@ def main(seconds: float = 20.0, seed: int = 0, threads: int | None = None) -> No
         seed=seed,
     )
     model.learn(LEARNING_STARTS)
-    with report(seconds) as clock:
-        model.learn(500_000, callback=Stop(clock), reset_num_timesteps=False)
 
+    def measure(seconds: float) -> float:
+        began, before = time.perf_counter(), model.num_timesteps
+        model.learn(500_000, callback=Stop(seconds), reset_num_timesteps=False)
+        return (model.num_timesteps - before) / (time.perf_counter() - began)
 
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)
+    measure(1.0)
+    return measure

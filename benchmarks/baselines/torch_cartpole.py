@@ -1,19 +1,16 @@
 """The classic tutorial's loop: DQN on gymnasium's CartPole with PyTorch, one seed, an update per step.
 
-    python -m benchmarks.baselines.torch_cartpole --seconds 10
-
 64-64 network, batch 64, a deque of 10,000 transitions, target copied every ten episodes: `--preset tutorial`.
 """
 
 import collections
 import random
+from collections.abc import Callable
 
 import gymnasium
 import numpy as np
 import torch
 from torch import nn
-
-from benchmarks.baselines.clock import report
 
 BATCH, GAMMA = 64, 0.99
 
@@ -36,8 +33,8 @@ def learn(online: nn.Module, target: nn.Module, optimizer: torch.optim.Optimizer
     optimizer.step()
 
 
-def main(seconds: float = 10.0, seed: int = 0, threads: int | None = None) -> None:
-    """Train for so many seconds and report the speed; threads default to PyTorch's own."""
+def make(seed: int, threads: int | None = None) -> Callable[[], None]:
+    """Return a function that makes one step and one update; threads default to PyTorch's own."""
     if threads is not None:
         torch.set_num_threads(threads)
     random.seed(seed)
@@ -48,29 +45,25 @@ def main(seconds: float = 10.0, seed: int = 0, threads: int | None = None) -> No
     optimizer = torch.optim.Adam(online.parameters(), lr=1e-3)
     memory: collections.deque = collections.deque(maxlen=10_000)
     epsilon, episode = 1.0, 0
-    with report(seconds) as clock:
-        obs, _ = env.reset(seed=seed)
-        while clock.running():
-            if random.random() < epsilon:
-                action = random.randrange(2)
-            else:
-                with torch.no_grad():
-                    action = int(online(torch.as_tensor(obs)).argmax())
-            next_obs, reward, terminated, truncated, _ = env.step(action)
-            memory.append((obs, action, reward, next_obs, terminated))
-            obs = next_obs
-            clock.steps += 1
-            if len(memory) >= BATCH:
-                learn(online, target, optimizer, random.sample(memory, BATCH))
-            if terminated or truncated:
-                obs, _ = env.reset()
-                episode += 1
-                epsilon = max(0.01, epsilon * 0.995)
-                if episode % 10 == 0:
-                    target.load_state_dict(online.state_dict())
+    obs, _ = env.reset(seed=seed)
 
+    def step() -> None:
+        nonlocal obs, epsilon, episode
+        if random.random() < epsilon:
+            action = random.randrange(2)
+        else:
+            with torch.no_grad():
+                action = int(online(torch.as_tensor(obs)).argmax())
+        next_obs, reward, terminated, truncated, _ = env.step(action)
+        memory.append((obs, action, reward, next_obs, terminated))
+        obs = next_obs
+        if len(memory) >= BATCH:
+            learn(online, target, optimizer, random.sample(memory, BATCH))
+        if terminated or truncated:
+            obs, _ = env.reset()
+            episode += 1
+            epsilon = max(0.01, epsilon * 0.995)
+            if episode % 10 == 0:
+                target.load_state_dict(online.state_dict())
 
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)
+    return step

@@ -1,0 +1,288 @@
+"""The contenders: each function sets one up, warms it up, and returns how to measure it.
+
+    python -m benchmarks.contenders NAME '{"argument": value}'
+
+speaks the harness's protocol: it prints a line of JSON when ready, and a line with its speed for each line of
+seconds that it reads.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Measure = Callable[[float], float]
+"""`seconds -> speed`"""
+
+
+def numpy_lake(seed: int = 0) -> Measure:
+    """Return the classic tabular loop, env-steps/s."""
+    from benchmarks.baselines.numpy_lake import make
+
+    return timed(make(seed))
+
+
+def torch_cartpole(seed: int = 0, threads: int | None = None) -> Measure:
+    """Return the classic PyTorch loop, env-steps/s."""
+    from benchmarks.baselines.torch_cartpole import make
+
+    return timed(make(seed, threads), warm=3.0)
+
+
+def sb3_cartpole(seed: int = 0, threads: int | None = None) -> Measure:
+    """Return Stable-Baselines3, env-steps/s."""
+    from benchmarks.baselines.sb3_cartpole import make
+
+    return make(seed, threads)
+
+
+def plain_dqn(seeds: int = 64) -> Measure:
+    """Return plain JAX on JAX's default device, env-steps/s."""
+    import jax
+
+    from benchmarks.baselines import plain_dqn as plain
+
+    start, chunk = plain.programs(seeds)
+    carry = chunk(start(jax.random.key(0)), plain.WARMUP, False)
+    return chunked(lambda carry: chunk(carry, 50, True), carry, seeds * plain.ENVS * 50)
+
+
+def plain_lake(seeds: int = 1024, sharded: bool = False) -> Measure:
+    """Return plain JAX on JAX's default device, or sharded over one device per core, env-steps/s."""
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    if sharded:
+        jax.config.update("jax_num_cpu_devices", _cores())
+    from benchmarks.baselines import plain_lake as plain  # gymnax starts JAX
+
+    sharding = None
+    if sharded:
+        sharding = NamedSharding(Mesh(np.array(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
+    start, chunk = plain.programs(seeds, sharding)
+    return chunked(lambda carry: chunk(carry, 500), start(jax.random.key(0)), seeds * 500)
+
+
+def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = None, without: str = "") -> Measure:
+    """Return a sweep of DQN on CartPole after its warm-up, env-steps/s; `without` one of `TRICKS`."""
+    _prepare(without)
+    from experiments import cartpole
+
+    constants = cartpole.preset(protocol, None)
+    if without == "sync outside the loop":
+        constants = constants._replace(cadence=1)
+    return _sweep(cartpole.build(constants), lanes, width, False, without)
+
+
+def qjax_lake(lanes: int = 1024, fast: bool = False, width: int | None = None, without: str = "") -> Measure:
+    """Return a sweep of tabular Q-learning on the slippery lake, env-steps/s; `without` one of `TRICKS`."""
+    _prepare(without)
+    import qjax
+
+    env = qjax.make("FrozenLake-v1", is_slippery=True)
+    assert env.num_states is not None
+    agent = qjax.tabular(env.num_states, env.num_actions, alpha=0.1)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.99)
+    return _sweep(loop, lanes, width, fast, without)
+
+
+TRICKS = (
+    "one device per core",
+    "groups of lanes",
+    "the clock outside the lanes",
+    "sync outside the loop",
+    "unrolled threefry",
+    "draws ahead of the loop",
+)
+"""What can be taken out, one at a time."""
+
+
+def _prepare(without: str) -> None:
+    """Start JAX as the command lines do, but for the trick that is left out."""
+    if without and without not in TRICKS:
+        raise ValueError(f"{without!r} is none of {TRICKS}")
+    import qjax
+    from qjax import loop as loops
+
+    if without != "one device per core":
+        qjax.use_cores()
+    if without == "unrolled threefry":
+        loops.unrolled = lambda key: key
+    if without == "draws ahead of the loop":
+        loops.AHEAD_ITERATIONS = 1
+
+
+def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -> Measure:
+    """Return the compiled groups of a sweep at work, as between two looks of the host."""
+    import jax
+    import jax.numpy as jnp
+
+    import qjax
+    from qjax.devices import default_width
+    from qjax.groups import Groups
+
+    if without == "the clock outside the lanes":
+        run = loop.run
+
+        def inside(lane: Any, clock: Any, *arguments: Any) -> Any:
+            late = jnp.where(lane.episodes < 0, 1, 0)  # never, but it differs from lane to lane
+            return run(lane, qjax.clock.plus(clock, late), *arguments)
+
+        loop = loop._replace(run=inside)
+    if width is None:
+        width = default_width(jax.eval_shape(loop.init, jax.random.key(0)), lanes, jax.devices())
+    if without == "groups of lanes":
+        width = -(-lanes // jax.device_count())
+    root = qjax.fast_key(0) if fast else jax.random.key(0)
+    groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, width, jax.devices())
+    turn = -(-64 // loop.cadence) * loop.cadence if loop.cadence < 64 else loop.cadence
+    groups.compile({True: turn})
+    groups.start()
+    ticks = loop.warmup * loop.rollout
+
+    def advance(turns: int) -> float:
+        nonlocal ticks
+        began = time.perf_counter()
+        groups.run(ticks, turns, True)
+        ticks += turns * turn * loop.rollout
+        return time.perf_counter() - began
+
+    advance(1)
+    turns = max(int(0.3 / advance(1)), 1)  # a call of a fraction of a second; sweeps make them of two seconds
+
+    def call(_: None) -> None:
+        advance(turns)
+
+    return chunked(call, None, lanes * loop.num_envs * loop.rollout * turn * turns)
+
+
+def ring(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
+    """Return the memory alone: a block written and a batch drawn, times a second."""
+    import jax
+    import jax.numpy as jnp
+
+    import qjax
+
+    memory, row = qjax.ring(capacity, batch), _row(envs)
+    state = memory.init(jax.tree.map(lambda x: x[None], row))
+
+    def once(held: tuple[Any, Any, Any], number: Any) -> tuple[Any, None]:
+        state, total, clock = held
+        now = qjax.clock.plus(clock, number)
+        block = jax.tree.map(lambda x: x[None], row._replace(reward=row.reward + number))
+        state = memory.add(state, block, now)
+        key = jax.random.fold_in(qjax.fast_key(0), now.low)
+        drawn = memory.sample(key, state, qjax.clock.plus(now, 1), qjax.Time(0, 0, 0))
+        return (state, total + _sum(drawn.data), clock), None
+
+    def run(held: Any) -> Any:
+        state, total, clock = held
+        state, total, _ = jax.lax.scan(once, (state, total, clock), jnp.arange(CALLS))[0]
+        return state, total, qjax.clock.plus(clock, CALLS)
+
+    full = qjax.clock.at(capacity // envs)  # as many rows to draw from as it will ever have
+    return chunked(jax.jit(run, donate_argnums=0), (state, jnp.float32(0), full), CALLS)
+
+
+def gather(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
+    """Return a bare gather of random rows from arrays of the same size, times a second."""
+    import jax
+    import jax.numpy as jnp
+
+    import qjax
+
+    rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), _row(envs))
+
+    @jax.jit
+    def run(rows: Any, total: Any, begun: Any) -> Any:
+        def once(total: Any, number: Any) -> tuple[Any, None]:
+            key = jax.random.fold_in(qjax.fast_key(0), begun + number)
+            slot = jax.random.bits(key, (batch,)) % jnp.uint32(capacity)
+            return total + _sum(jax.tree.map(lambda x: x[slot], rows)), None
+
+        return jax.lax.scan(once, total, jnp.arange(CALLS, dtype=jnp.uint32))[0], begun + CALLS
+
+    return chunked(lambda held: run(rows, *held), (jnp.float32(0), jnp.uint32(0)), CALLS)
+
+
+CALLS = 2_000
+
+
+def _row(envs: int) -> Any:
+    """Return one row of CartPole's transitions."""
+    import jax.numpy as jnp
+
+    import qjax
+
+    obs, one = jnp.zeros((envs, 4)), jnp.zeros(envs)
+    return qjax.Transition(obs, jnp.zeros(envs, jnp.int32), one, one, obs, jnp.zeros(envs, bool))
+
+
+def _sum(tree: Any) -> Any:
+    """Return the sum of all leaves, so that nothing drawn is left out."""
+    import jax
+    import jax.numpy as jnp
+
+    return sum(jnp.sum(x.astype(jnp.float32)) for x in jax.tree.leaves(tree))
+
+
+def sgemm(size: int = 2048) -> Measure:
+    """Return float32 matrix products with NumPy's own threads, in operations/s."""
+    a = np.random.default_rng(0).random((size, size), np.float32)
+    return chunked(lambda _: a @ a, None, 2 * size**3)
+
+
+def timed(step: Callable[[], None], warm: float = 0.5) -> Measure:
+    """Return the speed of a step in plain Python."""
+
+    def measure(seconds: float) -> float:
+        began = now = time.perf_counter()
+        steps = 0
+        while now - began < seconds:
+            step()
+            steps += 1
+            now = time.perf_counter()
+        return steps / (now - began)
+
+    measure(warm)
+    return measure
+
+
+def chunked(advance: Callable[[Any], Any], state: Any, steps: int) -> Measure:
+    """Return the speed of a function of a state that makes so many steps at each call."""
+    import jax
+
+    held = [jax.block_until_ready(advance(state))]
+
+    def measure(seconds: float) -> float:
+        began, calls = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            held[0] = jax.block_until_ready(advance(held[0]))
+            calls += 1
+        return steps * calls / (time.perf_counter() - began)
+
+    measure(0.2)
+    return measure
+
+
+def _cores() -> int:
+    from benchmarks.harness import cores
+
+    return cores()
+
+
+def main() -> None:
+    """Answer the harness."""
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    began = time.perf_counter()
+    measure = globals()[name](**arguments)
+    print(json.dumps({"ready_s": time.perf_counter() - began}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps({"speed": measure(float(line))}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""How fast is DQN on CartPole, against plain JAX, Stable-Baselines3 and the classic PyTorch loop? And what is each
+trick of the loop worth?
+
+    python -m benchmarks.dqn
+"""
+
+from benchmarks.harness import Contender, Row, cores, ratio, rounds, run_as_script, versus
+
+LEARNER = ((4, 120), (120, 84), (84, 2))
+"""Layers of CleanRL's network."""
+BATCH, STEPS_PER_UPDATE = 128, 10
+
+
+def update_operations() -> int:
+    """Return the useful floating-point operations of one update, counted by hand.
+
+    A layer of m inputs and n outputs takes 2 m n for each row: forwards in the online and in the target network,
+    for the weights' gradient, and, but for the first layer, for the gradient of its inputs.
+    """
+    forward = sum(2 * m * n for m, n in LEARNER)
+    inputs = sum(2 * m * n for m, n in LEARNER[1:])
+    return BATCH * (3 * forward + inputs)
+
+
+def protocols(quick: bool) -> list[Row]:
+    """Compare with what people use."""
+    seconds, repeats = (2.0, 3) if quick else (8.0, 5)
+    copies = cores()
+    with (
+        Contender("qjax_dqn", lanes=64) as many,
+        Contender("plain_dqn", seeds=64) as plain,
+        Contender("sgemm") as sgemm,
+    ):
+        rounds([many, plain, sgemm], seconds, repeats)
+        rows = [versus("DQN, CleanRL protocol, 64 seeds: one plain `vmap(scan)`, flashbax", many, plain, "2.5")]
+        rate = [speed / STEPS_PER_UPDATE * update_operations() for speed in many.speeds]
+        share = ratio(rate, sgemm.speeds)
+        done, most = (f"{x / 1e9:,.0f} GFLOP/s" for x in (sorted(rate)[len(rate) // 2], sgemm.speed))
+        rows.append(Row("its learner's operations per second of the whole loop: SGEMM", done, most, share, "0.45"))
+    with (
+        Contender("qjax_dqn", lanes=16) as few,
+        Contender("sb3_cartpole", copies, threads=1) as sb3,
+        Contender("qjax_dqn", protocol="tutorial", lanes=16) as tutorial,
+        Contender("torch_cartpole", copies, threads=1) as torch,
+    ):
+        rounds([few, sb3, tutorial, torch], seconds, repeats)
+        rows.append(
+            versus(f"the same, 16 seeds: Stable-Baselines3, {copies} copies, a thread each", few, sb3, "25")
+        )
+        claim = f"DQN, tutorial protocol, 16 seeds: classic PyTorch loop, {copies} copies, a thread each"
+        rows.append(versus(claim, tutorial, torch, "25"))
+    return rows
+
+
+def ablations(quick: bool) -> list[Row]:
+    """Take one trick out at a time."""
+    seconds, repeats = (2.0, 2) if quick else (6.0, 5)
+    tricks = ["one device per core", "the clock outside the lanes", "groups of lanes", "draws ahead of the loop"]
+    if not quick:
+        tricks += ["unrolled threefry", "sync outside the loop"]
+    rows = []
+    with Contender("qjax_dqn", lanes=64) as whole:
+        for trick in tricks:
+            with Contender("qjax_dqn", lanes=64, without=trick) as without:
+                whole.speeds = []
+                rounds([whole, without], seconds, repeats)
+                rows.append(versus(f"DQN, 64 seeds: without {trick}", whole, without))
+    return rows
+
+
+def rows(quick: bool) -> list[Row]:
+    """Return all of them."""
+    return [*protocols(quick), *ablations(quick)]
+
+
+if __name__ == "__main__":
+    run_as_script(rows)

@@ -1,0 +1,149 @@
+"""What the benchmarks share: contenders in processes of their own, measured in turn; ratios with their spread.
+
+A contender is set up and warmed up once, in its own process with its own number of threads and devices, and waits
+without using the machine until it is told to measure. So rounds are interleaved, and compilation stays outside.
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+
+PACKAGES = ("jax", "numpy", "flashbax", "torch", "stable-baselines3", "gymnasium", "gymnax")
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    claim: str
+    ours: str
+    baseline: str
+    ratio: str
+    """Median over the rounds, and the smallest and largest."""
+    target: str = ""
+
+
+class Contender:
+    """A process, or several at once, that measures itself when told to; its speeds so far are in `speeds`."""
+
+    def __init__(self, name: str, copies: int = 1, **arguments: Any):
+        """Start `benchmarks.contenders.<name>(**arguments)`, `copies` times."""
+        self.label = f"{name} {arguments or ''}".strip()
+        self.speeds: list[float] = []
+        command = [sys.executable, "-m", "benchmarks.contenders", name]
+        self._processes = [
+            subprocess.Popen(
+                [*command, json.dumps({**arguments, **({"seed": i} if copies > 1 else {})})],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if not os.environ.get("BENCHMARK_STDERR") else None,
+                text=True,
+            )
+            for i in range(copies)
+        ]
+        self.ready = [self._answer(process) for process in self._processes]
+
+    def _answer(self, process: subprocess.Popen) -> Any:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError(f"{self.label} ended with status {process.wait()} (BENCHMARK_STDERR=1 shows why)")
+
+    def measure(self, seconds: float) -> None:
+        """Measure for about so long; copies run at once and their speeds add up."""
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{seconds}\n")
+            process.stdin.flush()
+        self.speeds.append(sum(self._answer(process)["speed"] for process in self._processes))
+
+    @property
+    def speed(self) -> float:
+        """The median."""
+        return float(np.median(self.speeds))
+
+    def __enter__(self) -> "Contender":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+def rounds(contenders: Sequence[Contender], seconds: float, repeats: int) -> None:
+    """Let them measure in turn, `repeats` times, forwards and backwards."""
+    for number in range(repeats):
+        for contender in contenders[:: 1 if number % 2 else -1]:
+            contender.measure(seconds)
+
+
+def ratio(ours: Sequence[float], base: Sequence[float], factor: float = 1.0) -> str:
+    """Return the ratio of each round as text: median, smallest and largest."""
+    found = factor * np.array(ours) / np.array(base)
+    digits = 2 if np.median(found) < 10 else 0
+    return f"{np.median(found):.{digits}f} ({found.min():.{digits}f} to {found.max():.{digits}f})"
+
+
+def versus(claim: str, ours: Contender, base: Contender, target: str = "", unit: str = "env-steps/s") -> Row:
+    """Return the row of a claim about speeds."""
+    return Row(claim, f"{ours.speed:,.0f} {unit}", f"{base.speed:,.0f}", ratio(ours.speeds, base.speeds), target)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """Return date, machine and versions in one line."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    python = f"Python {platform.python_version()}"
+    return f"{today}, {model}, {cores()} cores, {_accelerator()}{python}, {', '.join(found)}"
+
+
+def _accelerator() -> str:
+    """Return the GPU's name where JAX finds one; asked in another process, so that JAX does not start here."""
+    code = "import jax; d = jax.devices()[0]; print('' if d.platform == 'cpu' else d.device_kind + ', ')"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout.strip(
+        "\n"
+    )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table."""
+    lines = [("claim", "qjax", "baseline", "ratio: median (spread)", "target"), ("---",) * 5, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def run_as_script(rows: Callable[[bool], list[Row]]) -> None:
+    """Print a script's rows as a table; `--quick` measures less often and shorter."""
+
+    def main(quick: bool = False) -> None:
+        print(f"{machine()}\n\n{markdown(rows(quick))}")
+
+    tyro.cli(main)

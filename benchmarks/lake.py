@@ -1,0 +1,49 @@
+"""How fast is tabular Q-learning on the slippery lake, against NumPy and plain JAX? What is each trick worth?
+
+python -m benchmarks.lake
+"""
+
+from benchmarks.harness import Contender, Row, cores, rounds, run_as_script, versus
+
+
+def protocols(quick: bool) -> list[Row]:
+    """Compare with what people use."""
+    seconds, repeats = (2.0, 3) if quick else (6.0, 7)
+    copies = cores()
+    with (
+        Contender("qjax_lake") as default,
+        Contender("qjax_lake", fast=True) as fast,
+        Contender("numpy_lake", copies) as loop,
+        Contender("plain_lake") as plain,
+        Contender("plain_lake", sharded=True) as sharded,
+    ):
+        rounds([default, fast, loop, plain, sharded], seconds, repeats)
+        return [
+            versus(f"lake, 1,024 seeds, default keys: classic NumPy loop, {copies} copies", default, loop, "75"),
+            versus("the same, fast keys", fast, loop, "300"),
+            versus("fast keys: plain `vmap(scan)`, JAX's default device", fast, plain, "12"),
+            versus("fast keys: the same, sharded over the cores", fast, sharded, "4"),
+        ]
+
+
+def ablations(quick: bool) -> list[Row]:
+    """Take one trick out at a time."""
+    seconds, repeats = (1.0, 2) if quick else (4.0, 5)
+    tricks = ("one device per core", "unrolled threefry", "draws ahead of the loop")
+    rows = []
+    with Contender("qjax_lake") as whole:
+        for trick in tricks:
+            with Contender("qjax_lake", without=trick) as without:
+                whole.speeds = []
+                rounds([whole, without], seconds, repeats)
+                rows.append(versus(f"lake, default keys: without {trick}", whole, without))
+    return rows
+
+
+def rows(quick: bool) -> list[Row]:
+    """Return all of them."""
+    return [*protocols(quick), *ablations(quick)]
+
+
+if __name__ == "__main__":
+    run_as_script(rows)

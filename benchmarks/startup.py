@@ -1,0 +1,122 @@
+"""How long until a program trains? Imports, compilation cold and from the cache, and the first training step.
+
+python -m benchmarks.startup
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks.harness import Row, ratio, run_as_script
+
+OURS = """
+import json, time
+import qjax
+qjax.use_cores()
+from experiments import cartpole
+from qjax.sweep import _groups, _prepare
+loop = cartpole.build(cartpole.preset("cleanrl", None))
+work = _prepare(lambda _: loop, 64, None, 0, 500_000, 100)
+print(json.dumps(_groups(work, 8, None).compile(work.turns)))
+"""
+PLAIN = """
+import json, time
+import jax
+from benchmarks.baselines import plain_dqn as plain
+key = jax.random.key(0)
+start, chunk = plain.programs(64)
+began = time.perf_counter()
+carry = jax.eval_shape(start, key)
+start.lower(key).compile()
+for learning in (False, True):
+    chunk.lower(carry, 1000, learning).compile()
+print(json.dumps(time.perf_counter() - began))
+"""
+
+
+def _run(code: str, cache: str = "") -> tuple[float, float]:
+    """Return what a program says, and how long its process takes."""
+    environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    if cache:
+        environment["JAX_COMPILATION_CACHE_DIR"] = cache
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    took = time.perf_counter() - began
+    return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else took), took
+
+
+def rows(quick: bool) -> list[Row]:
+    """Return all of them."""
+    repeats = 2 if quick else 5
+    compiled: dict[str, list[float]] = {"ours": [], "plain": [], "warm": []}
+    imports: dict[str, list[float]] = {"ours": [], "theirs": []}
+    first = []
+    with tempfile.TemporaryDirectory() as cache:
+        _run(OURS, cache)
+        for number in range(repeats):
+            compiled["ours"].append(_run(OURS)[0])
+            compiled["plain"].append(_run(PLAIN)[0])
+            compiled["warm"].append(_run(OURS, cache)[0])
+            imports["ours"].append(_run("import qjax")[1])
+            imports["theirs"].append(_run("import flax, optax")[1])
+            first.append(_first_step(f"{cache}/run{number}", cache))
+    middle = {name: f"{np.median(found):.1f} s" for name, found in {**compiled, **imports}.items()}
+    seconds = {name: f"{np.median(found):.2f} s" for name, found in imports.items()}
+    return [
+        Row(
+            "DQN, 64 seeds, CleanRL protocol: compilation, cold: plain JAX",
+            middle["ours"],
+            middle["plain"],
+            ratio(compiled["ours"], compiled["plain"]),
+            "at most 1",
+        ),
+        Row(
+            "the same from the persistent cache: cold",
+            middle["warm"],
+            middle["ours"],
+            ratio(compiled["warm"], compiled["ours"]),
+            "at most 0.2",
+        ),
+        Row(
+            "`import qjax`: importing flax and optax",
+            f"{np.median(imports['ours']):.2f} s",
+            seconds["theirs"],
+            ratio(imports["ours"], imports["theirs"]),
+            "at most 1.3",
+        ),
+        Row(
+            "`python -m experiments.cartpole`, compilation cached: from the command to the first chunk's end",
+            f"{np.median(first):.1f} s",
+            "",
+            "",
+        ),
+    ]
+
+
+def _first_step(folder: str, cache: str) -> float:
+    """Return the seconds from the command to the end of the first chunk, which is one turn of a few iterations."""
+    code = (
+        "import sys, time\n"
+        "import qjax.progress\n"
+        "from contextlib import contextmanager\n"
+        "@contextmanager\n"
+        "def show(description):\n"
+        "    def stop(progress):\n"
+        "        import os\n"
+        "        print(0, flush=True); os._exit(0)\n"
+        "    yield stop\n"
+        "qjax.progress.show_progress = show\n"
+        f"sys.argv = ['cartpole', '--out', {folder!r}]\n"
+        "import runpy; runpy.run_module('experiments.cartpole', run_name='__main__')\n"
+    )
+    return _run(code, cache)[1]
+
+
+if __name__ == "__main__":
+    run_as_script(rows)
