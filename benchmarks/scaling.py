@@ -13,7 +13,7 @@ LANES = (1, 4, 16, 64, 256, 1024, 4096)
 
 def costs(quick: bool) -> list[Row]:
     """Compare the time that one seed's step takes in a small and in a large sweep."""
-    seconds, repeats = (2.0, 3) if quick else (8.0, 5)
+    seconds, repeats = (1.5, 3) if quick else (8.0, 5)
     rows = []
     sizes = (("qjax_dqn", 16, 1024), ("qjax_lake", 1024, 65_536))
     for name, small, large in sizes:

@@ -128,7 +128,7 @@ def run(args: Arguments) -> None:
         return
     folder, result = trained
     loop = build(constants)
-    played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.seed, args.eval_episodes)
+    played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.root, args.eval_episodes)
     per_seed = np.asarray(played.returns).mean(1)
     low, high = stats.iqm_interval(per_seed)
     plot.learning_curve(

@@ -15,6 +15,7 @@ import tyro
 
 import qjax
 from qjax import hosts, stats
+from qjax.devices import use_cache
 from qjax.loop import Loop
 from qjax.points import NEVER
 from qjax.progress import show_progress
@@ -50,11 +51,21 @@ class Common:
     """CPU devices to shard the seeds over; default one per core."""
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
+    fast_keys: bool = False
+    """Draw from a fast hash in place of JAX's default, threefry: other random numbers, more than twice as many a
+    second where they are what takes the time, as with tables."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder, one subfolder per version of JAX and type of CPU."""
+
+    @property
+    def root(self) -> Any:
+        """The root of all randomness, as `qjax.sweep` takes it."""
+        return qjax.fast_key(self.seed) if self.fast_keys else self.seed
 
 
 FREE = (
     "out", "overwrite", "resume", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan", "width", "cores",
-    "distributed",
+    "distributed", "compilation_cache",
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
@@ -69,6 +80,8 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     args = tyro.cli(arguments)
     try:
         qjax.use_cores(args.cores)
+        if args.compilation_cache:
+            use_cache()
         if args.distributed:
             hosts.initialize()
         run(args)
@@ -100,7 +113,7 @@ def train(
     Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
     that was to be resumed has ended.
     """
-    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.seed, "steps": steps, "log_points": log_points}
+    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
     if args.dry_run:
         planned = plan(build, width=args.width, **work)
         print(planned)

@@ -1,6 +1,8 @@
 """Devices: how many there are, what memory they have, and how many lanes should run side by side on one."""
 
 import os
+import platform
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,36 @@ def use_cores(count: int | None = None) -> None:
                 f"JAX has already started with {found} CPU device(s), too late for {cores}:"
                 " call qjax.use_cores() before anything makes an array"
             ) from None
+
+
+def use_cache(folder: str | Path | None = None) -> Path:
+    """Let JAX keep compiled programs on disk, so that the same command starts sooner the next time.
+
+    Call it before the first compilation. Every version of JAX and type of CPU has a subfolder of its own: a program
+    for another CPU may not run. Where `JAX_COMPILATION_CACHE_DIR` is set, that folder is used as it is.
+
+    Args:
+        folder: default `qjax` in the user's cache folder.
+
+    Returns:
+        The folder.
+
+    """
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if given and folder is None:
+        return Path(given)
+    if folder is None:
+        import platformdirs
+
+        folder = platformdirs.user_cache_path("qjax")
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
+    # The first core's model and features; what changes from moment to moment, such as its clock, is left out.
+    features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    cpu = f"{platform.machine()}-{zlib.crc32(chr(10).join(features).encode()):08x}"
+    chosen = Path(folder) / f"jax-{jax.__version__}-{cpu}"
+    jax.config.update("jax_compilation_cache_dir", str(chosen))
+    return chosen
 
 
 def default_width(lane: Lane, lanes: int, devices: Sequence[Any]) -> int:

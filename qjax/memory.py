@@ -10,6 +10,7 @@ from jax import lax
 
 from qjax.checks import check_key, check_size
 from qjax.clock import MODULUS_LIMIT, capped, missing, modulo
+from qjax.packing import pack
 from qjax.types import Batch, Memory, Transition
 
 
@@ -40,9 +41,9 @@ def latest() -> Memory:
 def ring(capacity: int, batch_size: int) -> Memory:
     """Return a uniform replay memory: a fixed-size ring of arrays (Lin 1992; Mnih et al. 2015).
 
-    Its state is a `Transition` of arrays `[capacity // N, N, ...]`. A batch is drawn with replacement, uniformly
-    from what is stored, from integer bits: float32 uniforms give each slot of a million only eight or nine
-    values. The bias of the remainder is below capacity / 2**32.
+    Its state is `Packed` transitions, rows `[capacity // N, N, words]`; `state.unpacked()` shows them. A batch is
+    drawn with replacement, uniformly from what is stored, from integer bits: float32 uniforms give each slot of a
+    million only eight or nine values. The bias of the remainder is below capacity / 2**32.
 
     Args:
         capacity: transitions held, a multiple of a block's T x N.
@@ -69,26 +70,23 @@ def ring(capacity: int, batch_size: int) -> Memory:
         rows = capacity // envs
         if rows > MODULUS_LIMIT:
             raise ValueError(f"capacity {capacity} makes {rows} rows of {envs}, more than {MODULUS_LIMIT}")
-        return jax.tree.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype), block)
+        packed = jax.eval_shape(lambda block: pack(block, axes=2), block)
+        return packed.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype))
 
     def add(store, block, clock):
-        row = modulo(clock, store.reward.shape[0])
-
-        def write(held, new):
-            return lax.dynamic_update_slice_in_dim(held, new.astype(held.dtype), row, axis=0)
-
-        return jax.tree.map(write, store, block)
+        row = modulo(clock, store.axes[0])
+        new = pack(block, axes=2)
+        return store.map(lambda held, rows: lax.dynamic_update_slice_in_dim(held, rows, row, axis=0), new)
 
     def sample(key, store, clock, time):
         check_key(key)
-        rows, envs = store.reward.shape
+        rows, envs = store.axes
         # Rows fill from 0 upwards, so what is stored is always the first `filled` of them. At least one: before
         # the first write there is nothing to draw, and a remainder by zero would be out of bounds.
         filled = jnp.maximum(capped(clock, rows), 1) * envs
         bits = jax.random.bits(key, (batch_size,), jnp.uint32)
         slot = (bits % filled.astype(jnp.uint32)).astype(jnp.int32)
-        flat = jax.tree.map(lambda x: x.reshape(rows * envs, *x.shape[2:]), store)
-        data: Transition = jax.tree.map(lambda x: x[slot][None], flat)
+        data: Transition = store.at(slot[None])
         return Batch(data, jnp.ones((1, batch_size), jnp.float32), slot=slot, env=slot % envs)
 
     return Memory(init, add, sample)

@@ -6,10 +6,10 @@ whose words cost about twenty. They are typed keys as any other: `jax.random.spl
 unmodified environments take them. Not for cryptography.
 
 The hash is a permutation `mix` of 32-bit words of the form of MurmurHash3's finaliser (Appleby 2011), with
-constants and shifts searched for the least avalanche bias (Wellons, "Prospecting for Hash Functions", 2018; these are
-TheIronBorn's, found later in the same way and linked there). A key is
-two words k0, k1; with a counter c, a constant u for each use, the golden ratio's Weyl constant w (Steele, Lea and
-Flood 2014, "Fast splittable pseudorandom number generators", section 4) and sums modulo 2**32, a word is
+constants and shifts searched for the least avalanche bias (Wellons, "Prospecting for Hash Functions", 2018;
+they are the ones of TheIronBorn that its update links to). A key is two words k0, k1; with a counter c, a
+constant u for each use, the golden ratio's Weyl constant w (Steele, Lea and Flood 2014, "Fast splittable
+pseudorandom number generators", section 4) and sums modulo 2**32, a word is
 
     mix(mix(k0 + w c + u) ^ k1)
 
@@ -101,7 +101,7 @@ FAST = jax.extend.random.define_prng_impl(
     random_bits=_random_bits,
     fold_in=_fold_in,
     name="qjax_fast",
-    tag="qjax",
+    tag="fast",
 )
 """The key implementation, for `jax.random.key(seed, impl=FAST)` and `jax.random.wrap_key_data(data, impl=FAST)`."""
 

@@ -259,7 +259,7 @@ def test_one_compilation_for_all_clocks_and_hypers():
     second = run(hypers, first, clocks.at(8))
     run(jax.tree.map(lambda x: x[::-1], hypers), lanes, clocks.at(2**32 - 4))  # a second trace would raise
 
-    stored = second.memory
+    stored = second.memory.unpacked()
     # Each lane used its own value: gamma in the stored discounts,
     assert [set(row) for row in stored.discount[:, :16].reshape(3, -1).tolist()] == [{0.0}, {0.5}, {1.0}]
     # the learning rate in what changed,
@@ -325,21 +325,35 @@ def test_compiled_program_moves_no_ring(rollout, cadence, episodes):
 
     arrays = jax.tree.leaves(lanes.memory)
     shapes = {x.shape for x in arrays}
-    assert shapes == {(LANES, ROWS * rollout, ENVS, 8), (LANES, ROWS * rollout, ENVS)}
+    assert shapes == {(LANES, ROWS * rollout, ENVS, 2 * 8 + 4)}  # one array holds all fields
     found = big_instructions(text, {math.prod(shape) for shape in shapes})
     assert not [x for x in found if x[0] in MOVES]
 
-    # Written in place: as many kinds of slices as there are arrays (the two of observations look alike).
-    names = {"float32": "f32", "int32": "s32", "bool": "pred"}
-    written = {x[1:] for x in found if x[0] == "dynamic-update-slice"}
-    assert written == {(names[x.dtype.name], x.shape) for x in arrays}
+    # Written in place, by one slice.
+    written = [x[1:] for x in found if x[0] == "dynamic-update-slice"]
+    assert set(written) == {("u32", x.shape) for x in arrays}
 
     # And into the caller's own buffers.
     aliases = re.search(r"input_output_alias=\{(.*?)\}, entry_computation_layout", text)[1]
     aliased = {(int(i), int(j)) for i, j in re.findall(r"\{(\d+)\}: \((\d+), \{\}", aliases)}
     held = [i for i, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(lanes)) if path[0].name == "memory"]
-    assert len(held) == len(arrays) == 6
+    assert len(held) == len(arrays) == 1
     assert {(i, i) for i in held} <= aliased
+
+
+@pytest.mark.parametrize("episodes", [None, 4])
+def test_compiled_program_moves_no_table(episodes):
+    """A table is read, and one entry of it written, whether lanes come to an end or not."""
+    states = 101
+    agent = qjax.tabular(states, 2, 0.1)
+    env = qjax.make(probes.Walk())
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.9, episodes=episodes)
+    lanes = jax.eval_shape(jax.vmap(loop.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES)))
+    run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
+    text = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0)).compile(LLVM_ONLY).as_text()
+    found = [x[0] for x in big_instructions(text, {LANES * states * 2})]
+    assert found.count("scatter") == 1
+    assert not [x for x in found if x in MOVES - {"scatter"}], found
 
 
 @pytest.mark.parametrize(("bad", "found"), [("condition", "select"), ("clock", "scatter")])
@@ -359,8 +373,8 @@ def test_the_search_finds_moves(bad, found):
     clock = jax.tree.map(lambda x: jnp.zeros((LANES,), x.dtype) if bad == "clock" else x, clocks.at(0))
     lowered = jax.jit(jax.vmap(run, in_axes=(0, axis)), donate_argnums=0).lower(lanes, clock)
     text = lowered.compile(LLVM_ONLY).as_text()
-    shape = lanes.memory.obs.shape
-    assert (found, "f32", shape) in big_instructions(text, {math.prod(shape)})
+    shape = lanes.memory.rows["uint32"].shape
+    assert (found, "u32", shape) in big_instructions(text, {math.prod(shape)})
 
 
 # ---- statistics
@@ -376,7 +390,7 @@ def test_statistics_equal_a_recomputation():
     lanes = trained(loop, 2, ticks // 4)
     _, reports = take(lanes)
     for lane in range(2):
-        rows = jax.device_get(jax.tree.map(lambda x, lane=lane: x[lane], lanes.memory[1]))
+        rows = jax.device_get(jax.tree.map(lambda x, lane=lane: x[lane], lanes.memory[1].unpacked()))
         returns, lengths, episodes, running = 0.0, 0, 0, [[0.0, 0] for _ in range(envs)]
         for t in range(ticks):
             for n in range(envs):
@@ -426,7 +440,7 @@ def test_recorded_transitions_are_what_the_environment_does():
     env = qjax.make(probes.Walk())
     loop = small(env, policy=mostly_on, memory=recording(qjax.latest(), 60), num_envs=2)
     lanes = trained(loop, 1, 30)
-    rows = jax.device_get(jax.tree.map(lambda x: x[0], lanes.memory[1]))
+    rows = jax.device_get(jax.tree.map(lambda x: x[0], lanes.memory[1].unpacked()))
     np.testing.assert_array_equal(rows.reward, rows.obs + 1)
     np.testing.assert_array_equal(rows.next_obs, rows.obs + 1)
     terminated, truncated = rows.action == 1, rows.next_obs == probes.Walk.limit
@@ -478,7 +492,10 @@ def seen(rollout, warmup=0, updates=1):
     memory = recording(qjax.latest(), ticks * 2)
     kwargs = {"num_envs": 2, "rollout": rollout, "warmup": warmup, "updates": updates}
     loop = small(qjax.make(Clockwork()), policy=one_action(written), memory=memory, **kwargs)
-    rest, digits = np.asarray(trained(loop, 1, ticks // rollout - warmup, warmup).memory[1].action[0]), {}
+    rest, digits = (
+        np.asarray(trained(loop, 1, ticks // rollout - warmup, warmup).memory[1].unpacked().action[0]),
+        {},
+    )
     for name, base in reversed(BASES.items()):
         rest, digits[name] = np.divmod(rest, base)
     return digits
@@ -628,7 +645,7 @@ def test_clock_beyond_32_bits(rollout):
         expected = np.full(rows, -1)
         for tick in range(20):
             expected[(begin + tick) % rows] = tick
-        np.testing.assert_array_equal(two.memory.obs[0], np.repeat(expected[:, None], 2, axis=1))
+        np.testing.assert_array_equal(two.memory.unpacked().obs[0], np.repeat(expected[:, None], 2, axis=1))
         assert two.stats.updates.tolist() == [20 // rollout]
 
 
@@ -636,7 +653,9 @@ def test_other_ticks_give_other_randomness():
     """The high word counts, too: the same low word a whole turn later draws other actions."""
     loop = small(qjax.make(probes.Counter()), memory=recording(qjax.latest(), 32))
     run, lanes = runner(loop), start(loop, 1)
-    actions = [run(lanes, clocks.at(t), 32, True).memory[1].action.tolist() for t in (0, 0, 2**32, 2**33)]
+    actions = [
+        run(lanes, clocks.at(t), 32, True).memory[1].unpacked().action.tolist() for t in (0, 0, 2**32, 2**33)
+    ]
     assert actions[0] == actions[1]
     assert actions[0] != actions[2] != actions[3] != actions[0]
 

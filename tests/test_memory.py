@@ -85,7 +85,7 @@ def simulate(steps, envs, capacity, batch_size, start):
 @pytest.mark.parametrize(("steps", "envs", "capacity", "batch_size"), SIZES)
 def test_ring_holds_and_samples_what_a_deque_holds(steps, envs, capacity, batch_size):
     for state, batches, stored, env_of in simulate(steps, envs, capacity, batch_size, start=0):
-        flat = np.asarray(state.reward).ravel()
+        flat = np.asarray(state.unpacked().reward).ravel()
         # While it fills, exactly the stored ones are written, from the first row on.
         assert set(flat[: len(stored)].tolist()) == stored
         assert (flat[len(stored) :] == 0).all()
@@ -104,7 +104,7 @@ def test_ring_goes_on_across_the_32_bit_word(steps, envs, capacity, batch_size):
     start = (2**32 // rows - 1) * rows
     for state, batches, stored, _ in simulate(steps, envs, capacity, batch_size, start):
         if len(stored) == capacity:  # before that, the clock says full and rows are unwritten
-            assert set(np.asarray(state.reward).ravel().tolist()) == stored
+            assert set(np.asarray(state.unpacked().reward).ravel().tolist()) == stored
             assert set(np.asarray(batches.data.reward).ravel().tolist()) <= stored
 
 
@@ -115,7 +115,7 @@ def test_ring_writes_vmapped_lanes_as_it_writes_one():
     add = jax.jit(jax.vmap(memory.add, in_axes=(0, 0, None)))
     for tick in range(4):
         lanes = add(lanes, block_of(ids[:, tick]), clocks.at(tick))
-    np.testing.assert_array_equal(lanes.reward, ids.reshape(3, 4, 3))
+    np.testing.assert_array_equal(lanes.unpacked().reward, ids.reshape(3, 4, 3))
 
 
 def test_ring_learns_nothing_from_priorities():
@@ -131,7 +131,7 @@ def test_ring_state_keeps_the_blocks_dtypes():
     block = block_of(np.arange(6).reshape(2, 3))
     state = qjax.ring(24, 4).init(block)
     expected = jax.tree.map(lambda x: ((8, *x.shape[1:]), x.dtype), block)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == expected
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), state.unpacked()) == expected
 
 
 def test_ring_init_reads_shapes_alone():
@@ -364,7 +364,7 @@ def test_a_ring_has_at_most_as_many_rows_as_the_clock_can_divide_by(envs):
     # Shapes only: nothing of this size is made.
     block = jax.eval_shape(lambda: scalars(1, envs))
     most = 2**24
-    assert jax.eval_shape(qjax.ring(most * envs, 1).init, block).reward.shape == (most, envs)
+    assert jax.eval_shape(qjax.ring(most * envs, 1).init, block).axes == (most, envs)
     message = f"capacity {(most + 1) * envs} makes {most + 1} rows of {envs}, more than {most}$"
     with pytest.raises(ValueError, match=message):
         qjax.ring((most + 1) * envs, 1).init(block)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import platformdirs
 import probes
 import pytest
 import victim
 
 import qjax
 from experiments import cartpole, frozenlake
+from qjax import devices
 from qjax import plan as plans
 from qjax.groups import Groups
 
@@ -135,3 +137,19 @@ def test_out_of_device_memory_is_said_plainly():
         [sys.executable, "-c", HUNGRY], env=environment, capture_output=True, text=True, timeout=100, check=False
     )
     assert "out of device memory with 2 lanes" in done.stdout and "try fewer lanes" in done.stdout, done.stderr
+
+
+def test_compiled_programs_are_kept_for_this_version_and_cpu(tmp_path, monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    try:
+        folder = devices.use_cache(tmp_path)
+        assert folder.parent == tmp_path and folder.name.startswith(f"jax-{jax.__version__}-")
+        assert jax.config.jax_compilation_cache_dir == str(folder) and devices.use_cache(tmp_path) == folder
+        monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "home" / name)
+        assert devices.use_cache().parent == tmp_path / "home" / "qjax"
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+        jax.config.update("jax_compilation_cache_dir", "/elsewhere")
+        assert str(devices.use_cache()) == jax.config.jax_compilation_cache_dir == "/elsewhere"
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)

@@ -463,3 +463,16 @@ def test_two_hosts(tmp_path):
     found, known = (np.load(path / "result.npz") for path in (out, tmp_path / "whole"))
     assert all(found[name].tobytes() == known[name].tobytes() and len(found[name]) == 7 for name in "01")
     assert len(found["2"]) == 4
+
+
+def test_a_run_with_fast_keys_goes_on_bit_for_bit(tmp_path):
+    """Its keys come back as the implementation that importing qjax registers, and a run with others is refused."""
+    work = {"seed": qjax.fast_key(5)}
+    expected = run("deep", tmp_path / "whole", resume=False, checkpoint_every=1e9, **work)
+    with pytest.raises(Crash):
+        run("deep", tmp_path / "run", crash_after=9, **work)
+    with pytest.raises(ValueError, match="seed"):
+        run("deep", tmp_path / "run", seed=5)
+    same(run("deep", tmp_path / "run", **work), expected)
+    seed = qjax.load_config(tmp_path / "run")["sweep"]["seed"]
+    assert seed == {"impl": "fast", "data": np.asarray(jax.random.key_data(work["seed"])).tolist()}

@@ -596,7 +596,9 @@ def test_a_sweep_crosses_every_boundary_of_the_clock(boundary):
     for step in range(16):
         expected[(begin + step) % 12] = step
     for state in groups.states:
-        np.testing.assert_array_equal(state.memory.obs[:, :, 0], np.tile(expected, (len(state.episodes), 1)))
+        np.testing.assert_array_equal(
+            state.memory.unpacked().obs[:, :, 0], np.tile(expected, (len(state.episodes), 1))
+        )
     # Chunks of other lengths draw the same random numbers.
     again = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), jax.random.key(0), WIDTH, jax.devices())
     again._programs = groups._programs

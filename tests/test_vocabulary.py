@@ -180,9 +180,9 @@ def prioritized(capacity, batch_size, beta):
         store, priorities, _ = state
         total = jnp.cumsum(priorities)
         slot = jnp.searchsorted(total, jax.random.uniform(key, (batch_size,)) * total[-1]).astype(jnp.int32)
-        data = tree(lambda x: x.reshape(capacity, *x.shape[2:])[slot][None], store)
+        data = store.at(slot[None])
         weight = (priorities[slot] / total[-1]) ** -beta(time)
-        return Batch(data, (weight / weight.max())[None], slot, slot % store.reward.shape[1])
+        return Batch(data, (weight / weight.max())[None], slot, slot % store.axes[1])
 
     def update(state, slot, priority):
         store, priorities, top = state
