@@ -17,6 +17,9 @@ import numpy as np
 Measure = Callable[[float], float]
 """`seconds -> speed`"""
 
+CHUNK_SECONDS = 1.5
+"""About how long one call of a sweep's program takes; sweeps themselves make it two seconds."""
+
 
 def numpy_lake(seed: int = 0) -> Measure:
     """Return the classic tabular loop, env-steps/s."""
@@ -151,7 +154,7 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
         return time.perf_counter() - began
 
     advance(1)
-    turns = max(int(0.3 / advance(1)), 1)  # a call of a fraction of a second; sweeps make them of two seconds
+    turns = max(int(CHUNK_SECONDS / advance(1)), 1)
 
     def call(_: None) -> None:
         advance(turns)

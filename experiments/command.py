@@ -115,7 +115,10 @@ def train(
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
     if args.dry_run:
-        planned = plan(build, width=args.width, **work)
+        width = args.width
+        if args.resume and width is None:
+            width = qjax.Run(args.out, experiment, dataclasses.asdict(args), resume=True, free=FREE).width
+        planned = plan(build, width=width, **work)
         print(planned)
         planned.check()
         return None
