@@ -7,6 +7,7 @@ seconds that it reads.
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -74,7 +75,8 @@ def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = Non
     _prepare(without)
     from experiments import cartpole
 
-    constants = cartpole.preset(protocol, None)
+    # Without an end: a lane that has its episodes would stand still, and its steps would count.
+    constants = cartpole.preset(protocol, None)._replace(episodes=None)
     if without == "sync outside the loop":
         constants = constants._replace(cadence=1)
     return _sweep(cartpole.build(constants), lanes, width, False, without)
@@ -142,8 +144,11 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     root = qjax.fast_key(0) if fast else jax.random.key(0)
     groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, width, jax.devices())
     turn = -(-64 // loop.cadence) * loop.cadence if loop.cadence < 64 else loop.cadence
-    groups.compile({True: turn})
+    first = math.gcd(loop.warmup, 50)
+    groups.compile({False: first, True: turn} if loop.warmup else {True: turn})
     groups.start()
+    if loop.warmup:
+        groups.run(0, loop.warmup // first, False)
     ticks = loop.warmup * loop.rollout
 
     def advance(turns: int) -> float:

@@ -46,6 +46,7 @@ class Contender:
                 [*command, json.dumps({**arguments, **({"seed": i} if copies > 1 else {})})],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ},  # several share a GPU
                 stderr=subprocess.DEVNULL if not os.environ.get("BENCHMARK_STDERR") else None,
                 text=True,
             )

@@ -54,11 +54,11 @@ def main(args: Arguments) -> None:
         ),
         ("tabular, slippery FrozenLake", lake, args.lake_lanes, args.lake_steps, args.lake_widths),
     ):
-        speeds: dict[int, list[float]] = {width: [] for width in widths}
-        for _ in range(args.repeats):
-            for width in widths:
-                speeds[width].append(speed(loop, lanes, steps, width))
         default = default_width(jax.eval_shape(loop.init, jax.random.key(0)), lanes, jax.devices())
+        speeds: dict[int, list[float]] = {width: [] for width in sorted({*widths, default})}
+        for _ in range(args.repeats):
+            for width, found in speeds.items():
+                found.append(speed(loop, lanes, steps, width))
         base = np.median(speeds[default])
         table = Table("width", "env-steps/s", "of the default", "spread", title=f"{name}, {lanes} lanes")
         for width, found in speeds.items():

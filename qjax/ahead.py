@@ -4,7 +4,8 @@ Where a function's keys do not depend on its other arguments, neither do the num
 inside an environment that splits its key at every step. `ahead` finds these draws in the function's jaxpr and cuts
 it in two: one function draws, the other takes the numbers in the place of the draws. The numbers stay the same, bit
 for bit; but the hashes of a whole block of iterations are one vector operation in place of many small ones inside
-the loop, and no kernel of the loop on a GPU.
+the loop, and no kernel of the loop on a GPU. Draws inside an inner loop (several updates or a rollout in an
+iteration) stay where they are.
 """
 
 from collections.abc import Callable, Sequence

@@ -68,6 +68,7 @@ def use_cache(folder: str | Path | None = None) -> Path:
     cpu = f"{platform.machine()}-{zlib.crc32(chr(10).join(features).encode()):08x}"
     chosen = Path(folder) / f"jax-{jax.__version__}-{cpu}"
     jax.config.update("jax_compilation_cache_dir", str(chosen))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small programs add up
     return chosen
 
 

@@ -324,7 +324,10 @@ def _run(parts: _Parts, lane: Lane, clock: Clock, iterations: int, learning: boo
             new = _synced(parts, new, lane)
         return _keep_finished(parts, new, lane)
 
-    key = unrolled(lane.key)
+    # An environment that keeps a key in its state keeps it as it is: the loop's keys must then be of that kind.
+    others = [x for name, x in lane._asdict().items() if name != "key"]
+    keeps = any(jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(others))
+    key = lane.key if keeps else unrolled(lane.key)
     cut = ahead(iterate, (key, clock), lane)
     among = cadence if learning and cadence > 1 else iterations
     size = _turn(among, jax.eval_shape(cut.draw, (key, clock)))

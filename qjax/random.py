@@ -11,7 +11,7 @@ they are the ones of TheIronBorn that its update links to). A key is two words k
 constant u for each use, the golden ratio's Weyl constant w (Steele, Lea and Flood 2014, "Fast splittable
 pseudorandom number generators", section 4) and sums modulo 2**32, a word is
 
-    mix(mix(k0 + w c + u) ^ k1)
+    mix((mix(k0 + w c + u) ^ k1) + u)
 
 The c-th word of a key has one u, the two words of the c-th key split or folded from it have two others each. For
 one key, the words of all 2**32 counters are different.
@@ -43,7 +43,8 @@ def mix(word: UInt32[Array, "*axes"]) -> UInt32[Array, "*axes"]:
 
 
 def _word(key: Any, counter: Any, use: Any) -> Any:
-    return mix(mix(key[0] + counter * jnp.uint32(_WEYL) + use) ^ key[1])
+    # The use stands in both places: in the first alone, uses would be the same sequence at different counters.
+    return mix((mix(key[0] + counter * jnp.uint32(_WEYL) + use) ^ key[1]) + use)
 
 
 def _child(key: Any, counter: Any, uses: tuple[int, int]) -> Any:
@@ -74,7 +75,7 @@ def _check_width(bit_width: int) -> None:
 def _seed(seed: Any) -> Any:
     seed = jnp.asarray(seed)
     high = (seed >> 32).astype(jnp.uint32) if seed.dtype.itemsize > 4 else jnp.uint32(0)
-    return _child((high, jnp.uint32(0)), seed.astype(jnp.uint32), _SEED)
+    return _child((jnp.uint32(0), high), seed.astype(jnp.uint32), _SEED)
 
 
 def _split(key: Any, shape: tuple[int, ...]) -> Any:

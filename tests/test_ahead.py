@@ -1,9 +1,10 @@
-"""What is drawn ahead is what would have been drawn, and nothing that could be is drawn in the loop."""
+"""What is drawn ahead is what would have been drawn; with one step and one update, no draw is left in the loop."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import probes
 import pytest
 
 import qjax
@@ -121,3 +122,31 @@ def test_nothing_is_drawn_in_the_hot_loop(name):
     scans = [e for e in equations(program) if e.primitive.name == "scan" and e.params["length"] == 4]
     assert any("random_bits" not in primitives(e.params["jaxpr"]) for e in scans)
     assert "random_bits" in primitives(program)
+
+
+def test_an_environment_may_keep_a_key():
+    """Its state holds a key of the kind that it was reset with, and draws from it."""
+
+    walk = probes.Walk()
+
+    class Keeper:
+        action_space, observation_space = walk.action_space, walk.observation_space
+        default_params = walk.default_params
+
+        def reset(self, key, params):
+            obs, state = walk.reset(key, params)
+            return obs, (state, key)
+
+        def step(self, key, state, action, params):
+            inner, own = state
+            obs, inner, *rest = walk.step(key, inner, action, params)
+            return obs, (inner, jnp.where(jax.random.bernoulli(own), key, own)), *rest
+
+    env = qjax.make(Keeper())
+    agent = qjax.tabular(env.num_states, 2, 0.1)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.9, num_envs=2)
+    for key in (jax.random.key(0), qjax.fast_key(0)):
+        start = loop.init(key)
+        ran, slow = loop.run(start, qjax.clock.at(0), 8), step_by_step(loop, start, 8)
+        np.testing.assert_array_equal(jax.random.key_data(ran.env[1]), jax.random.key_data(slow.env[1]))
+        np.testing.assert_array_equal(ran.obs, slow.obs)

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 import qjax
+from qjax import random
 from qjax.random import FAST, UNROLLED, fast_key, mix, root_key, unrolled
 
 LEAST = 1e-4
@@ -274,3 +275,23 @@ def test_a_root_is_a_number_or_a_key():
     assert root_key(fast_key(3)) == fast_key(3)
     with pytest.raises(TypeError, match="typed key"):
         root_key(jnp.uint32([1, 2]))
+
+
+def test_no_use_is_another_at_other_counters():
+    """Uses are offsets on one Weyl sequence, some counters apart: there, too, their words are unrelated."""
+    uses = [random._BITS, random._WIDE, *random._SPLIT, *random._FOLD, *random._SEED]
+    key = jax.random.key_data(fast_key(0))
+    inverse, counters = pow(random._WEYL, -1, 2**32), np.arange(2**10, dtype=np.uint32)
+    for one in uses:
+        for other in set(uses) - {one}:
+            shift = np.uint32((one - other) * inverse % 2**32)
+            words = random._word(key, counters, jnp.uint32(one))
+            shifted = random._word(key, counters + shift, jnp.uint32(other))
+            assert not (words == shifted).any() and same_bits(np.asarray(words), np.asarray(shifted)) > LEAST / 56
+
+
+def test_all_bits_of_a_wide_seed_count():
+    with jax.enable_x64(True):
+        seeds = [0, 2, 2**32, 0x3C6EF37200000000, 2**63 - 1, 2**40, 2**41]
+        keys = {tuple(np.asarray(jax.random.key_data(fast_key(seed))).tolist()) for seed in seeds}
+    assert len(keys) == len(seeds)
