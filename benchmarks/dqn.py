@@ -4,7 +4,7 @@ trick of the loop worth?
     python -m benchmarks.dqn
 """
 
-from benchmarks.harness import Contender, Row, cores, ratio, rounds, run_as_script, versus
+from benchmarks.harness import Contender, Row, ablated, cores, ratio, rounds, run_as_script, versus
 
 LEARNER = ((4, 120), (120, 84), (84, 2))
 """Layers of CleanRL's network."""
@@ -58,14 +58,7 @@ def ablations(quick: bool) -> list[Row]:
     tricks = ["one device per core", "the clock outside the lanes", "groups of lanes"]
     if not quick:
         tricks += ["draws ahead of the loop", "unrolled threefry", "sync outside the loop"]
-    rows = []
-    with Contender("qjax_dqn", lanes=64) as whole:
-        for trick in tricks:
-            with Contender("qjax_dqn", lanes=64, without=trick) as without:
-                whole.speeds = []
-                rounds([whole, without], seconds, repeats)
-                rows.append(versus(f"DQN, 64 seeds: without {trick}", whole, without))
-    return rows
+    return ablated("qjax_dqn", "DQN, 64 seeds", tricks, seconds, repeats, lanes=64)
 
 
 def rows(quick: bool) -> list[Row]:

@@ -104,6 +104,20 @@ def versus(claim: str, ours: Contender, base: Contender, target: str = "", unit:
     return Row(claim, f"{ours.speed:,.0f} {unit}", f"{base.speed:,.0f}", ratio(ours.speeds, base.speeds), target)
 
 
+def ablated(
+    name: str, claim: str, tricks: Sequence[str], seconds: float, repeats: int, **arguments: Any
+) -> list[Row]:
+    """Return the rows of a contender against itself less one trick at a time."""
+    found = []
+    with Contender(name, **arguments) as whole:
+        for trick in tricks:
+            with Contender(name, without=trick, **arguments) as without:
+                whole.speeds = []
+                rounds([whole, without], seconds, repeats)
+                found.append(versus(f"{claim}: without {trick}", whole, without))
+    return found
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

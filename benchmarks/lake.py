@@ -3,7 +3,7 @@
 python -m benchmarks.lake
 """
 
-from benchmarks.harness import Contender, Row, cores, rounds, run_as_script, versus
+from benchmarks.harness import Contender, Row, ablated, cores, rounds, run_as_script, versus
 
 
 def protocols(quick: bool) -> list[Row]:
@@ -30,14 +30,7 @@ def ablations(quick: bool) -> list[Row]:
     """Take one trick out at a time."""
     seconds, repeats = (1.0, 2) if quick else (4.0, 5)
     tricks = ("one device per core", "unrolled threefry", "draws ahead of the loop")
-    rows = []
-    with Contender("qjax_lake") as whole:
-        for trick in tricks:
-            with Contender("qjax_lake", without=trick) as without:
-                whole.speeds = []
-                rounds([whole, without], seconds, repeats)
-                rows.append(versus(f"lake, default keys: without {trick}", whole, without))
-    return rows
+    return ablated("qjax_lake", "lake, default keys", tricks, seconds, repeats)
 
 
 def rows(quick: bool) -> list[Row]:

@@ -324,10 +324,7 @@ def _run(parts: _Parts, lane: Lane, clock: Clock, iterations: int, learning: boo
             new = _synced(parts, new, lane)
         return _keep_finished(parts, new, lane)
 
-    # An environment that keeps a key in its state keeps it as it is: the loop's keys must then be of that kind.
-    others = [x for name, x in lane._asdict().items() if name != "key"]
-    keeps = any(jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(others))
-    key = lane.key if keeps else unrolled(lane.key)
+    key = _inner_key(lane)
     cut = ahead(iterate, (key, clock), lane)
     among = cadence if learning and cadence > 1 else iterations
     size = _turn(among, jax.eval_shape(cut.draw, (key, clock)))
@@ -358,6 +355,13 @@ def _run(parts: _Parts, lane: Lane, clock: Clock, iterations: int, learning: boo
     if among == iterations:
         return block(jnp.int32(0), lane)
     return lax.fori_loop(0, iterations // among, block, lane)
+
+
+def _inner_key(lane: Lane) -> Key[Array, ""]:
+    """Return the lane's key, unrolled, or as it is where another stands in the lane's state: kinds do not mix."""
+    others = [x for name, x in lane._asdict().items() if name != "key"]
+    keeps = any(jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(others))
+    return lane.key if keeps else unrolled(lane.key)
 
 
 def _turn(iterations: int, numbers: list[Any]) -> int:
