@@ -50,8 +50,8 @@ def ahead(function: Callable[[Any, Any], Any], early: Any, late: Any) -> Ahead:
     def draw(early: Any) -> list[Any]:
         numbers: list[Any] = []
 
-        def drawn(compute: Callable[[], Any]) -> Any:
-            found = compute()
+        def drawn(equation: Any, values: list[Any]) -> list[Any]:
+            found = _apply(closed.jaxpr, equation, values)
             numbers.extend(found)
             return found
 
@@ -61,8 +61,8 @@ def ahead(function: Callable[[Any, Any], Any], early: Any, late: Any) -> Ahead:
     def use(numbers: Sequence[Any], early: Any, late: Any) -> Any:
         left = iter(numbers)
 
-        def drawn(compute: Callable[[], Any]) -> Any:
-            return [next(left) for _ in jax.eval_shape(compute)]
+        def drawn(equation: Any, values: list[Any]) -> list[Any]:
+            return [next(left) for _ in equation.outvars]
 
         late_values = [_Value(x, False) for x in jax.tree.leaves(late)]
         found = _evaluate(closed, [*_known(early), *late_values], drawn, complete=True)
@@ -83,24 +83,31 @@ def _evaluate(closed: Any, arguments: list[_Value], drawn: Callable[..., Any], c
     def read(atom: Any) -> _Value:
         return _Value(atom.val, True) if isinstance(atom, core.Literal) else known[atom]
 
-    for equation in closed.jaxpr.eqns:
+    for equation in _needed(closed.jaxpr):
         values = [read(atom) for atom in equation.invars]
         early = all(x.early for x in values) and not equation.effects
-        name, inner = equation.primitive.name, equation.params.get("jaxpr")
-
-        def compute(equation: Any = equation, values: list[_Value] = values) -> list[Any]:
-            return _apply(closed.jaxpr, equation, [x.value for x in values])
-
+        arguments = [x.value for x in values]
         if early and _draws(equation):
-            outs = [_Value(x, True) for x in drawn(compute)]
-        elif name == "jit" and _draws(equation):
-            outs = _evaluate(inner, values, drawn, complete)
+            outs = [_Value(x, True) for x in drawn(equation, arguments)]
+        elif equation.primitive.name == "jit" and _draws(equation):
+            outs = _evaluate(equation.params["jaxpr"], values, drawn, complete)
         elif early or complete:
-            outs = [_Value(x, early) for x in compute()]
+            outs = [_Value(x, early) for x in _apply(closed.jaxpr, equation, arguments)]
         else:
             outs = [_Value(None, False)] * len(equation.outvars)
         known.update(zip(equation.outvars, outs, strict=True))
     return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def _needed(jaxpr: Any) -> list[Any]:
+    """Return the equations that the results depend on: what is traced and lowered in vain costs time, too."""
+    wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
+    found = []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not wanted.isdisjoint(equation.outvars):
+            found.append(equation)
+            wanted.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
+    return found[::-1]
 
 
 def _apply(jaxpr: Any, equation: Any, values: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ taken modulo 2**64, so a clock may be set back by a few ticks: `minus(at(0), 2)`
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from qjax.types import Clock
@@ -60,7 +61,8 @@ def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
     rest = jnp.uint32(0)
     for word in clock:
         for shift in (24, 16, 8, 0):
-            rest = ((rest << 8) | ((word >> shift) & 0xFF)) % jnp.uint32(modulus)
+            # On unsigned words the same as %, which would be traced as ten operations.
+            rest = lax.rem((rest << 8) | ((word >> shift) & 0xFF), jnp.uint32(modulus))
     return rest.astype(jnp.int32)
 
 

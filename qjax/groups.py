@@ -87,8 +87,8 @@ class Groups:
         return self._look[0]
 
     @cached_property
-    def _look(self) -> tuple[Lane, list[Any]]:
-        """One group's lanes as shapes, and each leaf's key implementation, None where it is no key.
+    def _look(self) -> tuple[Lane, list[Any], Any]:
+        """One group's lanes as shapes, each leaf's key implementation, None where it is no key, and the traced start.
 
         Only an array or a tracer tells the implementation; tracing takes a while, and is done once.
         """
@@ -99,9 +99,9 @@ class Groups:
             found.extend(jax.random.key_impl(x) if _is_key(x) else None for x in jax.tree.leaves(lane))
             return lane
 
-        shapes = jax.eval_shape(jax.vmap(look), self._hypers[0], self._numbers[0])
-        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.place), shapes)
-        return placed, found
+        traced = jax.jit(self._program(look)).trace(self._hypers[0], self._numbers[0])
+        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.place), traced.out_info)
+        return placed, found, traced
 
     def _init(self, hyper: Any, number: Any) -> Lane:
         root = jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
@@ -136,7 +136,7 @@ class Groups:
             program = jax.jit(self._program(function, replicated), donate_argnums=donate)
             return program.lower(*arguments).compile(compiler_options=COMPILER_OPTIONS)
 
-        self._programs["init"] = compiled(self._init, first, self._numbers[0])
+        self._programs["init"] = self._look[2].lower().compile(compiler_options=COMPILER_OPTIONS)
         self._programs["take"] = compiled(lambda _, lane: take(lane), first, shapes, donate=(1,))
         if watch:
             self._programs["peek"] = compiled(lambda _, lane: take(lane)[1], first, shapes)

@@ -227,14 +227,15 @@ def _time(parts: _Parts, lane: Lane, clock: Clock, begun: Clock, update: Any = 0
 def _tick(parts: _Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
     """Act once in every environment."""
     envs = parts.num_envs
-    act_key, noise_key, *env_keys = jax.random.split(key, 2 + envs)
-    shared_key, *own_keys = jax.random.split(noise_key, 1 + envs)
-    noise = Noise(shared_key, jnp.stack(own_keys))
+    keys = jax.random.split(key, 2 + envs)
+    act_key, noise_key, env_keys = keys[0], keys[1], keys[2:]
+    noise_keys = jax.random.split(noise_key, 1 + envs)
+    noise = Noise(noise_keys[0], noise_keys[1:])
     time = _time(parts, lane, clock, begun)._replace(env=jnp.arange(envs))
     q = jax.vmap(parts.agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
     probabilities = jax.vmap(parts.policy, in_axes=(0, _PER_ENV))(q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
-    step = jax.vmap(parts.env.step)(jnp.stack(env_keys), lane.env, action)
+    step = jax.vmap(parts.env.step)(env_keys, lane.env, action)
     last = step.terminated | step.truncated
     discount = (parts.gamma * (1 - step.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, step.reward, discount, step.final_obs, last)
@@ -243,7 +244,7 @@ def _tick(parts: _Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: C
 
 def _step(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None) -> Lane:
     """Step the environments; `key` is the iteration's own, which `_learn` takes too."""
-    _, *keys = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)
+    keys = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)[1:]
     held, lane = lane.memory, lane._replace(memory=None)
     if parts.rollout == 1:
         lane, row = _tick(parts, lane, keys[0], clock, clock)
@@ -252,7 +253,7 @@ def _step(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None = 
         lane, block = lax.scan(
             lambda lane, x: _tick(parts, lane, x[0], clocks.plus(clock, x[1]), clock),
             lane,
-            (jnp.stack(keys), jnp.arange(parts.rollout)),
+            (keys, jnp.arange(parts.rollout)),
         )
     stats = lane.stats._replace(steps=lane.stats.steps + parts.rollout * parts.num_envs)
     return lane._replace(memory=parts.memory.add(held, block, clock), stats=stats)
@@ -273,7 +274,7 @@ def _update(
 
 def _learn(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None, weight: Any = 1) -> Lane:
     """Learn, with the iteration's key; `weight` multiplies every transition's."""
-    key, *_ = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)
+    key = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)[0]
     carry, total = (lane.agent, lane.memory), lane.stats.sums
     if parts.updates == 1:
         carry, info = _update(parts, lane, carry, key, clock, 0, weight)

@@ -85,7 +85,7 @@ def ring(capacity: int, batch_size: int) -> Memory:
         # the first write there is nothing to draw, and a remainder by zero would be out of bounds.
         filled = jnp.maximum(capped(clock, rows), 1) * envs
         bits = jax.random.bits(key, (batch_size,), jnp.uint32)
-        slot = (bits % filled.astype(jnp.uint32)).astype(jnp.int32)
+        slot = lax.rem(bits, filled.astype(jnp.uint32)).astype(jnp.int32)
         data: Transition = store.at(slot[None])
         return Batch(data, jnp.ones((1, batch_size), jnp.float32), slot=slot, env=slot % envs)
 

@@ -18,12 +18,14 @@ one key, the words of all 2**32 counters are different.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Int, Key, UInt32
 
 from qjax.checks import check_key, check_size
@@ -33,6 +35,8 @@ _WEYL = 0x9E3779B9
 _BITS, _WIDE = 0x243F6A88, 0x85A308D3
 _SPLIT, _FOLD, _SEED = (0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), (0x082EFA98, 0xEC4E6C89)
 _WIDTHS = (8, 16, 32, 64)
+SEPARATE = 4
+"""So many children of a key are computed one by one, more as an array."""
 
 
 def mix(word: UInt32[Array, "*axes"]) -> UInt32[Array, "*axes"]:
@@ -64,7 +68,7 @@ def _counters(shape: tuple[int, ...]) -> Any:
     size = math.prod(shape)
     if size > 2**32:
         raise ValueError(f"a key has 2**32 words, {size} were asked for: split it")
-    return jax.lax.iota(jnp.uint32, size).reshape(shape)
+    return lax.iota(jnp.uint32, size).reshape(shape)
 
 
 def _check_width(bit_width: int) -> None:
@@ -78,8 +82,20 @@ def _seed(seed: Any) -> Any:
     return _child((jnp.uint32(0), high), seed.astype(jnp.uint32), _SEED)
 
 
+def _children(child: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
+    """Return the keys `[*shape, 2]` of all counters, each from `child`.
+
+    A few are computed one by one: an array of two or three for each of many keys gives a CPU nothing to vectorise,
+    and all of them would be computed where one is used.
+    """
+    counters = _counters(shape)
+    if counters.size > SEPARATE:
+        return child(counters)
+    return jnp.stack([child(jnp.uint32(number)) for number in range(counters.size)]).reshape(*shape, 2)
+
+
 def _split(key: Any, shape: tuple[int, ...]) -> Any:
-    return _child(key, _counters(shape), _SPLIT)
+    return _children(lambda counters: _child(key, counters, _SPLIT), shape)
 
 
 def _fold_in(key: Any, data: Any) -> Any:
@@ -121,21 +137,36 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-def _threefry(key: Any, high: Any, low: Any) -> tuple[Any, Any]:
-    """Return Threefry-2x32 with 20 rounds of a counter in two words (Salmon et al. 2011, section 3.3)."""
-    words = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))
-    x, y = high + words[0], low + words[1]
+def _threefry(key: Any, counters: Any) -> tuple[Any, Any]:
+    """Return both words of Threefry-2x32 with 20 rounds (Salmon et al. 2011, section 3.3) for counters `[*shape]`."""
+    rounds: Any = _rounds
+    for _ in counters.shape:
+        rounds = jax.vmap(rounds, in_axes=(None, None, 0))
+    return rounds(key[0], key[1], counters)
+
+
+# Programs hold many of these. On scalars, with `lax` and as a function of its own, one takes a third of the time to
+# trace and lower that operators on arrays take.
+@jax.jit
+def _rounds(first: Any, second: Any, counter: Any) -> tuple[Any, Any]:
+    def rotated(word: Any, bits: int) -> Any:
+        left, right = (np.uint32(count) for count in (bits, 32 - bits))
+        return lax.bitwise_or(lax.shift_left(word, left), lax.shift_right_logical(word, right))
+
+    words = (first, second, lax.bitwise_xor(lax.bitwise_xor(first, second), np.uint32(_PARITY)))
+    x, y = words[0], lax.add(counter, words[1])
     for turn in range(5):
         for bits in _ROTATIONS[turn % 2]:
-            x = x + y
-            y = (y << bits | y >> (32 - bits)) ^ x
-        x, y = x + words[(turn + 1) % 3], y + words[(turn + 2) % 3] + jnp.uint32(turn + 1)
+            x = lax.add(x, y)
+            y = lax.bitwise_xor(rotated(y, bits), x)
+        x = lax.add(x, words[(turn + 1) % 3])
+        y = lax.add(lax.add(y, words[(turn + 2) % 3]), np.uint32(turn + 1))
     return x, y
 
 
 def _threefry_bits(key: Any, bit_width: int, shape: tuple[int, ...]) -> Any:
     _check_width(bit_width)
-    high, low = _threefry(key, jnp.uint32(0), _counters(shape))
+    high, low = _threefry(key, _counters(shape))
     if bit_width == 64:
         return high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)
     return (high ^ low).astype(f"uint{bit_width}")
@@ -144,9 +175,9 @@ def _threefry_bits(key: Any, bit_width: int, shape: tuple[int, ...]) -> Any:
 UNROLLED = jax.extend.random.define_prng_impl(
     key_shape=(2,),
     seed=lambda seed: jax.random.key_data(jax.random.key(seed, impl="threefry2x32")),
-    split=lambda key, shape: _key_of(*_threefry(key, jnp.uint32(0), _counters(shape))),
+    split=lambda key, shape: _children(lambda counters: _key_of(*_threefry(key, counters)), shape),
     random_bits=_threefry_bits,
-    fold_in=lambda key, data: _key_of(*_threefry(key, jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))),
+    fold_in=lambda key, data: _key_of(*_threefry(key, jnp.asarray(data).astype(jnp.uint32))),
     name="threefry2x32_unrolled",
     tag="unrolled",
 )
