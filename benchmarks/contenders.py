@@ -101,6 +101,8 @@ TRICKS = (
     "sync outside the loop",
     "unrolled threefry",
     "draws ahead of the loop",
+    "packed rows",
+    "donation",
 )
 """What can be taken out, one at a time."""
 
@@ -109,8 +111,11 @@ def _prepare(without: str) -> None:
     """Start JAX as the command lines do, but for the trick that is left out."""
     if without and without not in TRICKS:
         raise ValueError(f"{without!r} is none of {TRICKS}")
+    import jax
+
     import qjax
     from qjax import loop as loops
+    from qjax import memory
 
     if without != "one device per core":
         qjax.use_cores()
@@ -118,6 +123,24 @@ def _prepare(without: str) -> None:
         loops.unrolled = lambda key: key
     if without == "draws ahead of the loop":
         loops.AHEAD_ITERATIONS = 1
+    if without == "packed rows":
+        memory.pack = _separate
+    if without == "donation":
+        jit = jax.jit
+        jax.jit = lambda function, donate_argnums=(), **rest: jit(function, **rest)
+
+
+def _separate(tree: Any, axes: int) -> Any:
+    """Return a pytree in the place of a packed one, with an array of its own for each field."""
+    import jax
+
+    from qjax.packing import Packed, pack
+
+    leaves, structure = jax.tree.flatten(tree)
+    packed = [pack(leaf, axes) for leaf in leaves]
+    rows = {str(i): next(iter(one.rows.values())) for i, one in enumerate(packed)}
+    fields = tuple(one.fields[0]._replace(words=str(i)) for i, one in enumerate(packed))
+    return Packed(rows, structure, fields)
 
 
 def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -> Measure:

@@ -294,6 +294,11 @@ def big_instructions(text, sizes):
     return found
 
 
+def conditionals(text):
+    """Return how many branches a program has: on a GPU each waits for the host."""
+    return len(re.findall(r"= \S.* conditional\(", text))
+
+
 # Only what comes after the text below is made is left out.
 LLVM_ONLY = {"xla_backend_optimization_level": 0}
 
@@ -328,6 +333,7 @@ def test_compiled_program_moves_no_ring(rollout, cadence, episodes):
     assert shapes == {(LANES, ROWS * rollout, ENVS, 2 * 8 + 4)}  # one array holds all fields
     found = big_instructions(text, {math.prod(shape) for shape in shapes})
     assert not [x for x in found if x[0] in MOVES]
+    assert not conditionals(text)
 
     # Written in place, by one slice.
     written = [x[1:] for x in found if x[0] == "dynamic-update-slice"]
@@ -352,6 +358,7 @@ def test_compiled_program_moves_no_table(episodes):
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
     text = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0)).compile(LLVM_ONLY).as_text()
     found = [x[0] for x in big_instructions(text, {LANES * states * 2})]
+    assert not conditionals(text)
     assert found.count("scatter") == 1
     assert not [x for x in found if x in MOVES - {"scatter"}], found
 
@@ -375,6 +382,22 @@ def test_the_search_finds_moves(bad, found):
     text = lowered.compile(LLVM_ONLY).as_text()
     shape = lanes.memory.rows["uint32"].shape
     assert (found, "u32", shape) in big_instructions(text, {math.prod(shape)})
+
+
+def test_the_search_finds_conditionals():
+    """A copy of the target that depends on the clock, as plain loops write it."""
+    loop, lanes = ringed()
+
+    def run(lane, clock):
+        def body(i, lane):
+            now = clocks.plus(clock, i)
+            agent = jax.lax.cond(now.low % 5 == 0, lambda x: x._replace(target_params=x.params), lambda x: x, lane.agent)
+            return loop.learn(loop.step(lane._replace(agent=agent), now), now)
+
+        return jax.lax.fori_loop(0, 20, body, lane)
+
+    lowered = jax.jit(jax.vmap(run, in_axes=(0, None)), donate_argnums=0).lower(lanes, clocks.at(0))
+    assert conditionals(lowered.compile(LLVM_ONLY).as_text()) == 1
 
 
 # ---- statistics
