@@ -102,7 +102,9 @@ class Groups:
             return lane
 
         traced = jax.jit(self._program(look)).trace(self._hypers[0], self._numbers[0])
-        placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.place), traced.out_info)
+        placed = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.place), traced.out_info
+        )
         return placed, found, traced
 
     def _init(self, hyper: Any, number: Any) -> Lane:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qjax.checks import check_range
-from qjax.returns import td_error, td_target
+from qjax.returns import of_action, td_target
 from qjax.types import Head
 
 
@@ -42,7 +42,7 @@ def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = sq
     """
 
     def transition_loss(out, action, y):
-        delta = td_error(out, action, y)
+        delta = y - of_action(out, action)
         return loss(delta), jnp.abs(delta)
 
     return Head(q=lambda out: out, target=td_target, loss=transition_loss)

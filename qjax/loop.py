@@ -235,7 +235,8 @@ def _tick(parts: _Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: C
     q = jax.vmap(parts.agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
     probabilities = jax.vmap(parts.policy, in_axes=(0, _PER_ENV))(q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
-    step = jax.vmap(parts.env.step)(env_keys, lane.env, action)
+    # Behind the barrier nobody computes the new state again from the old one, which would have to be copied for it.
+    step = lax.optimization_barrier(jax.vmap(parts.env.step)(env_keys, lane.env, action))
     last = step.terminated | step.truncated
     discount = (parts.gamma * (1 - step.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, step.reward, discount, step.final_obs, last)

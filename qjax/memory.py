@@ -4,9 +4,14 @@ Rows are counted by the loop's clock, so a memory holds no cursor: the same row 
 write stays one slice for any number of vmapped lanes.
 """
 
+from collections.abc import Callable
+from functools import cache, partial
+
 import jax
+import jax.custom_batching
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Int, Shaped
 
 from qjax.checks import check_key, check_size
 from qjax.clock import MODULUS_LIMIT, capped, missing, modulo
@@ -76,7 +81,7 @@ def ring(capacity: int, batch_size: int) -> Memory:
     def add(store, block, clock):
         row = modulo(clock, store.axes[0])
         new = pack(block, axes=2)
-        return store.map(lambda held, rows: lax.dynamic_update_slice_in_dim(held, rows, row, axis=0), new)
+        return store.map(lambda held, rows: write_slice(held, rows, row), new)
 
     def sample(key, store, clock, time):
         check_key(key)
@@ -90,3 +95,32 @@ def ring(capacity: int, batch_size: int) -> Memory:
         return Batch(data, jnp.ones((1, batch_size), jnp.float32), slot=slot, env=slot % envs)
 
     return Memory(init, add, sample)
+
+
+def write_slice(held: Shaped[Array, "..."], new: Shaped[Array, "..."], row: Int[Array, ""]) -> Shaped[Array, "..."]:
+    """Return `held` with rows from `row` on replaced by `new`; one slice, also for vmapped lanes with one `row`.
+
+    JAX's own rule for such a slice under `vmap` makes it a scatter, of which the compiler makes a slice again, but
+    one that first reads what it overwrites.
+    """
+    return _writer(0)(held, new, row)
+
+
+@cache
+def _writer(axis: int) -> Callable[[Array, Array, Array], Array]:
+    @jax.custom_batching.custom_vmap
+    def write(held, new, row):
+        return lax.dynamic_update_slice_in_dim(held, new, row, axis)
+
+    @write.def_vmap
+    def of_lanes(size, batched, held, new, row):
+        if batched[2]:
+            plain = partial(lax.dynamic_update_slice_in_dim, axis=axis)
+            return jax.vmap(plain, in_axes=[0 if one else None for one in batched])(held, new, row), True
+        held, new = (
+            x if one else jnp.broadcast_to(x, (size, *x.shape))
+            for x, one in zip((held, new), batched, strict=False)
+        )
+        return _writer(axis + 1)(held, new, row), True
+
+    return write

@@ -1,5 +1,6 @@
 """Targets and errors of temporal-difference learning, for one transition."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
@@ -28,3 +29,13 @@ def td_target(
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
     """Return delta = y - Q(s, a) (Sutton and Barto 2018, equation 6.5)."""
     return target - q[action]
+
+
+def of_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[Array, "*rest"]:
+    """Return `values[action]`, written as a sum over all actions but for one zero.
+
+    The gradient of an index is a scatter, a program of its own on every device; that of this sum is fused with what
+    comes before it.
+    """
+    chosen = jnp.arange(values.shape[0]) == action
+    return jnp.where(chosen.reshape(-1, *(1,) * (values.ndim - 1)), values, 0).sum(0)

@@ -391,7 +391,9 @@ def test_the_search_finds_conditionals():
     def run(lane, clock):
         def body(i, lane):
             now = clocks.plus(clock, i)
-            agent = jax.lax.cond(now.low % 5 == 0, lambda x: x._replace(target_params=x.params), lambda x: x, lane.agent)
+            agent = jax.lax.cond(
+                now.low % 5 == 0, lambda x: x._replace(target_params=x.params), lambda x: x, lane.agent
+            )
             return loop.learn(loop.step(lane._replace(agent=agent), now), now)
 
         return jax.lax.fori_loop(0, 20, body, lane)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 from qjax.checks import check_key, describe
 from qjax.heads import scalar
 from qjax.networks import as_network
+from qjax.returns import of_action
 from qjax.selects import maximum
 from qjax.targets import periodic
 from qjax.types import (
@@ -82,7 +83,7 @@ def td_loss(
     r = reward(transition, q_before, q_choose, weights, time)
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)
-    return loss, {"priority": priority, "q": head.q(out)[transition.action]}
+    return loss, {"priority": priority, "q": of_action(head.q(out), transition.action)}
 
 
 def dqn(
