@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 
 from qjax.checks import check_size
 
+TINY = 1e-30
+"""In the place of 0, where a number is divided by its own root."""
+
 
 class Dense(nn.Module):
     """A dense layer `[..., m]` to `[..., n]`, with noise on its weights if wanted (Fortunato et al. 2018).
@@ -53,7 +56,9 @@ class Dense(nn.Module):
         if not self.has_rng("shared"):
             return kernel, bias
         noise = jax.random.normal(self.make_rng("shared"), (size + self.features,))
-        noise = jnp.sign(noise) * jnp.sqrt(jnp.abs(noise))
+        # sign(e) sqrt(|e|), as a quotient: XLA never repeats a division for each of the m n weights, as it would
+        # repeat a product and then also the random bits that it is made of.
+        noise = noise / jnp.maximum(jnp.sqrt(jnp.abs(noise)), TINY)
         inputs, outputs = noise[:size], noise[size:]
         return kernel + kernel_sigma * jnp.outer(inputs, outputs), bias + bias_sigma * outputs
 
@@ -84,7 +89,9 @@ class Convolution(nn.Module):
         """
         check_size("features", self.features)
         if jnp.ndim(x) != 3 or min(jnp.shape(x)[:2]) < 3:
-            raise ValueError(f"a convolution 3 x 3 needs an image [H, W, C], got {list(jnp.shape(x))}")
+            raise ValueError(
+                f"a convolution 3 x 3 needs an image [H, W, C] of at least 3 x 3, got {list(jnp.shape(x))}"
+            )
         x = jnp.asarray(x, jnp.float32)
         height, width = x.shape[0] - 2, x.shape[1] - 2
         patches = [x[i : i + height, j : j + width] for i in range(3) for j in range(3)]
