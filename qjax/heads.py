@@ -72,12 +72,7 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
             the network's output is not `[A, atoms]`.
 
     """
-    check_size("atoms", atoms, least=2)
-    largest = float(np.finfo(np.float32).max)
-    check_range("low (v_min)", low, -largest, largest)
-    check_range("high (v_max)", high, -largest, largest)
-    if not isinstance(low, jax.core.Tracer) and not isinstance(high, jax.core.Tracer) and not np.all(low < high):
-        raise ValueError(f"low (v_min) must be below high (v_max), got low {low} and high {high}")
+    _check_support(low, high, atoms)
     places: Any = jnp.arange(atoms, dtype=jnp.float32)
     width = (high - low) / (atoms - 1)
     support = low + width * places
@@ -103,6 +98,15 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
         return cross_entropy, cross_entropy
 
     return Head(lambda out: (jax.nn.softmax(logits(out)) * support).sum(-1), target, loss)
+
+
+def _check_support(low: Any, high: Any, atoms: int) -> None:
+    check_size("atoms", atoms, least=2)
+    largest = float(np.finfo(np.float32).max)
+    check_range("low (v_min)", low, -largest, largest)
+    check_range("high (v_max)", high, -largest, largest)
+    if not isinstance(low, jax.core.Tracer) and not isinstance(high, jax.core.Tracer) and not np.all(low < high):
+        raise ValueError(f"low (v_min) must be below high (v_max), got low {low} and high {high}")
 
 
 class Atoms(NamedTuple):
