@@ -5,17 +5,18 @@ from qjax.agents import DQNState, dqn, tabular, tabular_update, td_loss
 from qjax.devices import use_cores
 from qjax.envs import Env, make
 from qjax.evaluate import Episodes, evaluate, evaluate_seeds
-from qjax.heads import huber, scalar, squared
+from qjax.heads import categorical, huber, quantile, scalar, squared
 from qjax.hypers import grid, zipped
 from qjax.loop import Lane, Loop, make_loop, take
 from qjax.memory import latest, ring
-from qjax.networks import MLP, as_network, encoded, table
+from qjax.networks import MLP, as_network, convolutional, encoded, table
 from qjax.plan import Plan
 from qjax.points import Point
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
 from qjax.progress import Progress
 from qjax.random import fast_key
 from qjax.returns import td_error, td_target
+from qjax.rewards import environment_reward, munchausen
 from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
 from qjax.selects import double, expected, maximum, sampled
 from qjax.sweep import Result, static_sweeps, sweep
@@ -29,6 +30,7 @@ from qjax.types import (
     Network,
     Noise,
     Policy,
+    Quantiles,
     Reward,
     Schedule,
     Select,
@@ -55,6 +57,7 @@ __all__ = [
     "Point",
     "Policy",
     "Progress",
+    "Quantiles",
     "Result",
     "Reward",
     "Run",
@@ -65,11 +68,14 @@ __all__ = [
     "Transition",
     "as_network",
     "boltzmann",
+    "categorical",
     "clock",
+    "convolutional",
     "double",
     "dqn",
     "draw",
     "encoded",
+    "environment_reward",
     "epsilon_greedy",
     "evaluate",
     "evaluate_seeds",
@@ -88,10 +94,12 @@ __all__ = [
     "make_loop",
     "maximum",
     "mdp",
+    "munchausen",
     "periodic",
     "plot",
     "polyak",
     "progress",
+    "quantile",
     "random",
     "ring",
     "sampled",

@@ -90,7 +90,7 @@ class Groups:
 
     @cached_property
     def _look(self) -> tuple[Lane, list[Any], Any]:
-        """One group's lanes as shapes, each leaf's key implementation, None where it is no key, and the traced start.
+        """One group's lanes as shapes, each leaf's key implementation (None: no key), and the traced start.
 
         Only an array or a tracer tells the implementation; tracing takes a while, and is done once.
         """

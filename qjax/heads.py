@@ -1,14 +1,17 @@
 """Heads: how a network's output stands for action values, and the loss against a target."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
-from qjax.checks import check_range
+from qjax.checks import check_range, check_size, describe
 from qjax.returns import of_action, td_target
-from qjax.types import Head
+from qjax.types import Head, Quantiles, Weights
 
 
 def squared(delta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -46,3 +49,187 @@ def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = sq
         return loss(delta), jnp.abs(delta)
 
     return Head(q=lambda out: out, target=td_target, loss=transition_loss)
+
+
+def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
+    """Return the head of a distribution over fixed values, for logits `[A, atoms]`: C51 (Bellemare et al. 2017).
+
+    The values z_i are evenly spaced from `low` to `high` (V_min and V_max), and Q(s, a) is the mean. The target is
+    the distribution of r + gamma (1 - terminated) z under the mixture of next actions, projected on the values
+    (algorithm 1), and the loss the cross-entropy -sum_i m_i log p_i(s, a).
+
+    The priority is that cross-entropy: the KL divergence by which Rainbow prioritises (Hessel et al. 2018), up to
+    the entropy of the target, which does not depend on the parameters.
+
+    Args:
+        low: the least value; may be traced.
+        high: the largest value; may be traced.
+        atoms: how many.
+
+    Raises:
+        TypeError: `atoms` is traced or no whole number, `low` or `high` no number.
+        ValueError: `low` is not below `high`, one is infinite, there are fewer than 2 atoms, or (at trace time)
+            the network's output is not `[A, atoms]`.
+
+    """
+    _check_support(low, high, atoms)
+    places: Any = jnp.arange(atoms, dtype=jnp.float32)
+    width = (high - low) / (atoms - 1)
+    support = low + width * places
+
+    def logits(out):
+        shape: Any = getattr(out, "shape", ())
+        if len(shape) != 2 or shape[1] != atoms:
+            raise ValueError(
+                f"a categorical head of {atoms} atoms needs an output [A, {atoms}] for one observation;"
+                f" the network's output is {describe(out)}"
+            )
+        return out
+
+    def target(reward, discount, next_out, weights):
+        mass = (weights[:, None] * jax.nn.softmax(logits(next_out))).sum(0)
+        place = jnp.clip((reward + discount * support - low) / width, 0, atoms - 1)
+        # An atom between two places is shared by them according to its distance, as a triangle of width 1 does.
+        (projected,) = _total(lambda x: (jnp.maximum(1 - jnp.abs(x - places), 0),), place, mass)
+        return projected
+
+    def loss(out, action, y):
+        cross_entropy = -(y * jax.nn.log_softmax(of_action(logits(out), action))).sum()
+        return cross_entropy, cross_entropy
+
+    return Head(lambda out: (jax.nn.softmax(logits(out)) * support).sum(-1), target, loss)
+
+
+def _check_support(low: Any, high: Any, atoms: int) -> None:
+    check_size("atoms", atoms, least=2)
+    largest = float(np.finfo(np.float32).max)
+    check_range("low (v_min)", low, -largest, largest)
+    check_range("high (v_max)", high, -largest, largest)
+    if not isinstance(low, jax.core.Tracer) and not isinstance(high, jax.core.Tracer) and not np.all(low < high):
+        raise ValueError(f"low (v_min) must be below high (v_max), got low {low} and high {high}")
+
+
+class Atoms(NamedTuple):
+    """A distribution as weighted values: the target of `quantile`."""
+
+    values: Float[Array, " m"]
+    mass: Float[Array, " m"]
+    """Sums to 1."""
+
+
+def midpoints(count: int) -> Float[Array, " n"]:
+    """Return (2 i + 1) / (2 n) for i = 0 .. n - 1, the levels of n quantiles (Dabney et al. 2018a, lemma 2)."""
+    return (jnp.arange(count, dtype=jnp.float32) + 0.5) / count
+
+
+def quantile(kappa: Any = 1.0) -> Head:
+    """Return the head of quantiles: QR-DQN for an output `[A, n]`, IQN for an output of `Quantiles`.
+
+    An output `[A, n]` stands for quantiles at the midpoints (Dabney et al. 2018a, "Distributional reinforcement
+    learning with quantile regression"), `Quantiles` for those at its own levels (Dabney et al. 2018b, "Implicit
+    quantile networks"). Q(s, a) is their mean. With predictions theta_i at levels tau_i and target atoms y_j of
+    mass m_j the loss is
+
+        sum_i sum_j m_j |tau_i - 1{u < 0}| L(u),    u = y_j - theta_i,
+
+    with L the Huber loss of threshold kappa (2018a, equation 10 and algorithm 1; 2018b, equation 3, where it is
+    divided by kappa, which is no difference at 1, the value of both). The target of a mixture of next actions is
+    the mixture of their atoms, never an average of quantiles. The priority is the loss.
+
+    All pairs count, but none is kept: see `quantile_loss`. Where the select's weights are boolean, the target is
+    the n atoms of the one action; otherwise it is A n atoms, and the loss costs A times as much.
+
+    Args:
+        kappa: may be traced.
+
+    Raises:
+        ValueError: kappa is not positive, or (at trace time) the network's output is neither `[A, n]` nor
+            `Quantiles` with as many levels as values.
+
+    """
+    check_range("kappa", kappa, 0, float("inf"), open_low=True)
+
+    def target(reward: Any, discount: Any, next_out: Any, weights: Weights) -> Atoms:
+        values = reward + discount * _quantiles(next_out).values
+        if weights.dtype == bool:
+            values, weights = jnp.where(weights[:, None], values, 0).sum(0, keepdims=True), jnp.ones(1)
+        count = values.shape[1]
+        return Atoms(values.reshape(-1), jnp.repeat(weights / count, count))
+
+    def loss(out: Any, action: Any, y: Atoms) -> Any:
+        values, levels = _quantiles(out)
+        total = quantile_loss(of_action(values, action), levels, *lax.stop_gradient(y), kappa)
+        return total, total
+
+    return Head(lambda out: _quantiles(out).values.mean(-1), target, loss)
+
+
+@jax.custom_jvp
+def quantile_loss(
+    predictions: Float[Array, " n"],
+    levels: Float[Array, " n"],
+    values: Float[Array, " m"],
+    mass: Float[Array, " m"],
+    kappa: Any,
+) -> Float[Array, ""]:
+    """Return sum_i sum_j m_j |tau_i - 1{u < 0}| L(u) with u = y_j - theta_i and L the Huber loss.
+
+    Its derivative is defined with respect to the predictions alone: d/d theta_i is the sum over j of
+    -m_j [ tau_i clip(u, 0, kappa) - (1 - tau_i) clip(-u, 0, kappa) ]. It is summed in the same pass as the loss,
+    so nothing of size `[m, n]` is kept for the backward pass.
+    """
+    return _loss_and_slope(predictions, levels, values, mass, kappa)[0].sum()
+
+
+@quantile_loss.defjvp
+def _quantile_loss_jvp(primals: Any, tangents: Any) -> Any:
+    loss, slope = _loss_and_slope(*primals)
+    return loss.sum(), -(slope * tangents[0]).sum()
+
+
+def _loss_and_slope(predictions: Any, levels: Any, values: Any, mass: Any, kappa: Any) -> Any:
+    """Return each prediction's loss `[n]` and the derivative with respect to u `[n]`, summed over the atoms."""
+
+    def pair(value: Any) -> Any:
+        u = value - predictions
+        above, below = jnp.clip(u, 0, kappa), jnp.clip(u, -kappa, 0)
+        slope = levels * above + (1 - levels) * below
+        return slope * (u - (above + below) / 2), slope
+
+    return _total(pair, values, mass)
+
+
+def _total(function: Callable[[Any], tuple[Array, ...]], values: Any, mass: Any) -> tuple[Array, ...]:
+    """Return sum_j m_j function(y_j) for a function of one number, without an array over j.
+
+    A CPU adds them up in turn, with vector instructions along the function's `[n]`; one fused reduction, which is
+    what a GPU wants, would be a scalar loop there (several times slower).
+    """
+
+    def in_turn(values: Any, mass: Any) -> Any:
+        def add(sums: Any, x: Any) -> Any:
+            return tuple(old + x[1] * new for old, new in zip(sums, function(x[0]), strict=True)), None
+
+        zeros = tuple(jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(function, values[0]))
+        return lax.scan(add, zeros, (values, mass))[0]
+
+    def at_once(values: Any, mass: Any) -> Any:
+        # One reduction of all results: of two the compiler would store what they have in common.
+        terms = tuple(mass[:, None] * x for x in jax.vmap(function)(values))
+        zeros = tuple(jnp.zeros((), x.dtype) for x in terms)
+        return tuple(lax.reduce(terms, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (0,)))
+
+    return lax.platform_dependent(values, mass, cpu=in_turn, default=at_once)
+
+
+def _quantiles(out: Any) -> Quantiles:
+    """Return a network's output as quantiles with their levels."""
+    values = out.values if isinstance(out, Quantiles) else out
+    shape = getattr(values, "shape", ())
+    levels = out.levels if isinstance(out, Quantiles) else midpoints(shape[-1] if shape else 1)
+    if len(shape) != 2 or levels.shape != shape[1:]:
+        raise ValueError(
+            f"a quantile head needs an output [A, n], or Quantiles of values [A, n] at levels [n], for one"
+            f" observation; the network's output is {describe(out)}"
+        )
+    return Quantiles(values, levels)

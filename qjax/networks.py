@@ -3,44 +3,135 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from qjax.checks import check_size
-from qjax.types import Network, NetworkLike
+from qjax.heads import midpoints
+from qjax.layers import Convolution, Dense
+from qjax.types import Network, NetworkLike, Quantiles
+
+EMBEDDING, MIDPOINTS = 64, 32
+"""Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
 
 
 class MLP(nn.Module):
     """Dense layers with ReLU between them: one observation of any shape (flattened) to `[actions]`.
 
+    The options compose: `MLP(2, atoms=51, dueling=True, noisy=True)` is Rainbow's network, `MLP(2, levels=64)`
+    an implicit quantile network, `MLP(2, norm=True)` PQN's.
+
+    With `levels`, quantiles are those of an implicit quantile network (Dabney et al. 2018b): a level's embedding,
+    ReLU of a dense layer on cos(pi i level) for i = 0 .. 63 (equation 4), times the last hidden layer, goes through
+    a linear output. (In the paper the product is one layer earlier, with the output of the convolutions.) Levels
+    are uniform random numbers of the noise, fresh for each of a loss's networks and at each update. They are drawn
+    once for a whole batch, so the embedding is computed once: each transition's gradient estimate has the
+    published distribution, and only estimates of one batch are no longer independent. With `own_levels` every
+    transition has its own, as published, at many times the cost. Without noise there are 32 midpoints, the
+    published number for acting; where a loop acts with noise, it averages over all `levels`, shared or own.
+
     Attributes:
-        actions: width of the output.
+        actions: A, rows of the output.
         hidden: widths of the hidden layers.
+        torso: what an observation goes through first, a flax module without noise; default none.
+        atoms: the output is `[A, atoms]`, for `categorical` or `quantile`.
+        levels: the output is `Quantiles` of values `[A, levels]`, for `quantile`.
+        own_levels: whether each transition has levels of its own.
+        dueling: an output for the state's value and one for the advantages, V + A - mean A (Wang et al. 2016,
+            equation 9), for each atom or level where there are any (Hessel et al. 2018, "Rainbow"). The last
+            hidden layer is doubled too, one for each; those before it are shared.
+        noisy: noise on the weights of all dense layers after the torso (see `Dense`), but not on the embedding of
+            levels. A first layer without noise is a torso.
+        norm: LayerNorm after each hidden dense layer, before its ReLU (Gallici et al. 2024).
 
     """
 
     actions: int
     hidden: Sequence[int] = (120, 84)
+    torso: nn.Module | None = None
+    atoms: int | None = None
+    levels: int | None = None
+    own_levels: bool = False
+    dueling: bool = False
+    noisy: bool = False
+    norm: bool = False
 
     @nn.compact
-    def __call__(self, x: Any) -> Float[Array, " A"]:
-        """Return `[actions]` for one observation `x`.
+    def __call__(self, x: Any) -> Any:
+        """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`.
 
         Raises:
             TypeError: x is an integer scalar, or a width no whole number.
-            ValueError: a width is not positive.
+            ValueError: a width is not positive, or both atoms and levels are given.
 
         """
+        self._check(x)
+        x = jnp.asarray(x, jnp.float32)
+        x = (x if self.torso is None else self.torso(x)).reshape(-1)
+        *shared, last = self.hidden or (None,)
+        for width in shared:
+            x = self._layer(x, width)
+        levels = None if self.levels is None else self._draw_levels(self.levels)
+        embedding = None
+        if levels is not None:
+            waves = jnp.cos(jnp.pi * jnp.arange(EMBEDDING) * levels[:, None])
+            embedding = nn.relu(Dense(last or x.size, name="embedding")(waves))
+
+        def stream(rows: int) -> Any:
+            features = x if last is None else self._layer(x, last)
+            out = Dense(rows * (self.atoms or 1), self.noisy)(features, embedding)
+            if embedding is not None:
+                return out.T
+            return out if self.atoms is None else out.reshape(rows, self.atoms)
+
+        if self.dueling:
+            value, advantage = stream(1), stream(self.actions)
+            out = value + advantage - advantage.mean(0)
+        else:
+            out = stream(self.actions)
+        return out if levels is None else Quantiles(out, levels)
+
+    def _layer(self, x: Float[Array, " n"], width: int) -> Float[Array, " m"]:
+        x = Dense(width, self.noisy)(x)
+        return nn.relu(nn.LayerNorm()(x) if self.norm else x)
+
+    def _draw_levels(self, count: int) -> Float[Array, " n"]:
+        stream = "own" if self.own_levels else "shared"
+        if self.has_rng(stream):
+            return jax.random.uniform(self.make_rng(stream), (count,))
+        return midpoints(MIDPOINTS)
+
+    def _check(self, x: Any) -> None:
         if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
             raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
         check_size("actions", self.actions)
         for width in self.hidden:
             check_size("a hidden width", width)
-        x = jnp.asarray(x, jnp.float32).reshape(-1)
-        for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(self.actions)(x)
+        for name, size in (("atoms", self.atoms), ("levels", self.levels)):
+            if size is not None:
+                check_size(name, size)
+        if self.atoms is not None and self.levels is not None:
+            raise ValueError(f"a network has atoms or levels, got {self.atoms} atoms and {self.levels} levels")
+
+
+def convolutional(
+    actions: int, hidden: Sequence[int] = (128,), features: int = 16, norm: bool = False, **options: Any
+) -> MLP:
+    """Return the network of Young and Tian 2019 for small images such as MinAtar's, 10 x 10 x C, bool or float.
+
+    One convolution 3 x 3 with 16 features, then a dense layer of 128, ReLU after both.
+
+    Args:
+        actions: A.
+        hidden: widths of the dense layers.
+        features: of the convolution.
+        norm: LayerNorm over the features after the convolution too.
+        options: of `MLP`: atoms, levels, dueling, noisy, ...
+
+    """
+    return MLP(actions, hidden, torso=Convolution(features, norm=norm), norm=norm, **options)
 
 
 def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:

@@ -3,12 +3,14 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from qjax.types import Weights
+
 
 def td_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
     next_q: Float[Array, " A"],
-    weights: Float[Array, " A"],
+    weights: Weights,
 ) -> Float[Array, ""]:
     """Return y = r + gamma (1 - terminated) sum_a' w(a') Q(s', a').
 

@@ -1,11 +1,11 @@
 """Selects: which next actions a target counts, as a distribution over them.
 
 A select is a plain function `(key, transition, q_online, q_target, time) -> weights [A]` of the successor's
-values under the online and the target network.
+values under the online and the target network. Where all weight is always on one action the weights are boolean.
 """
 
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from qjax.policies import draw, first
 from qjax.types import Policy, Select, Time, Transition
@@ -17,9 +17,9 @@ def maximum(
     q_online: Float[Array, " A"],
     q_target: Float[Array, " A"],
     time: Time | None,
-) -> Float[Array, " A"]:
+) -> Bool[Array, " A"]:
     """Put all weight on argmax_a q_target(a): Q-learning and DQN (Watkins 1989; Mnih et al. 2015)."""
-    return first(q_target)
+    return first(q_target).astype(bool)
 
 
 def double(
@@ -28,9 +28,9 @@ def double(
     q_online: Float[Array, " A"],
     q_target: Float[Array, " A"],
     time: Time | None,
-) -> Float[Array, " A"]:
+) -> Bool[Array, " A"]:
     """Put all weight on argmax_a q_online(a): Double DQN (van Hasselt et al. 2016, equation 4)."""
-    return first(q_online)
+    return first(q_online).astype(bool)
 
 
 def expected(policy: Policy) -> Select:
@@ -43,6 +43,6 @@ def sampled(policy: Policy) -> Select:
 
     def select(key, transition, q_online, q_target, time):
         action = draw(jax.random.uniform(key), policy(q_online, time))
-        return jax.nn.one_hot(action, q_online.shape[-1])
+        return jax.nn.one_hot(action, q_online.shape[-1], dtype=bool)
 
     return select

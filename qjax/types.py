@@ -100,12 +100,24 @@ class Sync(NamedTuple):
     """`(state, online, target, elapsed) -> (state, target)`"""
 
 
+class Quantiles(NamedTuple):
+    """Output of an implicit quantile network: quantiles of each action's return, and where they stand."""
+
+    values: Float[Array, "A n"]
+    levels: Float[Array, " n"]
+    """In [0, 1)."""
+
+
+Weights = Float[Array, " A"] | Bool[Array, " A"]
+"""A distribution over actions. A boolean one has all its weight on one action, so heads need not look at others."""
+
+
 class Head(NamedTuple):
     """How a network's output stands for action values."""
 
     q: Callable[[Any], Float[Array, " A"]]
     """`out -> q`"""
-    target: Callable[[Float[Array, ""], Float[Array, ""], Any, Float[Array, " A"]], Any]
+    target: Callable[[Float[Array, ""], Float[Array, ""], Any, Weights], Any]
     """`(reward, discount, next_out, weights) -> y`: y may be weighted atoms, so mixtures stay mixtures."""
     loss: Callable[[Any, Int[Array, ""], Any], tuple[Float[Array, ""], Float[Array, ""]]]
     """`(out, action, y) -> (loss, priority)`"""
@@ -117,11 +129,11 @@ Policy = Callable[[Float[Array, " A"], Time], Float[Array, " A"]]
 Schedule = Callable[[Time], Float[Array, ""]]
 """`time -> value`"""
 
-Select = Callable[[Key[Array, ""], Transition, Float[Array, " A"], Float[Array, " A"], Time], Float[Array, " A"]]
+Select = Callable[[Key[Array, ""], Transition, Float[Array, " A"], Float[Array, " A"], Time], Weights]
 """`(key, transition, q_online, q_target, time) -> weights`: a distribution over next actions, from both
 networks' values of the successor."""
 
-Reward = Callable[[Transition, Float[Array, " A"], Float[Array, " A"], Float[Array, " A"], Time], Float[Array, ""]]
+Reward = Callable[[Transition, Float[Array, " A"], Float[Array, " A"], Weights, Time], Float[Array, ""]]
 """`(transition, q, q_next, weights, time) -> reward`: the environment's own, or one with a bonus. `q` and
 `q_next` are the target network's values of the observation and of the successor."""
 

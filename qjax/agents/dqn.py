@@ -12,6 +12,7 @@ from qjax.checks import check_key, describe
 from qjax.heads import scalar
 from qjax.networks import as_network
 from qjax.returns import of_action
+from qjax.rewards import environment_reward
 from qjax.selects import maximum
 from qjax.targets import periodic
 from qjax.types import (
@@ -37,17 +38,6 @@ class DQNState(NamedTuple):
     target_params: Params
     opt_state: optax.OptState
     sync_state: State
-
-
-def environment_reward(
-    transition: Transition,
-    q: Float[Array, " A"],
-    q_next: Float[Array, " A"],
-    weights: Float[Array, " A"],
-    time: Time,
-) -> Float[Array, ""]:
-    """Return the environment's own reward: the `Reward` of plain DQN."""
-    return transition.reward
 
 
 def td_loss(
@@ -111,7 +101,8 @@ def dqn(
 
     Raises:
         TypeError: the network lacks `init` or `apply`.
-        ValueError: (in `init`, at trace time) the head finds no action values `[A]` in the network's output.
+        ValueError: (in `init`, at trace time) the head finds no action values `[A]` in the network's output, or
+            its size is not the output's, or its loss is not one number.
 
     """
     net = as_network(network)
@@ -160,7 +151,7 @@ def dqn(
 
 
 def _check_head(network: Network, head: Head, params: Params, obs: Any) -> None:
-    """Check that the head finds one value per action in the network's output for one observation."""
+    """Check that the head finds one value per action in the network's output, and one loss against a target."""
     out = jax.eval_shape(lambda p: network.apply(p, obs, None), params)
     q = jax.eval_shape(head.q, out)
     if getattr(q, "ndim", None) != 1:
@@ -168,3 +159,9 @@ def _check_head(network: Network, head: Head, params: Params, obs: Any) -> None:
             f"the head must find one value per action, [A], for one observation;"
             f" the network's output {describe(out)} gives {describe(q)}"
         )
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    y = jax.eval_shape(head.target, number, number, out, q)
+    found = jax.eval_shape(head.loss, out, jax.ShapeDtypeStruct((), jnp.int32), y)
+    for name, x in zip(("loss", "priority"), found, strict=True):
+        if x.shape != ():
+            raise ValueError(f"the head's {name} must be one number for one transition, got {describe(x)}")
