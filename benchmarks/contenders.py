@@ -127,7 +127,7 @@ def _prepare(without: str) -> None:
         memory.pack = _separate
     if without == "donation":
         jit = jax.jit
-        jax.jit = lambda function, donate_argnums=(), **rest: jit(function, **rest)
+        jax.jit = lambda function, donate_argnums=(), **rest: jit(function, **rest)  # type: ignore[assignment]
 
 
 def _separate(tree: Any, axes: int) -> Any:

@@ -1,7 +1,7 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
 from qjax import clock, mdp, plot, progress, random, schedules, stats
-from qjax.agents import DQNState, dqn, tabular, tabular_update, td_loss
+from qjax.agents import DQNState, PQNState, dqn, pqn, tabular, tabular_update, td_loss
 from qjax.devices import use_cores
 from qjax.envs import Env, make
 from qjax.evaluate import Episodes, evaluate, evaluate_seeds
@@ -15,7 +15,7 @@ from qjax.points import Point
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
 from qjax.progress import Progress
 from qjax.random import fast_key
-from qjax.returns import td_error, td_target
+from qjax.returns import lambda_returns, td_error, td_target
 from qjax.rewards import environment_reward, munchausen
 from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
 from qjax.selects import double, expected, maximum, sampled
@@ -53,6 +53,7 @@ __all__ = [
     "Memory",
     "Network",
     "Noise",
+    "PQNState",
     "Plan",
     "Point",
     "Policy",
@@ -85,6 +86,7 @@ __all__ = [
     "greedy",
     "grid",
     "huber",
+    "lambda_returns",
     "latest",
     "load_agents",
     "load_config",
@@ -98,6 +100,7 @@ __all__ = [
     "periodic",
     "plot",
     "polyak",
+    "pqn",
     "progress",
     "quantile",
     "random",

@@ -138,7 +138,7 @@ _PARITY = 0x1BD11BDA
 
 
 def _threefry(key: Any, counters: Any) -> tuple[Any, Any]:
-    """Return both words of Threefry-2x32 with 20 rounds (Salmon et al. 2011, section 3.3) for counters `[*shape]`."""
+    """Return the two words of Threefry-2x32, 20 rounds (Salmon et al. 2011, section 3.3), for each counter."""
     rounds: Any = _rounds
     for _ in counters.shape:
         rounds = jax.vmap(rounds, in_axes=(None, None, 0))

@@ -1,8 +1,12 @@
-"""Targets and errors of temporal-difference learning, for one transition."""
+"""Targets and errors of temporal-difference learning, for one transition or the consecutive ones of one stream."""
+
+from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
+from qjax.checks import check_range
 from qjax.types import Weights
 
 
@@ -41,3 +45,44 @@ def of_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[
     """
     chosen = jnp.arange(values.shape[0]) == action
     return jnp.where(chosen.reshape(-1, *(1,) * (values.ndim - 1)), values, 0).sum(0)
+
+
+def lambda_returns(
+    reward: Float[Array, " T"],
+    discount: Float[Array, " T"],
+    last: Bool[Array, " T"],
+    next_value: Float[Array, " T"],
+    lam: Any,
+) -> Float[Array, " T"]:
+    """Return G of T consecutive steps of one environment, in which any number of episodes may end.
+
+    G_t = r_t + discount_t [ lambda G_{t+1} + (1 - lambda) v_t ], where v_t is the value of the successor. Where
+    an episode ends, and in the last row, where nothing later is known, G_t = r_t + discount_t v_t: a time limit
+    bootstraps from the true successor, a terminated step has discount 0, and nothing of the next episode, not
+    even a NaN, leaks in. lambda 0 gives the targets of one step, lambda 1 bootstraps only there.
+
+    With v_t = max_a Q(s_{t+1}, a) these are the returns of Peng's Q(lambda), which does not stop at actions that
+    were not greedy (Peng and Williams 1996), as PQN takes them (Gallici et al. 2024).
+
+    Source: Sutton and Barto 2018, equations 12.18 (values of states) and 12.20 (of a distribution over actions).
+
+    Args:
+        reward: r.
+        discount: gamma (1 - terminated).
+        last: terminated | truncated.
+        next_value: v, of the true successors.
+        lam: lambda, in [0, 1].
+
+    Raises:
+        ValueError: lambda lies outside [0, 1].
+
+    """
+    check_range("lambda", lam, 0, 1)
+
+    def back(later: Any, row: Any) -> tuple[Any, Any]:
+        reward, discount, last, value = row
+        later = reward + discount * jnp.where(last, value, lam * later + (1 - lam) * value)
+        return later, later
+
+    rows = (reward, discount, last.at[-1].set(True), next_value)
+    return lax.scan(back, jnp.zeros_like(reward[0]), rows, reverse=True)[1]

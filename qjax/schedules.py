@@ -56,8 +56,15 @@ def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
     """Return epsilon_i = base ** (1 + exponent * i / (N - 1)) for environment i.
 
     Source: Horgan et al. 2018 (Ape-X), section 4.1.
+
+    Raises:
+        TypeError: `num_envs` is traced or no whole number.
+        ValueError: `num_envs` is not positive, `base` lies outside (0, 1], or `exponent` is negative.
+
     """
     steps = max(check_size("num_envs", num_envs) - 1, 1)
+    check_range("ladder's base", base, 0, 1, open_low=True)
+    check_range("ladder's exponent", exponent, 0, float("inf"))
     return lambda time: jnp.asarray(base, jnp.float32) ** (1 + exponent * time.env / steps)
 
 

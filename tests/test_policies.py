@@ -1,5 +1,6 @@
 """Policies are the distributions they say they are, `draw` follows them exactly, and schedules their formulas."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -294,6 +295,26 @@ def test_a_traced_epsilon_is_not_refused_under_vmap():
     np.testing.assert_allclose(of_schedule(epsilons), expected)
 
 
+def test_temperatures_and_ladders_are_swept_in_one_program():
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def sweep(temperatures, bases, exponents):
+        def one(temperature, base, exponent):
+            policy = qjax.epsilon_greedy(schedules.ladder(3, base, exponent), base=qjax.boltzmann(temperature))
+            return policy(jnp.array([0.0, 1.0]), at(env=1))
+
+        return jax.vmap(one)(temperatures, bases, exponents)
+
+    for scale in (1.0, 2.0):  # the second time without a trace
+        temperatures, bases, exponents = np.array([[0.5, 1.0, 4.0], [0.1, 0.4, 0.5], [0.0, 3.0, 7.0]]) * scale
+        epsilon = bases[:, None] ** (1 + exponents[:, None] / 2)
+        expected = epsilon / 2 + (1 - epsilon) * special.softmax(np.array([0, 1]) / temperatures[:, None], axis=-1)
+        found = sweep(*(jnp.asarray(x, jnp.float32) for x in (temperatures, bases, exponents)))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 # Bad input ---------------------------------------------------------------------------------------------------
 
 
@@ -379,3 +400,17 @@ def test_a_ladder_needs_a_whole_number_of_environments(size, error, monkeypatch)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(error, match=rf"num_envs must be .*got {size}$"):
         schedules.ladder(size)
+
+
+@pytest.mark.parametrize(
+    ("rung", "message"),
+    [
+        ({"base": 0.0}, r"ladder's base must lie in \(0, 1\], got 0.0$"),
+        ({"base": 1.5}, r"ladder's base must lie in \(0, 1\], got 1.5$"),
+        ({"exponent": -0.5}, r"ladder's exponent must lie in \[0, inf\], got -0.5$"),
+        ({"exponent": float("nan")}, r"ladder's exponent must lie in \[0, inf\], got nan$"),
+    ],
+)
+def test_a_ladder_stays_within_the_unit_interval(rung, message):
+    with pytest.raises(ValueError, match=message):
+        schedules.ladder(4, **rung)

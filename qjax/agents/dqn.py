@@ -1,5 +1,6 @@
 """Deep Q-networks and every variant that keeps their shape: a network, a target network, a gradient step."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -76,6 +77,15 @@ def td_loss(
     return loss, {"priority": priority, "q": of_action(head.q(out), transition.action)}
 
 
+def gradient_step(
+    optimizer: optax.GradientTransformation, loss: Callable[[Params], tuple[Any, Any]], state: Any
+) -> tuple[Any, Float[Array, ""], Any]:
+    """Return a state with `params` and `opt_state` after one step on `loss(params) -> (loss, info)`, and both."""
+    (value, info), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state), value, info
+
+
 def dqn(
     network: NetworkLike,
     optimizer: optax.GradientTransformation,
@@ -137,9 +147,7 @@ def dqn(
             loss, info = jax.vmap(one)(noise.own, data, env)
             return (batch.weight.reshape(size) * loss).mean(), info
 
-        (loss, info), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        state = state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state)
+        state, loss, info = gradient_step(optimizer, mean_loss, state)
         priority = info["priority"].reshape(rows, streams).max(0)
         return state, {"loss": loss, "q": info["q"].mean(), "priority": priority}
 

@@ -1,0 +1,179 @@
+"""PQN: Q-learning on rollouts, with lambda-returns, without replay and without a target network."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Key
+
+from qjax.agents.dqn import _check_head, gradient_step
+from qjax.checks import check_key, check_range, check_size
+from qjax.heads import scalar
+from qjax.networks import as_network
+from qjax.packing import pack
+from qjax.policies import uniform
+from qjax.returns import lambda_returns, of_action
+from qjax.selects import maximum
+from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, Select, Time, Transition
+
+
+class PQNState(NamedTuple):
+    """The state of a `pqn` agent."""
+
+    params: Params
+    opt_state: optax.OptState
+
+
+def successor_value(
+    network: Network,
+    head: Head,
+    select: Select,
+    noise: Noise,
+    params: Params,
+    transition: Transition,
+    time: Time,
+) -> Float[Array, ""]:
+    """Return sum_a' w(a') Q(s', a') at the true successor, with the weights of `select` on the same values.
+
+    There is one network, which chooses and evaluates in one pass: `select` gets its values twice, so `double`
+    is `maximum` here.
+    """
+    select_key, own = jax.random.split(noise.own)
+    q = head.q(network.apply(params, transition.next_obs, noise._replace(own=own)))
+    return (select(select_key, transition, q, q, time) * q).sum()
+
+
+def rollout_returns(
+    network: Network,
+    head: Head,
+    select: Select,
+    lam: Any,
+    key: Key[Array, ""],
+    params: Params,
+    batch: Batch,
+    time: Time,
+) -> Float[Array, "T B"]:
+    """Return the lambda-returns of all rows and streams of a batch under `params`."""
+    shared_key, own_key = jax.random.split(key)
+
+    def stream(own, data, env):
+        def one(own, transition):
+            return successor_value(network, head, select, Noise(shared_key, own), params, transition, at)
+
+        at = time._replace(env=env)
+        return lambda_returns(data.reward, data.discount, data.last, jax.vmap(one)(own, data), lam)
+
+    own = jax.random.split(own_key, batch.weight.shape)
+    return jax.vmap(stream, in_axes=(1, 1, 0), out_axes=1)(own, batch.data, batch.env)
+
+
+def return_loss(
+    network: Network,
+    head: Head,
+    noise: Noise,
+    params: Params,
+    obs: Any,
+    action: Any,
+    target: Float[Array, ""],
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Return the loss of Q(obs, action) against a return, and its priority and value.
+
+    The head is given the return as the reward of a step that terminates. With the scalar head the loss is
+    loss(target - Q(s, a)); a head of distributions learns that of the returns themselves.
+    """
+    out = network.apply(params, obs, noise)
+    q = head.q(out)
+    y = lax.stop_gradient(head.target(target, jnp.float32(0), out, uniform(q)))
+    loss, priority = head.loss(out, action, y)
+    return loss, {"priority": priority, "q": of_action(q, action)}
+
+
+def pqn(
+    network: NetworkLike,
+    optimizer: optax.GradientTransformation,
+    *,
+    lam: Any = 0.65,
+    epochs: int = 4,
+    minibatches: int = 4,
+    head: Head | None = None,
+    select: Select = maximum,
+) -> Agent:
+    """Return a PQN agent (Gallici et al. 2024); its state is a `PQNState`.
+
+    For `latest()` and rollouts of T steps in N environments. `learn` computes the lambda-returns of the rollout
+    once, from the network as it is then (`qjax.lambda_returns`), and takes one optimiser step on each of
+    `minibatches` minibatches of the shuffled transitions, `epochs` times over, on mean_b weight_b loss_b with the
+    loss of `return_loss`. There is no target network; normalisation inside the network (LayerNorm) stands in its
+    place. An update of the loop's clock is one `learn`; an optax schedule counts epochs x minibatches steps for it.
+
+    Args:
+        network: any object with `init(key, obs) -> params` and `apply(params, obs) -> out` for one observation (a
+            flax module), or a `qjax.Network`, whose `apply` also takes noise.
+        optimizer: an optax optimiser; published: RAdam, after clipping the gradient's global norm to 10.
+        lam: lambda, in [0, 1].
+        epochs: passes over the rollout.
+        minibatches: optimiser steps of a pass.
+        head: how the output stands for Q; default `scalar()`, the squared error.
+        select: which next actions the returns count; any, given the one network's values twice.
+
+    Raises:
+        TypeError: the network lacks `init` or `apply`, or a size is traced or no whole number.
+        ValueError: lambda lies outside [0, 1], or a size is not positive; (at trace time) the head finds no action
+            values `[A]` in the network's output, or the rollout does not divide into the minibatches.
+
+    """
+    check_range("lambda", lam, 0, 1)
+    check_size("epochs", epochs)
+    check_size("minibatches", minibatches)
+    net = as_network(network)
+    head = scalar() if head is None else head
+
+    def init(key, obs):
+        check_key(key)
+        one = jax.tree.map(lambda x: x[0], obs)
+        params = net.init(key, one)
+        _check_head(net, head, params, one)
+        return PQNState(params, optimizer.init(params))
+
+    def values(noise, state, obs):
+        return head.q(net.apply(state.params, obs, noise))
+
+    def learn(key, state, batch, time):
+        check_key(key)
+        rows, streams = batch.weight.shape
+        size, steps = rows * streams, epochs * minibatches
+        if size % minibatches:
+            raise ValueError(
+                f"a rollout of {rows} steps x {streams} environments = {size} transitions does not divide into"
+                f" {minibatches} minibatches"
+            )
+        target_key, order_key, noise_key = jax.random.split(key, 3)
+        target = rollout_returns(net, head, select, lam, target_key, state.params, batch, time)
+        packed = pack((batch.data.obs, batch.data.action, target, batch.weight), axes=2)
+        order = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(order_key, epochs))
+
+        def step(state, xs):
+            key, slot = xs
+            shared, own = jax.random.split(key)
+            obs, action, target, weight = packed.at(slot)
+
+            def mean_loss(params):
+                def one(own, *transition):
+                    return return_loss(net, head, Noise(shared, own), params, *transition)
+
+                loss, info = jax.vmap(one)(jax.random.split(own, slot.size), obs, action, target)
+                return (weight * loss).mean(), info
+
+            state, loss, info = gradient_step(optimizer, mean_loss, state)
+            return state, (loss, info)
+
+        slots = order.reshape(steps, size // minibatches)
+        state, (loss, info) = lax.scan(step, state, (jax.random.split(noise_key, steps), slots))
+        # Of the last pass, in the order of the batch.
+        priority = jnp.zeros(size).at[slots[-minibatches:]].set(info["priority"][-minibatches:])
+        priority = priority.reshape(rows, streams).max(0)
+        return state, {"loss": loss.mean(), "q": info["q"].mean(), "priority": priority}
+
+    return Agent(init, values, learn)
