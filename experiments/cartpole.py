@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
-import numpy as np
 import optax
-from rich.console import Console
-from rich.table import Table
 
 import qjax
-from experiments.command import Common, main, summarise, train
-from qjax import plot, schedules, stats
+from experiments.command import Common, conclude, main, train
+from qjax import schedules
 from qjax.checks import check_size
 from qjax.types import Schedule, Sync
 
@@ -124,37 +121,9 @@ def run(args: Arguments) -> None:
     check_size("eval_episodes", args.eval_episodes)
     constants = preset(args.preset, args.steps)
     trained = train(args, "cartpole", lambda _: build(constants), constants.epsilon, constants.steps)
-    if trained is None:
-        return
-    folder, result = trained
-    loop = build(constants)
-    played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.root, args.eval_episodes)
-    per_seed = np.asarray(played.returns).mean(1)
-    low, high = stats.iqm_interval(per_seed)
-    plot.learning_curve(
-        qjax.load_points(folder.folder),
-        folder.folder / "learning_curve.png",
-        title=f"DQN on CartPole-v1 ({args.preset}), {args.seeds} seeds",
-        episodes=constants.episodes,
-        level=SOLVED,
-        level_name="solved (475)",
-    )
-    folder.finish(
-        {
-            **summarise("cartpole", result, per_seed, per_seed >= SOLVED),
-            "preset": args.preset,
-            "final_return_iqm_interval": (low, high),
-        },
-    )
-    table = Table("greedy return", "", title=f"CartPole-v1, {args.preset}, {args.seeds} seeds")
-    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.1f} [{low:.1f}, {high:.1f}]")
-    table.add_row("mean, worst, best seed", f"{per_seed.mean():.1f}, {per_seed.min():.1f}, {per_seed.max():.1f}")
-    table.add_row(f"seeds with a mean of at least {SOLVED:g}", f"{(per_seed >= SOLVED).sum()} of {args.seeds}")
-    table.add_row("episodes per seed", f"{args.eval_episodes}")
-    table.add_row("env-steps/s", f"{result.env_steps / result.run_s:,.0f}")
-    table.add_row("run, compile", f"{result.run_s:.1f} s, {result.compile_s:.1f} s")
-    Console().print(table)
-    print(f"results in {folder.folder}")
+    if trained is not None:
+        title = f"DQN on CartPole-v1 ({args.preset}), {args.seeds} seeds"
+        conclude(args, "cartpole", title, build(constants), trained, SOLVED, {"preset": args.preset})
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from typing import Any, NoReturn, TypeVar
 import jax
 import numpy as np
 import tyro
+from rich.console import Console
+from rich.table import Table
 
 import qjax
-from qjax import hosts, stats
+from qjax import hosts, plot, stats
 from qjax.devices import use_cache
 from qjax.loop import Loop
 from qjax.points import NEVER
@@ -162,6 +164,54 @@ def _closed_on_failure(folder: qjax.Run) -> Iterator[None]:
     except BaseException:
         folder.close()
         raise
+
+
+def conclude(
+    args: Any,
+    experiment: str,
+    title: str,
+    loop: Loop,
+    trained: tuple[qjax.Run, qjax.Result],
+    threshold: float | None,
+    facts: dict[str, Any],
+) -> None:
+    """Evaluate a run's final agents greedily, draw its learning curve, write its summary, and print it.
+
+    Args:
+        args: with `root`, `eval_episodes` and `seeds`.
+        experiment: its name.
+        title: of the picture and the table.
+        loop: of one seed.
+        trained: what `train` returned.
+        threshold: a return that counts as solved, if there is one.
+        facts: what else the summary holds.
+
+    """
+    folder, result = trained
+    played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.root, args.eval_episodes)
+    per_seed = np.asarray(played.returns).mean(1)
+    low, high = stats.iqm_interval(per_seed)
+    plot.learning_curve(
+        qjax.load_points(folder.folder),
+        folder.folder / "learning_curve.png",
+        title=title,
+        episodes=loop.episodes,
+        level=threshold,
+        level_name="" if threshold is None else f"solved ({threshold:g})",
+    )
+    solved = per_seed >= (np.inf if threshold is None else threshold)
+    summary = summarise(experiment, result, per_seed, solved)
+    folder.finish({**summary, **facts, "final_return_iqm_interval": (low, high)})
+    table = Table("greedy return", "", title=title)
+    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.1f} [{low:.1f}, {high:.1f}]")
+    table.add_row("mean, worst, best seed", f"{per_seed.mean():.1f}, {per_seed.min():.1f}, {per_seed.max():.1f}")
+    if threshold is not None:
+        table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
+    table.add_row("episodes per seed", f"{args.eval_episodes}")
+    table.add_row("env-steps/s", f"{result.env_steps / result.run_s:,.0f}")
+    table.add_row("run, compile", f"{result.run_s:.1f} s, {result.compile_s:.1f} s")
+    Console().print(table)
+    print(f"results in {folder.folder}")
 
 
 def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:

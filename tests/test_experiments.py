@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import jax
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 import scipy.stats
 
 import qjax
-from experiments import cartpole, command, frozenlake
-from qjax import mdp
+from experiments import cartpole, command, frozenlake, train
+from qjax import mdp, members
 
 SUMMARY = {
     "experiment", "seeds", "env_steps", "compile_s", "run_s", "env_steps_per_s", "solved_fraction",
@@ -185,3 +186,54 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
     assert ended.value.code == 2
     assert message in said.err + said.out
     assert not out.exists()
+
+
+# ---- any member
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--warmup", 500, "--batch-size", 8),
+        ("pqn", "--env", "CartPole-v1", "--steps", 2048),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_train(arguments, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    given = (*arguments, "--seeds", 2, "--eval-episodes", 2, "--out", out)
+    assert command_line(monkeypatch, train, *given) is None
+    assert f"{arguments[0]} on {arguments[2]}, 2 seeds" in capsys.readouterr().out
+    summary = read_summary(out)
+    assert set(summary) >= SUMMARY and summary["environment"] == arguments[2]
+    assert summary["env_steps"] >= 2 * arguments[4]
+    assert (out / "learning_curve.png").is_file()
+    loop, agents = train.load(out)
+    played = qjax.evaluate_seeds(loop.env, loop.agent, agents, np.arange(2), 0, 2)
+    np.testing.assert_allclose(np.asarray(played.returns).mean(1), summary["final_return_per_seed"])
+    assert command_line(monkeypatch, train, *given, "--resume") is None
+    assert "has ended; its results stand" in capsys.readouterr().out
+    assert command_line(monkeypatch, train, *given, "--gamma", 0.9, "--resume") == 2
+    assert "arguments.gamma: 0.99 before, 0.9 now" in capsys.readouterr().err
+
+
+def test_train_lists_its_members():
+    done = shell("experiments.train", "--list")
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in members.MEMBERS) and "Hessel et al. 2018" in done.stdout
+    assert set(get_args(train.Name)) == set(members.MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("c51", "--support", 3, 3), "low (v_min) must be below high (v_max), got low 3.0 and high 3.0"),
+        (("dqn", "--warmup", 15), "warmup of 15 steps is no multiple of an iteration's 10"),
+        (("dqn", "--env", "CartPol-v1"), "CartPole-v1"),
+        (("dqn", "--steps", 500), "500 steps end before the warm-up of 10000 steps does"),
+    ],
+)
+def test_train_refuses(arguments, said, tmp_path, monkeypatch, capsys):
+    assert command_line(monkeypatch, train, *arguments, "--out", tmp_path / "run") == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,100 @@
+"""Where does the time of an iteration go? The compiled loop's operations on one CPU device, by JAX's own profiler.
+
+    python -m benchmarks.profile dqn
+
+Tracing adds about half a microsecond to each operation, so shares of long ones are right and those of short ones
+are too large.
+"""
+
+import collections
+import gzip
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import qjax
+from qjax.groups import Groups
+
+TURN = 100
+KINDS = {
+    "matrix products": r"dot|ynn|gemm",
+    "gathers and scatters": r"gather|scatter",
+    "slices and copies": r"copy|dynamic|slice|concatenate|transpose",
+    "reductions": r"reduce",
+}
+"""Kinds of operations by the names that the compiler gives them; the first that fits counts."""
+
+
+def loop_of(name: str) -> tuple[qjax.Loop, int]:
+    """Return a loop, and how many lanes a device runs of it."""
+    from experiments import cartpole, frozenlake
+
+    if name == "lake":
+        return frozenlake.build(True, "4x4", "random", 10**6), 512
+    constants = cartpole.preset("cleanrl" if name == "dqn" else "tutorial", None)
+    return cartpole.build(constants._replace(episodes=None)), 8
+
+
+def traced(groups: Groups, ticks: int, turns: int) -> collections.Counter[str]:
+    """Return the microseconds of each operation in so many turns, by its name."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level, options.host_tracer_level = 0, 3
+    with tempfile.TemporaryDirectory() as folder:
+        jax.profiler.start_trace(folder, profiler_options=options)
+        groups.run(ticks, turns, True)
+        jax.profiler.stop_trace()
+        (file,) = Path(folder).rglob("*.trace.json.gz")
+        events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+    found: collections.Counter[str] = collections.Counter()
+    for event in events:
+        if event.get("ph") == "X" and re.fullmatch(r"(?!while|call|shard_args)[a-z][a-z0-9_.\-]*", event["name"]):
+            found[event["name"]] += event["dur"]
+    return found
+
+
+def main(
+    name: tyro.conf.Positional[Literal["dqn", "tutorial", "lake"]],
+    turns: int = 5,
+    most: int = 12,
+    fast: bool = False,
+) -> None:
+    """Print the share of each kind of operation, and the longest ones.
+
+    Args:
+        name: which loop: DQN with CleanRL's or the tutorial's protocol, or the table on the lake.
+        turns: of 100 iterations.
+        most: how many operations are shown.
+        fast: use fast keys.
+
+    """
+    qjax.use_cores(1)
+    loop, width = loop_of(name)
+    root: Any = qjax.fast_key(0) if fast else jax.random.key(0)
+    groups = Groups(lambda _: loop, None, np.zeros(width, int), np.arange(width), root, width, jax.devices())
+    warmup = -(-loop.warmup // TURN) * TURN
+    groups.compile({False: TURN, True: TURN} if warmup else {True: TURN})
+    groups.start()
+    if warmup:
+        groups.run(0, warmup // TURN, False)
+    groups.run(warmup * loop.rollout, 1, True)
+    times = traced(groups, (warmup + TURN) * loop.rollout, turns)
+    total = sum(times.values())
+    kinds: collections.Counter[str] = collections.Counter()
+    for operation, took in times.items():
+        kinds[next((kind for kind, names in KINDS.items() if re.search(names, operation)), "the rest")] += took
+    table = Table("operation", "us per iteration", "share", title=f"{name}: {width} lanes on one device")
+    for operation, took in [*kinds.most_common(), *times.most_common(most)]:
+        table.add_row(operation, f"{took / (turns * TURN):.1f}", f"{took / total:.0%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

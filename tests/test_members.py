@@ -1,0 +1,237 @@
+"""The deep family: every member reaches known values, and every composition learns, compiles once and resumes."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import probes
+import pytest
+
+import qjax
+from qjax import clock as clocks
+from qjax import members
+
+GAMMA = 0.7
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+"""Compile quickly rather than well: most of a test's time is compilation."""
+
+# ---- known values
+
+REPLAYED = [name for name in members.MEMBERS if name != "pqn"]  # tests/test_probes.py has PQN
+PROTOCOL = members.Protocol(
+    steps=6_000, hidden=(16,), learning_rate=1e-2, gamma=GAMMA, capacity=256, batch_size=32, support=(-2.0, 3.0)
+)
+
+
+def learned(name, env):
+    """Return the values of all states and actions that a member learns under uniform acting, `[S, A]`."""
+    parts = members.member(name).parts(env, PROTOCOL._replace(target_period=20))
+    loop = qjax.make_loop(env, parts.agent, qjax.uniform, parts.memory, gamma=GAMMA, num_envs=4, warmup=8)
+
+    @partial(jax.jit, compiler_options=QUICKLY)
+    def values(key):
+        lane = loop.run(loop.init(key), clocks.at(0), 8, learning=False)
+        lane = loop.run(lane, clocks.at(8), 1_200)
+        obs = env.unwrapped.observations()
+        return jax.vmap(parts.agent.values, in_axes=(None, None, 0))(None, lane.agent, obs)
+
+    return np.asarray(values(jax.random.key(0)))
+
+
+def close(name, probe):
+    """Check a member's values of one probe."""
+    env = qjax.make(probe(box=True))
+    found, known = learned(name, env), env.unwrapped.q(GAMMA)
+    tolerance = 0.1
+    if name == "munchausen-dqn":  # it lowers the other actions' values on purpose; the best ones stay
+        found, known = found.max(-1), known.max(-1)
+    if name in ("n-step-dqn", "rainbow") and probe is probes.TwoSteps:
+        # Two steps are taken as they were acted, uniformly, and not as they would be best.
+        known[0] = GAMMA * known[1].mean()
+    np.testing.assert_allclose(found, known, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "probe"), zip(REPLAYED, itertools.cycle(probes.ALL), strict=False))
+def test_known_values(name, probe):
+    """Each member on one probe; the slow test has all of them on all."""
+    close(name, probe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", probes.ALL)
+@pytest.mark.parametrize("name", REPLAYED)
+def test_known_values_of_all_probes(name, probe):
+    close(name, probe)
+
+
+# ---- compositions
+
+LANES, BATCH, ATOMS = 2, 8, 5
+CHOICES = {
+    "select": ["maximum", "double", "expected", "munchausen"],
+    "head": ["squared", "huber", "categorical", "quantile", "implicit"],
+    "replay": ["ring", "prioritized"],
+    "network": ["plain", "dueling", "noisy", "norm"],
+    "n": [1, 3],
+}
+HEADS = {
+    "squared": (qjax.scalar(), {}),
+    "huber": (qjax.scalar(qjax.huber()), {}),
+    "categorical": (qjax.categorical(0.0, 10.0, ATOMS), {"atoms": ATOMS}),
+    "quantile": (qjax.quantile(), {"atoms": ATOMS}),
+    "implicit": (qjax.quantile(), {"levels": ATOMS}),
+}
+NETWORKS = {"plain": {}, "dueling": {"dueling": True}, "noisy": {"noisy": True}, "norm": {"norm": True}}
+EVERY = [dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())]
+
+
+def pairwise():
+    """Return compositions in which every two choices of different kinds stand together at least once."""
+    pairs = lambda chosen: set(itertools.combinations(chosen.items(), 2))
+    missing, found = set().union(*map(pairs, EVERY)), []
+    while missing:
+        best = max(EVERY, key=lambda chosen: len(pairs(chosen) & missing))
+        missing -= pairs(best)
+        found.append(best)
+    return found
+
+
+def composed(select, head, replay, network, n):
+    """Return the loop of a composition on CartPole."""
+    policy = qjax.epsilon_greedy(0.2)
+    targets = {
+        "maximum": {"select": qjax.maximum},
+        "double": {"select": qjax.double},
+        "expected": {"select": qjax.expected(policy)},
+        "munchausen": qjax.munchausen(),
+    }
+    chosen, options = HEADS[head]
+    env = qjax.make("CartPole-v1")
+    net = qjax.MLP(env.num_actions, (6, 6), **options, **NETWORKS[network])
+    target = qjax.periodic(8)
+    agent = qjax.dqn(qjax.encoded(net, env.encode), optax.adam(1e-2), head=chosen, target=target, **targets[select])
+    memory = {"ring": qjax.ring, "prioritized": partial(qjax.prioritized, alpha=0.6, beta=0.4)}[replay]
+    held = memory(32, BATCH, window=n)
+    held = held if n == 1 else qjax.n_step(held, n)
+    return qjax.make_loop(env, agent, policy, held, gamma=0.99, num_envs=2, warmup=10)
+
+
+def works(choice):
+    """Check that a composition takes ten finite learning steps, compiles once and can be resumed."""
+    loop = composed(**choice)
+    traced = []
+
+    @partial(jax.jit, compiler_options=QUICKLY)
+    def advance(lanes, clock, turns):
+        traced.append(1)
+
+        def one(lane):
+            turn = lambda i, lane: loop.run(lane, clocks.plus(clock, 5 * i), 5)
+            return jax.lax.fori_loop(0, turns, turn, lane)
+
+        return jax.vmap(one)(lanes)
+
+    @partial(jax.jit, compiler_options=QUICKLY)
+    @jax.vmap
+    def start(key):
+        return loop.run(loop.init(key), clocks.at(0), 10, learning=False)
+
+    begun = start(jax.random.split(jax.random.key(1), LANES))
+    whole = advance(begun, clocks.at(10), 2)
+    assert jax.tree.structure(whole) == jax.tree.structure(begun)
+    assert jax.tree.map(jnp.shape, whole) == jax.tree.map(jnp.shape, begun)
+    for x in jax.tree.leaves((whole.agent, whole.stats.sums)):
+        assert not jnp.issubdtype(x.dtype, jnp.floating) or np.isfinite(x).all()
+    assert (whole.stats.diverged_at == 0).all() and (whole.stats.updates == 10).all()
+    before, after = (np.concatenate([x.ravel() for x in jax.tree.leaves(y.agent.params)]) for y in (begun, whole))
+    assert (before != after).mean() > 0.5
+
+    # Stopped after five, put away as a checkpoint does it, and gone on with.
+    half = advance(begun, clocks.at(10), 1)
+    leaves, structure = jax.tree.flatten(half._replace(key=jax.random.key_data(half.key)))
+    half = jax.tree.unflatten(structure, [jnp.asarray(np.array(x)) for x in leaves])
+    again = advance(half._replace(key=jax.random.wrap_key_data(half.key)), clocks.at(15), 1)
+    for x, y in zip(*(jax.tree.leaves(z._replace(key=0)) for z in (whole, again)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("choice", pairwise(), ids=lambda choice: "-".join(map(str, choice.values())))
+def test_pairs_of_choices(choice):
+    works(choice)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", EVERY, ids=lambda choice: "-".join(map(str, choice.values())))
+def test_every_choice(choice):
+    works(choice)
+
+
+def test_constants_of_members_are_swept_in_one_program():
+    traced = []
+
+    def build(hyper):
+        traced.append(1)
+        env = qjax.make("CartPole-v1")
+        net = qjax.encoded(qjax.MLP(2, (4,), atoms=ATOMS), env.encode)
+        target = qjax.munchausen(hyper["temperature"], hyper["bonus"], hyper["low"])
+        agent = qjax.dqn(
+            net, optax.adam(1e-2), head=qjax.categorical(hyper["v_min"], hyper["v_max"], ATOMS), **target
+        )
+        memory = qjax.n_step(qjax.prioritized(24, 8, hyper["alpha"], hyper["beta"], window=2), 2)
+        return qjax.make_loop(env, agent, qjax.greedy, memory, gamma=hyper["gamma"], num_envs=2, warmup=4)
+
+    base = {
+        "temperature": 0.03, "bonus": 0.9, "low": -1.0, "v_min": 0.0, "v_max": 10.0, "alpha": 0.6, "beta": 0.4,
+        "gamma": 0.9,
+    }  # fmt: skip
+    other = {**base, "temperature": 0.5, "bonus": 0.5, "low": -0.1, "v_min": -2.0, "v_max": 5.0, "alpha": 0.1,
+             "beta": 1.0, "gamma": 0.5}  # fmt: skip
+    # One setting for the constants as they are, and one for each of them changed.
+    settings = [base, *({**base, name: value} for name, value in other.items())]
+    hypers = {name: np.array([setting[name] for setting in settings], np.float32) for name in base}
+    result = qjax.sweep(build, seeds=1, hypers=hypers, steps=60, log_points=2, width=2)
+    kernels = np.stack(
+        [x.reshape(len(settings), -1)[:, -ATOMS:] for x in jax.tree.leaves(result.agents.params)][:1]
+    )
+    alike = (kernels[0][1:] == kernels[0][:1]).all(-1)
+    assert not alike.any(), [name for name, same in zip(other, alike, strict=True) if same]
+    few = len(traced)
+    traced.clear()
+    qjax.sweep(build, seeds=1, hypers=jax.tree.map(lambda x: x[:2], hypers), steps=60, log_points=2, width=2)
+    assert abs(len(traced) - few) <= len(settings)  # the factories see each setting once; programs do not
+
+
+# ---- names
+
+
+def test_every_member_makes_a_loop_on_images_and_on_vectors():
+    for name in members.MEMBERS:
+        for env in (qjax.make("Acrobot-v1"), qjax.make("Breakout-MinAtar")):
+            loop = members.make(name, env, members.Protocol(hidden=(8,), capacity=100, batch_size=4))
+            lane = jax.eval_shape(loop.init, jax.random.key(0))
+            assert lane.obs.shape == (loop.num_envs, *env.obs_shape)
+
+
+def test_a_mistyped_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"no member 'duelling-dqn'; did you mean dueling-dqn"):
+        members.member("duelling-dqn")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"warmup": 15}, "warmup of 15 steps is no multiple of an iteration's 10"),
+        ({"target_period": 25}, "target_period of 25 steps is no multiple of an iteration's 10"),
+        ({"capacity": 64}, "batch_size 128 exceeds capacity 64"),
+        ({"support": (1.0, 1.0)}, r"low 1.0 and high 1.0"),
+        ({"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
+        ({"gamma": 1.5}, "gamma must lie in"),
+    ],
+)
+def test_constants_that_do_not_fit(change, said):
+    with pytest.raises(ValueError, match=said):
+        members.make("c51", qjax.make("CartPole-v1"), members.Protocol()._replace(**change))
