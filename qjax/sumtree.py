@@ -8,6 +8,7 @@ Sums are always taken again from the children, never changed by a difference: ro
 index given twice does no harm.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 import jax.numpy as jnp
@@ -21,13 +22,13 @@ Tree = tuple[Float[Array, " _"], ...]
 
 FAN = 32
 """Children of a node. A draw reads `FAN` masses at each level and the levels wait for one another: with 16 there is
-one more of them for 10,000 leaves and for a million, with 128 one less and two to three times as much to read."""
+one more of them for 10,000 leaves and for a million, with 128 one less and nearly three times as much to read."""
 
 STEP = 2.0**-24
 """Distance of the fractions that a draw takes: the places below 1 that float32 can tell apart."""
 
 BLUR = 2.0**-13
-"""Width, in units of a node's sum, over which the place inside its child is made even again."""
+"""How far, in units of a node's sum, places inside its child are spread to be even again."""
 
 
 def zeros(size: int, fan: int = FAN) -> Tree:
@@ -45,33 +46,36 @@ def zeros(size: int, fan: int = FAN) -> Tree:
     return tuple(jnp.zeros(number, jnp.float32) for number in entries)
 
 
-def put(tree: Tree, first: Int[Array, ""], masses: Float[Array, " block"]) -> Tree:
-    """Return the tree with the leaves from `first` on replaced, as many as there are masses.
+def refresh(tree: Tree, leaves: Float[Array, " _"], firsts: Sequence[Int[Array, ""]], size: int) -> Tree:
+    """Return the tree with new leaves, which differ from the old ones in blocks alone: `size` from each first on.
 
-    One slice is written in each level, so it stays one under `vmap` where `first` is the same in all lanes. Every
-    leaf written must exist: a slice that reached over the end would be moved.
+    Sums are written by slices, which they stay under `vmap` where the firsts are the same in all lanes.
     """
-    fan, values, levels = tree[-1].size, masses, []
-    for level in tree:
-        written = lax.dynamic_update_slice_in_dim(level, values, first, axis=0)
-        levels.append(written)
-        # The parents of so many entries, wherever they begin; at the end of the level, some more before them.
-        nodes = level.size // fan
-        parents = min((values.size + fan - 2) // fan + 1, nodes)
-        first = jnp.minimum(first // fan, nodes - parents)
-        children = lax.dynamic_slice_in_dim(written, first * fan, parents * fan, axis=0)
-        values = children.reshape(parents, fan).sum(-1)
+    fan, levels = tree[-1].size, [leaves]
+    for level in tree[1:]:
+        # The parents of so many entries, wherever they begin; at the end of a level, some more before them.
+        nodes = levels[-1].size // fan
+        size = min((size + fan - 2) // fan + 1, nodes)
+        firsts = [jnp.minimum(first // fan, nodes - size) for first in firsts]
+        sums = level
+        for first in firsts:
+            children = lax.dynamic_slice_in_dim(levels[-1], first * fan, size * fan, axis=0)
+            sums = lax.dynamic_update_slice_in_dim(sums, children.reshape(size, fan).sum(-1), first, axis=0)
+        levels.append(sums)
     return tuple(levels)
 
 
-def put_at(tree: Tree, index: Int[Array, " B"], masses: Float[Array, " B"]) -> Tree:
-    """Return the tree with the mass of some leaves replaced; of an index given more than once the largest counts.
+def put(tree: Tree, index: Int[Array, " B"], masses: Float[Array, " B"]) -> Tree:
+    """Return the tree with the mass of some leaves replaced; where the new one is negative, the old one stays.
 
-    Masses are not negative.
+    Of an index that is given more than once the largest counts.
     """
-    fan = tree[-1].size
-    # Not one `set`, which leaves open what of an index given twice is kept.
-    levels = [tree[0].at[index].set(0).at[index].max(masses)]
+    fan, held = tree[-1].size, tree[0][index]
+    # Not one `set`, which leaves open what is kept of an index given twice. And what is set in the first place
+    # depends on all that is read, or the compiler would copy the leaves.
+    stays = masses < 0
+    cleared = tree[0].at[index].set(jnp.where(stays, held, 0))
+    levels = [cleared.at[index].max(jnp.where(stays, held, masses))]
     for level in tree[1:]:
         children = levels[-1].reshape(-1, fan)
         nodes = children.shape[0]
@@ -88,23 +92,23 @@ def draw(tree: Tree, fractions: Float[Array, " levels"]) -> tuple[Int[Array, ""]
 
     `fractions[0]` in [0, 1) is the place, in units of the total: uniform ones draw leaves in proportion to their
     masses. float32 has 24 bits for a place, spread unevenly after a product, and going down to one of 32 children
-    uses up five of them: the leaves of a large tree would differ by several per cent. So each level below adds a
-    little to the place inside the child, modulo 1, from a fraction of its own, a uniform multiple of `STEP`. That
-    leaves what is uniform so, and makes even what is not. With fractions of 0, it is the plain descent.
+    uses up five of them: the leaves of a large tree would differ by several per cent. So at each level below, the
+    place inside the child is moved a little, by a fraction of its own, a uniform multiple of `STEP`, and reflected
+    at the child's ends. That leaves what is uniform so, and makes even what is not. A half moves nothing.
     """
     fan = tree[-1].size
     node, place, mass = jnp.int32(0), fractions[0], jnp.float32(0)
-    for level, fresh in zip(reversed(tree), [*fractions[1:], 0.0], strict=True):
-        children = level.reshape(-1, fan)[node]
+    for level, fresh in zip(reversed(tree), [*fractions[1:], 0.5], strict=True):
+        children = list(level.reshape(-1, fan)[node])
         # One after another, unlike jnp.cumsum, so that a child without mass ends exactly where it begins.
-        ends = list(accumulate(children[k] for k in range(fan)))
+        ends = list(accumulate(children))
         # Below the total after rounding, too: the last child with mass is the last one to be reached.
         target = jnp.minimum(place, 1 - STEP) * ends[-1]
-        child, begin = jnp.int32(0), jnp.float32(0)
-        for end in ends[:-1]:
-            child, begin = child + (end <= target), jnp.where(end <= target, end, begin)
+        child, begin, mass = jnp.int32(0), jnp.float32(0), children[0]
+        for end, following in zip(ends[:-1], children[1:], strict=True):
+            passed = end <= target
+            child, begin, mass = child + passed, jnp.where(passed, end, begin), jnp.where(passed, following, mass)
         node = node * fan + jnp.where(ends[-1] > 0, child, 0)
-        mass = level[node]
-        place = (target - begin + fresh * BLUR * ends[-1]) / mass
-        place = place - jnp.floor(place)
+        place = (target - begin + (fresh - 0.5) * BLUR * ends[-1]) / mass
+        place = jnp.abs(place - 2 * jnp.round(place / 2))
     return node, mass

@@ -10,7 +10,15 @@ from scipy import stats
 
 from qjax import sumtree
 
-put, put_at = jax.jit(sumtree.put), jax.jit(sumtree.put_at)
+put = jax.jit(sumtree.put)
+
+
+@jax.jit
+def put_block(tree, first, masses):
+    leaves = jax.lax.dynamic_update_slice_in_dim(tree[0], masses, first, axis=0)
+    return sumtree.refresh(tree, leaves, [first], masses.size)
+
+
 drawn = jax.jit(jax.vmap(sumtree.draw, in_axes=(None, 0)))
 
 # No power of the fan-out, one node, one leaf, full nodes, several levels.
@@ -18,7 +26,7 @@ SHAPES = [(1, 2), (5, 2), (37, 3), (64, 4), (300, 48), (1000, 32)]
 
 
 def tree_of(masses, fan):
-    return put(sumtree.zeros(len(masses), fan), jnp.int32(0), jnp.asarray(masses, jnp.float32))
+    return put_block(sumtree.zeros(len(masses), fan), jnp.int32(0), jnp.asarray(masses, jnp.float32))
 
 
 def uniform_fractions(key, number, tree):
@@ -51,13 +59,13 @@ def test_random_updates_leave_an_array_and_its_sums(size, fan):
         # Indices twice, more of them than leaves, and masses of very different sizes, 0 among them.
         index = rng.integers(0, size, number)
         masses = (rng.random(number) ** 8 * 100 * (rng.random(number) > 0.2)).astype(np.float32)
-        tree = put_at(tree, jnp.asarray(index, jnp.int32), jnp.asarray(masses))
+        tree = put(tree, jnp.asarray(index, jnp.int32), jnp.asarray(masses))
         leaves[index] = 0
         np.maximum.at(leaves, index, masses)
         assert_sums(tree, leaves)
 
         first, masses = rng.integers(0, size - block + 1), rng.random(block).astype(np.float32)
-        tree = put(tree, jnp.int32(first), jnp.asarray(masses))
+        tree = put_block(tree, jnp.int32(first), jnp.asarray(masses))
         leaves[first : first + block] = masses
         assert_sums(tree, leaves)
     assert [(x.shape, x.dtype) for x in tree] == shapes
@@ -71,7 +79,7 @@ def test_a_block_written_anywhere_has_its_parents(length):
     for first in range(37 - length + 1):
         masses, after = rng.random(length).astype(np.float32), leaves.copy()
         after[first : first + length] = masses
-        assert_sums(put(tree, jnp.int32(first), jnp.asarray(masses)), after)
+        assert_sums(put_block(tree, jnp.int32(first), jnp.asarray(masses)), after)
 
 
 def test_of_an_index_given_twice_the_largest_counts():
@@ -80,7 +88,7 @@ def test_of_an_index_given_twice_the_largest_counts():
     expected = np.full(40, 9.0, np.float32)
     expected[[7, 8, 39]] = 3.0, 0.5, 4.0
     for order in (np.arange(6), np.arange(6)[::-1], np.array([3, 0, 5, 4, 2, 1])):
-        assert_sums(put_at(tree, index[order], masses[order]), expected)
+        assert_sums(put(tree, index[order], masses[order]), expected)
 
 
 @pytest.mark.parametrize("number", [1, 40])  # parents one by one, and all of a level
@@ -93,7 +101,7 @@ def test_parents_are_recomputed(number, by_block):
     masses = np.full(number, 5.0, np.float32)
     leaves[:number] = masses
     index = jnp.arange(number, dtype=jnp.int32)
-    tree = put(tree, index[0], jnp.asarray(masses)) if by_block else put_at(tree, index, jnp.asarray(masses))
+    tree = put_block(tree, index[0], jnp.asarray(masses)) if by_block else put(tree, index, jnp.asarray(masses))
     assert_sums(tree, leaves)
 
 
@@ -102,11 +110,11 @@ def test_lanes_are_written_and_drawn_as_one():
     masses = rng.random((3, 50)).astype(np.float32)
     lanes = jax.vmap(functools.partial(tree_of, fan=4))(jnp.asarray(masses))
     index, new = rng.integers(0, 50, (3, 8)).astype(np.int32), rng.random((3, 8)).astype(np.float32)
-    lanes = jax.vmap(sumtree.put_at)(lanes, jnp.asarray(index), jnp.asarray(new))
+    lanes = jax.vmap(sumtree.put)(lanes, jnp.asarray(index), jnp.asarray(new))
     fractions = rng.random((3, 20, len(lanes))).astype(np.float32)
     leaf, mass = jax.vmap(drawn)(lanes, jnp.asarray(fractions))
     for i in range(3):
-        one = put_at(tree_of(masses[i], 4), jnp.asarray(index[i]), jnp.asarray(new[i]))
+        one = put(tree_of(masses[i], 4), jnp.asarray(index[i]), jnp.asarray(new[i]))
         jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[i], y), lanes, one)
         expected = drawn(one, jnp.asarray(fractions[i]))
         np.testing.assert_array_equal(leaf[i], expected[0])
@@ -130,7 +138,7 @@ def test_draws_are_those_of_a_search_in_the_prefix_sums(size, fan):
     place = np.concatenate([np.random.default_rng(1).random(500), [0, 2**-24, 0.5, 1 - 2**-24]]).astype(np.float32)
     for kind, masses in kinds(size):
         tree = tree_of(masses, fan)
-        fractions = np.zeros((place.size, len(tree)), np.float32)
+        fractions = np.full((place.size, len(tree)), 0.5, np.float32)
         fractions[:, 0] = place
         leaf, mass = (np.asarray(x) for x in drawn(tree, jnp.asarray(fractions)))
         exact = np.asarray(tree[0], np.float64)[:size]
@@ -216,7 +224,7 @@ def test_neighbours_among_a_million_are_drawn_alike(at, blurred):
         fractions = uniform_fractions(key, BATCH, tree)
         # Whole steps, as all places are.
         fractions = fractions.at[:, 0].set(at + jnp.floor(fractions[:, 0] * width / sumtree.STEP) * sumtree.STEP)
-        fractions = fractions if blurred else fractions.at[:, 1:].set(0)
+        fractions = fractions if blurred else fractions.at[:, 1:].set(0.5)
         counts += np.bincount(drawn(tree, fractions)[0], minlength=MILLION)
     # Not those at the ends of the thousandth.
     inside = counts[round((at + width / 4) * MILLION) : round((at + width * 3 / 4) * MILLION)]
