@@ -8,14 +8,15 @@ from qjax.evaluate import Episodes, evaluate, evaluate_seeds
 from qjax.heads import huber, scalar, squared
 from qjax.hypers import grid, zipped
 from qjax.loop import Lane, Loop, make_loop, take
-from qjax.memory import latest, ring
+from qjax.memory import latest, n_step, ring
 from qjax.networks import MLP, as_network, encoded, table
 from qjax.plan import Plan
 from qjax.points import Point
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
+from qjax.prioritized import PrioritizedState, prioritized
 from qjax.progress import Progress
 from qjax.random import fast_key
-from qjax.returns import td_error, td_target
+from qjax.returns import n_step_transition, td_error, td_target
 from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
 from qjax.selects import double, expected, maximum, sampled
 from qjax.sweep import Result, static_sweeps, sweep
@@ -54,6 +55,7 @@ __all__ = [
     "Plan",
     "Point",
     "Policy",
+    "PrioritizedState",
     "Progress",
     "Result",
     "Reward",
@@ -88,9 +90,12 @@ __all__ = [
     "make_loop",
     "maximum",
     "mdp",
+    "n_step",
+    "n_step_transition",
     "periodic",
     "plot",
     "polyak",
+    "prioritized",
     "progress",
     "random",
     "ring",

@@ -1,6 +1,12 @@
 """Targets and errors of temporal-difference learning, for one transition."""
 
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from qjax.types import Transition
 
 
 def td_target(
@@ -28,3 +34,24 @@ def td_target(
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
     """Return delta = y - Q(s, a) (Sutton and Barto 2018, equation 6.5)."""
     return target - q[action]
+
+
+def n_step_transition(window: Transition) -> Transition:
+    """Return n consecutive transitions of one environment, leaves `[n, ...]`, as one.
+
+    With m the first of them that ended its episode, else n, its reward is r_1 + d_1 r_2 + ... + d_1 ... d_(m-1)
+    r_m, its discount d_1 ... d_m and its successor that of row m (Sutton and Barto 2018, equation 7.1). With d =
+    gamma (1 - terminated), an episode cut by a time limit bootstraps from its true successor, with gamma ** m. The
+    rows after m have no part in it.
+    """
+    rows = [jax.tree.map(lambda x, k=k: x[k], window) for k in range(window.reward.shape[0])]
+    later = rows[-1]
+    for row in reversed(rows[:-1]):
+        longer = later._replace(
+            obs=row.obs,
+            action=row.action,
+            reward=row.reward + row.discount * later.reward,
+            discount=row.discount * later.discount,
+        )
+        later = jax.tree.map(partial(jnp.where, row.last), row, longer)
+    return later
