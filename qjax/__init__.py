@@ -8,14 +8,15 @@ from qjax.evaluate import Episodes, evaluate, evaluate_seeds
 from qjax.heads import categorical, huber, quantile, scalar, squared
 from qjax.hypers import grid, zipped
 from qjax.loop import Lane, Loop, make_loop, take
-from qjax.memory import latest, ring
+from qjax.memory import latest, n_step, ring
 from qjax.networks import MLP, as_network, convolutional, encoded, table
 from qjax.plan import Plan
 from qjax.points import Point
 from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
+from qjax.prioritized import PrioritizedState, prioritized
 from qjax.progress import Progress
 from qjax.random import fast_key
-from qjax.returns import lambda_returns, td_error, td_target
+from qjax.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.rewards import environment_reward, munchausen
 from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
 from qjax.selects import double, expected, maximum, sampled
@@ -57,6 +58,7 @@ __all__ = [
     "Plan",
     "Point",
     "Policy",
+    "PrioritizedState",
     "Progress",
     "Quantiles",
     "Result",
@@ -97,10 +99,13 @@ __all__ = [
     "maximum",
     "mdp",
     "munchausen",
+    "n_step",
+    "n_step_transition",
     "periodic",
     "plot",
     "polyak",
     "pqn",
+    "prioritized",
     "progress",
     "quantile",
     "random",

@@ -22,7 +22,7 @@ from qjax.checks import check_key, check_range, check_size, describe
 from qjax.envs import Env
 from qjax.policies import draw
 from qjax.random import unrolled
-from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transition
+from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transition, keep
 
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
 _SHARED_NOISE = Noise(shared=None, own=0)  # type: ignore[arg-type]
@@ -48,7 +48,8 @@ class Stats(NamedTuple):
     updates: Int[Array, ""]
     """Learner updates."""
     diverged_at: Int[Array, ""]
-    """`steps` when the loss was NaN or infinite for the first time, 0 while it never was."""
+    """`steps` when the loss was NaN or infinite for the first time, or a priority that a memory learns from was one
+    of these or negative; 0 while neither ever was."""
     sums: dict[str, Float[Array, ""]]
     """Sum over the updates of every scalar that the agent reports (`loss`, `q`, ...)."""
 
@@ -289,13 +290,22 @@ def _learn(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None =
         )
         sums = {name: total[name] + info[name].sum() for name in total}
     old = lane.stats
-    unharmed = (old.diverged_at > 0) | jnp.isfinite(info.get("loss", 0.0)).all()
+    unharmed = (old.diverged_at > 0) | _sound(parts, info)
     stats = old._replace(
         updates=old.updates + parts.updates,
         diverged_at=jnp.where(unharmed, old.diverged_at, old.steps),
         sums=sums,
     )
     return lane._replace(agent=carry[0], memory=carry[1], stats=stats)
+
+
+def _sound(parts: _Parts, info: dict[str, Array]) -> Array:
+    """Return whether the losses of some updates are numbers, and their priorities, where anything reads them."""
+    sound = jnp.isfinite(info.get("loss", 0.0)).all()
+    if parts.memory.update is keep:
+        return sound
+    priority = info["priority"]
+    return sound & (jnp.isfinite(priority) & (priority >= 0)).all()
 
 
 def _sync(parts: _Parts, state: State, ended: Int[Array, ""]) -> State:

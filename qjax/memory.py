@@ -4,18 +4,16 @@ Rows are counted by the loop's clock, so a memory holds no cursor: the same row 
 write stays one slice for any number of vmapped lanes.
 """
 
-from collections.abc import Callable
-from functools import cache, partial
-
 import jax
-import jax.custom_batching
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, Int
 
 from qjax.checks import check_key, check_size
 from qjax.clock import MODULUS_LIMIT, capped, missing, modulo
-from qjax.packing import pack
+from qjax.packing import Packed, pack
+from qjax.returns import n_step_transition
+from qjax.slices import write_slice
 from qjax.types import Batch, Memory, Transition
 
 
@@ -43,25 +41,31 @@ def latest() -> Memory:
     return Memory(init, add, sample)
 
 
-def ring(capacity: int, batch_size: int) -> Memory:
+def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
     """Return a uniform replay memory: a fixed-size ring of arrays (Lin 1992; Mnih et al. 2015).
 
     Its state is `Packed` transitions, rows `[capacity // N, N, words]`; `state.unpacked()` shows them. A batch is
     drawn with replacement, uniformly from what is stored, from integer bits: float32 uniforms give each slot of a
     million only eight or nine values. The bias of the remainder is below capacity / 2**32.
 
+    A batch is `[window, B]`: consecutive rows of one environment, which may belong to several episodes. A window
+    never reaches over the newest row into the oldest ones, so none begins at the newest window - 1 rows. Before
+    `window` rows are written there is nothing to draw, and every weight is 0.
+
     Args:
         capacity: transitions held, a multiple of a block's T x N.
-        batch_size: transitions drawn.
+        batch_size: windows drawn.
+        window: consecutive rows of a batch, for `n_step`.
 
     Raises:
         TypeError: a size is traced or no whole number.
         ValueError: a size is not positive, the batch is larger than the capacity, or (in `init`) the capacity is
-            no multiple of a block or more than 2**24 rows.
+            no multiple of a block, or its rows are more than 2**24 or less than the window.
 
     """
     check_size("capacity", capacity)
     check_size("batch_size", batch_size)
+    check_size("window", window)
     if batch_size > capacity:
         raise ValueError(f"batch_size {batch_size} exceeds capacity {capacity}")
 
@@ -75,6 +79,8 @@ def ring(capacity: int, batch_size: int) -> Memory:
         rows = capacity // envs
         if rows > MODULUS_LIMIT:
             raise ValueError(f"capacity {capacity} makes {rows} rows of {envs}, more than {MODULUS_LIMIT}")
+        if window > rows:
+            raise ValueError(f"window {window} exceeds the {rows} rows that capacity {capacity} makes of {envs}")
         packed = jax.eval_shape(lambda block: pack(block, axes=2), block)
         return packed.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype))
 
@@ -86,41 +92,49 @@ def ring(capacity: int, batch_size: int) -> Memory:
     def sample(key, store, clock, time):
         check_key(key)
         rows, envs = store.axes
-        # Rows fill from 0 upwards, so what is stored is always the first `filled` of them. At least one: before
-        # the first write there is nothing to draw, and a remainder by zero would be out of bounds.
-        filled = jnp.maximum(capped(clock, rows), 1) * envs
+        # Rows fill from 0 upwards, so what is stored is always the first `stored` of them. At least one start:
+        # before the first write there is nothing to draw, and a remainder by zero would be out of bounds.
+        stored = capped(clock, rows)
+        starts = jnp.maximum(stored - (window - 1), 1) * envs
         bits = jax.random.bits(key, (batch_size,), jnp.uint32)
-        slot = lax.rem(bits, filled.astype(jnp.uint32)).astype(jnp.int32)
-        data: Transition = store.at(slot[None])
-        return Batch(data, jnp.ones((1, batch_size), jnp.float32), slot=slot, env=slot % envs)
+        slot = lax.rem(bits, starts.astype(jnp.uint32)).astype(jnp.int32)
+        if window > 1:
+            oldest = jnp.where(stored < rows, 0, modulo(clock, rows))
+            slot = (slot + oldest * envs) % capacity
+        weight = jnp.full((window, batch_size), (stored >= window).astype(jnp.float32))
+        return Batch(consecutive(store, slot, window), weight, slot=slot, env=slot % envs)
 
     return Memory(init, add, sample)
 
 
-def write_slice(held: Shaped[Array, "..."], new: Shaped[Array, "..."], row: Int[Array, ""]) -> Shaped[Array, "..."]:
-    """Return `held` with rows from `row` on replaced by `new`; one slice, also for vmapped lanes with one `row`.
+def consecutive(store: Packed, slot: Int[Array, " B"], window: int) -> Transition:
+    """Return the rows from some slots of a ring on, leaves `[window, B, ...]`, by one gather."""
+    if window == 1:
+        return store.at(slot[None])
+    rows, envs = store.axes
+    later = jnp.arange(window, dtype=jnp.int32)[:, None] * envs
+    return store.at((slot + later) % (rows * envs))
 
-    JAX's own rule for such a slice under `vmap` makes it a scatter, of which the compiler makes a slice again, but
-    one that first reads what it overwrites.
+
+def n_step(memory: Memory, n: int) -> Memory:
+    """Return a memory whose batches `[1, B]` are n-step transitions: its windows, folded when they are drawn.
+
+    `n_step(ring(capacity, batch_size, window=n), n)`, and so for `prioritized`. A window ends early with its
+    episode (see `n_step_transition`). Weights, slots and environments are those of a window's first row.
+
+    Raises:
+        TypeError: n is traced or no whole number.
+        ValueError: n is less than 1, or (at trace time) the memory's windows do not have n rows.
+
     """
-    return _writer(0)(held, new, row)
+    check_size("n", n)
 
+    def sample(key, state, clock, time):
+        batch = memory.sample(key, state, clock, time)
+        rows = batch.weight.shape[0]
+        if rows != n:
+            raise ValueError(f"n_step takes windows of {n} rows, the memory's have {rows}: give it window={n}")
+        folded = jax.vmap(n_step_transition, in_axes=1)(batch.data)
+        return batch._replace(data=jax.tree.map(lambda x: x[None], folded), weight=batch.weight[:1])
 
-@cache
-def _writer(axis: int) -> Callable[[Array, Array, Array], Array]:
-    @jax.custom_batching.custom_vmap
-    def write(held, new, row):
-        return lax.dynamic_update_slice_in_dim(held, new, row, axis)
-
-    @write.def_vmap
-    def of_lanes(size, batched, held, new, row):
-        if batched[2]:
-            plain = partial(lax.dynamic_update_slice_in_dim, axis=axis)
-            return jax.vmap(plain, in_axes=[0 if one else None for one in batched])(held, new, row), True
-        held, new = (
-            x if one else jnp.broadcast_to(x, (size, *x.shape))
-            for x, one in zip((held, new), batched, strict=False)
-        )
-        return _writer(axis + 1)(held, new, row), True
-
-    return write
+    return memory._replace(sample=sample)

@@ -33,8 +33,9 @@ class Point(NamedTuple):
     changed: np.ndarray
     """Whether the lane stepped in the interval, bool."""
     diverged_at: np.ndarray
-    """Environment steps of the lane at which its loss or its parameters were first NaN or infinite, int64; `NEVER`
-    (-1) while they are finite. Exact to the update for the loss; parameters are looked at at log points."""
+    """Environment steps of the lane at which its loss or its parameters were first NaN or infinite, or a priority
+    one of these or negative, int64; `NEVER` (-1) while none is. Exact to the update for losses and priorities;
+    parameters are looked at at log points."""
     updates: int
     """Learner updates of all lanes in the interval, padding left out."""
     done: float

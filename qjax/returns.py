@@ -1,13 +1,15 @@
 """Targets and errors of temporal-difference learning, for one transition or the consecutive ones of one stream."""
 
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from qjax.checks import check_range
-from qjax.types import Weights
+from qjax.types import Transition, Weights
 
 
 def td_target(
@@ -86,3 +88,24 @@ def lambda_returns(
 
     rows = (reward, discount, last.at[-1].set(True), next_value)
     return lax.scan(back, jnp.zeros_like(reward[0]), rows, reverse=True)[1]
+
+
+def n_step_transition(window: Transition) -> Transition:
+    """Return n consecutive transitions of one environment, leaves `[n, ...]`, as one.
+
+    With m the first of them that ended its episode, else n, its reward is r_1 + d_1 r_2 + ... + d_1 ... d_(m-1)
+    r_m, its discount d_1 ... d_m and its successor that of row m (Sutton and Barto 2018, equation 7.1). With d =
+    gamma (1 - terminated), an episode cut by a time limit bootstraps from its true successor, with gamma ** m. The
+    rows after m have no part in it.
+    """
+    rows = [jax.tree.map(lambda x, k=k: x[k], window) for k in range(window.reward.shape[0])]
+    later = rows[-1]
+    for row in reversed(rows[:-1]):
+        longer = later._replace(
+            obs=row.obs,
+            action=row.action,
+            reward=row.reward + row.discount * later.reward,
+            discount=row.discount * later.discount,
+        )
+        later = jax.tree.map(partial(jnp.where, row.last), row, longer)
+    return later

@@ -138,7 +138,8 @@ Reward = Callable[[Transition, Float[Array, " A"], Float[Array, " A"], Weights, 
 `q_next` are the target network's values of the observation and of the successor."""
 
 
-def _keep(state: State, *_: Any) -> State:
+def keep(state: State, *_: Any) -> State:
+    """Return the state as it is: the `Agent.sync` and `Memory.update` of those that need none."""
     return state
 
 
@@ -152,7 +153,7 @@ class Agent(NamedTuple):
     learn: Callable[[Key[Array, ""], State, Batch, Time], tuple[State, dict[str, Array]]]
     """`(key, state, batch, time) -> (state, info)`. `info["priority"]` is `[B]`; every scalar is logged,
     among them `loss` and `q`, the mean value of the batch's actions."""
-    sync: Callable[[State, Time], State] = _keep
+    sync: Callable[[State, Time], State] = keep
     """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
     inert: bool = False
     """Whether `learn` leaves the state as it is where every weight is 0, and there is nothing to sync. A loop then
@@ -168,5 +169,5 @@ class Memory(NamedTuple):
     """`(state, block, clock) -> state`; `clock` is the tick of the block's first row."""
     sample: Callable[[Key[Array, ""], State, Clock, Time], Batch]
     """`(key, state, clock, time) -> batch`; `clock` is the number of rows added so far."""
-    update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = _keep
+    update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = keep
     """`(state, slot, priority) -> state`: the identity unless the memory is prioritized."""
