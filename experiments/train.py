@@ -75,8 +75,8 @@ def build(args: Arguments) -> qjax.Loop:
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     """Return a run's loop and its final agents, states with leaves `[seeds, ...]`."""
     given = qjax.load_config(folder)["arguments"]
-    fields = {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
-    args = Arguments(**{**fields, "out": Path(folder)})
+    fields: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
+    args = Arguments(**fields | {"out": Path(folder)})
     loop = build(args)
     keys = jax.random.split(jax.random.key(0), args.seeds)
     like = jax.eval_shape(jax.vmap(lambda key: loop.init(key).agent), keys)
