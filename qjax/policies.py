@@ -16,7 +16,8 @@ from qjax.types import Policy, Time
 
 def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all the largest values, so that ties are broken at random."""
-    best = (q == q.max()).astype(jnp.float32)
+    # The comparison alone may be true of none: a compiler may compute q twice, and differ in the last digit.
+    best = ((q == q.max()) | (jnp.arange(q.shape[-1]) == q.argmax())).astype(jnp.float32)
     return best / best.sum()
 
 
