@@ -16,8 +16,9 @@ from qjax.types import Policy, Time
 
 def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all the largest values, so that ties are broken at random."""
-    # The comparison alone may be true of none: a compiler may compute q twice, and differ in the last digit.
-    best = ((q == q.max()) | (jnp.arange(q.shape[-1]) == q.argmax())).astype(jnp.float32)
+    # Not q == q.max(): a compiler may compute q twice, once for the maximum and once to compare with it, differ in
+    # the last digit, and find no largest value at all. Here one operation computes both sides.
+    best = (q[:, None] >= q).all(1).astype(jnp.float32)
     return best / best.sum()
 
 

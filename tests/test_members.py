@@ -169,10 +169,7 @@ def test_every_choice(choice):
 
 
 def test_constants_of_members_are_swept_in_one_program():
-    traced = []
-
     def build(hyper):
-        traced.append(1)
         env = qjax.make("CartPole-v1")
         net = qjax.encoded(qjax.MLP(2, (4,), atoms=ATOMS), env.encode)
         target = qjax.munchausen(hyper["temperature"], hyper["bonus"], hyper["low"])
@@ -197,10 +194,6 @@ def test_constants_of_members_are_swept_in_one_program():
     )
     alike = (kernels[0][1:] == kernels[0][:1]).all(-1)
     assert not alike.any(), [name for name, same in zip(other, alike, strict=True) if same]
-    few = len(traced)
-    traced.clear()
-    qjax.sweep(build, seeds=1, hypers=jax.tree.map(lambda x: x[:2], hypers), steps=60, log_points=2, width=2)
-    assert abs(len(traced) - few) <= len(settings)  # the factories see each setting once; programs do not
 
 
 # ---- names

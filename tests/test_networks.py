@@ -386,19 +386,6 @@ COMPOSED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPOSED)
-def test_compositions_learn_in_the_loop(name):
-    agent = qjax.dqn(optimizer=optax.adam(1e-3), **COMPOSED[name]())
-    policy = qjax.epsilon_greedy(0.1)
-    loop = qjax.make_loop(qjax.make("CartPole-v1"), agent, policy, qjax.ring(64, 8), gamma=0.99, num_envs=2)
-    lane = jax.jit(loop.init)(qjax.fast_key(0))
-    after = jax.jit(lambda lane: loop.run(lane, qjax.clock.at(0), 4))(lane)
-    before, params = (jax.tree.leaves(x.agent.params) for x in (lane, after))
-    assert all(np.isfinite(x).all() for x in params)
-    assert any((x != y).any() for x, y in zip(before, params, strict=True))
-    assert 0 < after.stats.sums["loss"] < np.inf
-
-
 # Bad input ---------------------------------------------------------------------------------------------------
 
 
