@@ -372,20 +372,6 @@ def test_every_update_draws_afresh(network, head):
 # In the loop -------------------------------------------------------------------------------------------------
 
 
-COMPOSED = {
-    "rainbow": lambda: {
-        "network": qjax.MLP(2, (8, 8), atoms=11, dueling=True, noisy=True),
-        "head": qjax.categorical(0.0, 100.0, 11),
-        "select": qjax.double,
-    },
-    "implicit, munchausen": lambda: {
-        "network": qjax.MLP(2, (8,), levels=6, dueling=True, norm=True),
-        "head": qjax.quantile(),
-        **qjax.munchausen(),
-    },
-}
-
-
 # Bad input ---------------------------------------------------------------------------------------------------
 
 
