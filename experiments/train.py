@@ -22,6 +22,8 @@ from qjax.checks import check_size
 THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
 """gymnasium's `reward_threshold`."""
 
+DEFAULT = members.Protocol()
+
 Name = Literal[
     "dqn", "double-dqn", "dueling-dqn", "n-step-dqn", "prioritized-dqn", "c51", "qr-dqn", "iqn", "munchausen-dqn",
     "noisy-dqn", "rainbow", "pqn",
@@ -37,21 +39,21 @@ class Arguments(Common):
     env: str = "CartPole-v1"
     """A gymnax environment with discrete actions."""
     seeds: int = 16
-    steps: int = 500_000
+    steps: int = DEFAULT.steps
     """Environment steps per seed."""
-    learning_rate: float = 2.5e-4
+    learning_rate: float = DEFAULT.learning_rate
     """Of Adam; `pqn` takes twice as much, falling to 0."""
-    gamma: float = 0.99
+    gamma: float = DEFAULT.gamma
     """Discount factor."""
-    batch_size: int = 128
+    batch_size: int = DEFAULT.batch_size
     """Transitions of an update."""
-    capacity: int = 10_000
+    capacity: int = DEFAULT.capacity
     """Transitions held."""
-    warmup: int = 10_000
+    warmup: int = DEFAULT.warmup
     """Environment steps before the first update."""
-    target_period: int = 500
+    target_period: int = DEFAULT.target_period
     """Environment steps between two copies of the target."""
-    epsilon_fraction: float = 0.5
+    epsilon_fraction: float = DEFAULT.epsilon_fraction
     """Share of the steps in which epsilon falls from 1 to 0.05."""
     support: tuple[float, float] | None = None
     """Least and largest value for c51 and rainbow; default by environment."""

@@ -76,7 +76,7 @@ def _known(tree: Any) -> list[_Value]:
 
 
 def _evaluate(closed: Any, arguments: list[_Value], drawn: Callable[..., Any], complete: bool) -> list[_Value]:
-    """Evaluate a jaxpr, `drawn(compute)` in the place of early draws; only early values unless `complete`."""
+    """Evaluate a jaxpr, `drawn(equation, values)` for early draws; only early values unless `complete`."""
     known = dict(zip(closed.jaxpr.constvars, (_Value(x, True) for x in closed.consts), strict=True))
     known.update(zip(closed.jaxpr.invars, arguments, strict=True))
 
