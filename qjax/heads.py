@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from qjax.checks import check_range, check_size, describe
 from qjax.returns import of_action, td_target
-from qjax.types import Head, Quantiles, Weights
+from qjax.types import Head, Network, Params, Quantiles, Weights
 
 
 def squared(delta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -233,3 +233,25 @@ def _quantiles(out: Any) -> Quantiles:
             f" observation; the network's output is {describe(out)}"
         )
     return Quantiles(values, levels)
+
+
+def check_head(network: Network, head: Head, params: Params, obs: Any) -> None:
+    """Check (of shapes alone) that a head finds one value per action in a network's output, and one loss.
+
+    Raises:
+        ValueError: it does not; the shapes are named.
+
+    """
+    out = jax.eval_shape(lambda p: network.apply(p, obs, None), params)
+    q = jax.eval_shape(head.q, out)
+    if getattr(q, "ndim", None) != 1:
+        raise ValueError(
+            f"the head must find one value per action, [A], for one observation;"
+            f" the network's output {describe(out)} gives {describe(q)}"
+        )
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    y = jax.eval_shape(head.target, number, number, out, q)
+    found = jax.eval_shape(head.loss, out, jax.ShapeDtypeStruct((), jnp.int32), y)
+    for name, x in zip(("loss", "priority"), found, strict=True):
+        if x.shape != ():
+            raise ValueError(f"the head's {name} must be one number for one transition, got {describe(x)}")

@@ -9,8 +9,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from qjax.checks import check_key, describe
-from qjax.heads import scalar
+from qjax.checks import check_key
+from qjax.heads import check_head, scalar
 from qjax.networks import as_network
 from qjax.returns import of_action
 from qjax.rewards import environment_reward
@@ -123,7 +123,7 @@ def dqn(
         check_key(key)
         one = jax.tree.map(lambda x: x[0], obs)
         params = net.init(key, one)
-        _check_head(net, head, params, one)
+        check_head(net, head, params, one)
         # A copy: two names for one buffer could not both be donated.
         return DQNState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), sync_target.init())
 
@@ -156,20 +156,3 @@ def dqn(
         return state._replace(target_params=new, sync_state=sync_state)
 
     return Agent(init, values, learn, sync)
-
-
-def _check_head(network: Network, head: Head, params: Params, obs: Any) -> None:
-    """Check that the head finds one value per action in the network's output, and one loss against a target."""
-    out = jax.eval_shape(lambda p: network.apply(p, obs, None), params)
-    q = jax.eval_shape(head.q, out)
-    if getattr(q, "ndim", None) != 1:
-        raise ValueError(
-            f"the head must find one value per action, [A], for one observation;"
-            f" the network's output {describe(out)} gives {describe(q)}"
-        )
-    number = jax.ShapeDtypeStruct((), jnp.float32)
-    y = jax.eval_shape(head.target, number, number, out, q)
-    found = jax.eval_shape(head.loss, out, jax.ShapeDtypeStruct((), jnp.int32), y)
-    for name, x in zip(("loss", "priority"), found, strict=True):
-        if x.shape != ():
-            raise ValueError(f"the head's {name} must be one number for one transition, got {describe(x)}")

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from qjax.agents.dqn import _check_head, gradient_step
+from qjax.agents.dqn import gradient_step
 from qjax.checks import check_key, check_range, check_size
-from qjax.heads import scalar
+from qjax.heads import check_head, scalar
 from qjax.networks import as_network
 from qjax.packing import pack
 from qjax.policies import uniform
@@ -90,6 +90,29 @@ def return_loss(
     return loss, {"priority": priority, "q": of_action(q, action)}
 
 
+def minibatch_step(
+    network: Network,
+    head: Head,
+    optimizer: optax.GradientTransformation,
+    key: Key[Array, ""],
+    state: PQNState,
+    minibatch: tuple[Any, Int[Array, " B"], Float[Array, " B"], Float[Array, " B"]],
+) -> tuple[PQNState, tuple[Float[Array, ""], dict[str, Float[Array, " B"]]]]:
+    """Return the state after one optimiser step on (obs, action, return, weight), its mean loss and its info."""
+    shared, own = jax.random.split(key)
+    obs, action, target, weight = minibatch
+
+    def mean_loss(params):
+        def one(own, *transition):
+            return return_loss(network, head, Noise(shared, own), params, *transition)
+
+        loss, info = jax.vmap(one)(jax.random.split(own, weight.size), obs, action, target)
+        return (weight * loss).mean(), info
+
+    state, loss, info = gradient_step(optimizer, mean_loss, state)
+    return state, (loss, info)
+
+
 def pqn(
     network: NetworkLike,
     optimizer: optax.GradientTransformation,
@@ -134,7 +157,7 @@ def pqn(
         check_key(key)
         one = jax.tree.map(lambda x: x[0], obs)
         params = net.init(key, one)
-        _check_head(net, head, params, one)
+        check_head(net, head, params, one)
         return PQNState(params, optimizer.init(params))
 
     def values(noise, state, obs):
@@ -156,18 +179,7 @@ def pqn(
 
         def step(state, xs):
             key, slot = xs
-            shared, own = jax.random.split(key)
-            obs, action, target, weight = packed.at(slot)
-
-            def mean_loss(params):
-                def one(own, *transition):
-                    return return_loss(net, head, Noise(shared, own), params, *transition)
-
-                loss, info = jax.vmap(one)(jax.random.split(own, slot.size), obs, action, target)
-                return (weight * loss).mean(), info
-
-            state, loss, info = gradient_step(optimizer, mean_loss, state)
-            return state, (loss, info)
+            return minibatch_step(net, head, optimizer, key, state, packed.at(slot))
 
         slots = order.reshape(steps, size // minibatches)
         state, (loss, info) = lax.scan(step, state, (jax.random.split(noise_key, steps), slots))
