@@ -72,6 +72,9 @@ FREE = (
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
+THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
+"""gymnasium's `reward_threshold`."""
+
 EXIT = {"SIGINT": 130, "SIGTERM": 143, "nan": 3}
 """Exit status of a run that was stopped, by what stopped it."""
 
@@ -172,7 +175,6 @@ def conclude(
     title: str,
     loop: Loop,
     trained: tuple[qjax.Run, qjax.Result],
-    threshold: float | None,
     facts: dict[str, Any],
 ) -> None:
     """Evaluate a run's final agents greedily, draw its learning curve, write its summary, and print it.
@@ -183,11 +185,11 @@ def conclude(
         title: of the picture and the table.
         loop: of one seed.
         trained: what `train` returned.
-        threshold: a return that counts as solved, if there is one.
         facts: what else the summary holds.
 
     """
     folder, result = trained
+    threshold = THRESHOLDS.get(loop.env.name)
     played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.root, args.eval_episodes)
     per_seed = np.asarray(played.returns).mean(1)
     low, high = stats.iqm_interval(per_seed)

@@ -14,8 +14,8 @@ import tyro
 
 import qjax
 from benchmarks.harness import machine
-from experiments.command import FREE
-from experiments.train import THRESHOLDS, Arguments
+from experiments.command import FREE, THRESHOLDS
+from experiments.train import Arguments
 from qjax import members
 
 PAGE = Path(__file__).parent / "RESULTS.md"

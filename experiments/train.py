@@ -19,9 +19,6 @@ from experiments.command import Common, conclude, main, train
 from qjax import members
 from qjax.checks import check_size
 
-THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
-"""gymnasium's `reward_threshold`."""
-
 DEFAULT = members.Protocol()
 
 Name = Literal[
@@ -92,7 +89,7 @@ def run(args: Arguments) -> None:
     trained = train(args, args.name, lambda _: loop, members.epsilon(args.protocol), args.steps)
     if trained is not None:
         title = f"{args.name} on {args.env}, {args.seeds} seeds"
-        conclude(args, args.name, title, loop, trained, THRESHOLDS.get(args.env), {"environment": args.env})
+        conclude(args, args.name, title, loop, trained, {"environment": args.env})
 
 
 def listing() -> Table:

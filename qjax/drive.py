@@ -92,6 +92,7 @@ class Drive:
         if not part.log:
             return
         point = self.tally.point(self.seconds)
+        point = point._replace(values={**point.values, **self.groups.report()})
         self.points.append(point)
         self._remember(point)
         own = {"steps": int(point.env_steps.sum()), "updates": point.updates, "done": point.done}

@@ -28,6 +28,9 @@ COMPILER_OPTIONS: dict[str, Any] = {"xla_disable_hlo_passes": "spmd-cleanup"}
 
 AXIS = PartitionSpec("lanes")
 
+Report = Callable[[Any, Any], dict[str, Any]]
+"""`(hyper, agent) -> {name: number}`, of one lane's setting and its agent's state."""
+
 
 class Groups:
     """Settings x seeds, ordered by setting and then by seed, in groups of one size."""
@@ -121,12 +124,13 @@ class Groups:
             check_vma=False,
         )
 
-    def compile(self, turns: dict[bool, int], watch: bool = False) -> float:
+    def compile(self, turns: dict[bool, int], watch: bool = False, report: Report | None = None) -> float:
         """Compile the programs: the start, what `take` fetches, and one for each kind of iteration.
 
         Args:
             turns: iterations in one turn of the outer loop, without and with learning.
             watch: have `peek` look at the agents' states too.
+            report: what `report` returns.
 
         Returns:
             The seconds it took.
@@ -134,10 +138,10 @@ class Groups:
         """
         began = time.perf_counter()
         with _no_collection():
-            self._compile(turns, watch)
+            self._compile(turns, watch, report)
         return time.perf_counter() - began
 
-    def _compile(self, turns: dict[bool, int], watch: bool) -> None:
+    def _compile(self, turns: dict[bool, int], watch: bool, report: Report | None) -> None:
         first, shapes = self._hypers[0], self.shapes
         none = (clocks.at(0), jnp.int32(0))
 
@@ -149,6 +153,8 @@ class Groups:
         self._programs["take"] = compiled(lambda _, lane: take(lane), first, shapes, donate=(1,))
         if watch:
             self._programs["peek"] = compiled(lambda _, lane: take(lane)[1], first, shapes)
+        if report is not None:
+            self._programs["report"] = compiled(lambda hyper, lane: report(hyper, lane.agent), first, shapes)
         for learning, turn in turns.items():
 
             def run(
@@ -205,6 +211,14 @@ class Groups:
             )
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
+
+    def report(self) -> dict[str, np.ndarray]:
+        """Return what the compiled report says of this process's lanes; nothing where there is none."""
+        if "report" not in self._programs:
+            return {}
+        return self._joined(
+            [self._programs["report"](h, s) for h, s in zip(self._hypers, self.states, strict=True)]
+        )
 
     def _joined(self, groups: list[Any]) -> Any:
         return jax.tree.map(lambda *xs: np.concatenate([hosts.local(x) for x in xs])[: len(self.local)], *groups)

@@ -29,7 +29,7 @@ class Point(NamedTuple):
     means: dict[str, np.ndarray]
     """Mean over the interval's updates of every scalar the agent reports (`loss`, `q`); NaN without updates."""
     values: dict[str, np.ndarray]
-    """The logged schedules."""
+    """The logged schedules, and what the sweep's `report` says."""
     changed: np.ndarray
     """Whether the lane stepped in the interval, bool."""
     diverged_at: np.ndarray

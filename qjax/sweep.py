@@ -16,11 +16,11 @@ from jaxtyping import Array, Key
 from qjax import hypers
 from qjax import plan as plans
 from qjax.checkpoint import Checkpoint, first_difference
-from qjax.checks import check_range, check_size
+from qjax.checks import check_range, check_size, describe
 from qjax.devices import default_width, memory_limit
 from qjax.drive import Drive, Options
 from qjax.evaluate import EVALUATION
-from qjax.groups import Groups
+from qjax.groups import Groups, Report
 from qjax.hypers import Build
 from qjax.loop import Loop
 from qjax.plan import Part, Plan
@@ -127,6 +127,7 @@ def sweep(
     width: int | None = None,
     devices: Sequence[Any] | None = None,
     schedules: Schedules | None = None,
+    report: Report | None = None,
     on_log: Callable[[Point], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     run: Run | None = None,
@@ -154,6 +155,8 @@ def sweep(
         width: lanes per device in a group; default `qjax.devices.default_width`, or a resumed run's own.
         devices: default all, of all hosts.
         schedules: named schedules to log, "epsilon" for instance, or a function of one setting that returns them.
+        report: `(hyper, agent) -> {name: number}`, of one lane's setting (None without `hypers`) and its agent's
+            state: what else to log, computed on the device at each log point.
         on_log: called with every new `Point`.
         on_progress: called at the end of every chunk.
         run: a folder for config, metrics and checkpoints; with it SIGINT and SIGTERM stop the sweep at the end of
@@ -173,36 +176,22 @@ def sweep(
     check_range("chunk_seconds", chunk_seconds, 0, float("inf"), open_low=True)
     check_range("checkpoint_every", checkpoint_every, 0, float("inf"))
     work = _prepare(build, seeds, hypers, seed, steps, log_points)
-    for name in work.unused:
-        message = f"the hyper-parameter {name!r} has no effect: nothing in the program depends on it"
-        warnings.warn(message, UserWarning, stacklevel=2)
-    logged = schedules or {}
-    first = logged(_first(work.hypers)) if callable(logged) else logged
-    _check_columns(work, list(first))
+    logged = {} if schedules is None else schedules
+    names = _logged(work, logged, report)
     width = _width(work, width if run is None or width is not None else run.width, devices)
-    found = None if run is None else run.open(work.describe(width, list(first)))
+    found = None if run is None else run.open(work.describe(width, names))
     groups = _groups(work, width, devices)
     program = "" if run is None else work.program()
     if found is not None:
         _check_same(found, groups, program)
-    compile_s = groups.compile(work.turns, stop_on_nan)
+    compile_s = groups.compile(work.turns, stop_on_nan, report)
     plan = _plan(work, groups, devices)
     plan.check()
-    lanes = groups.local
-    own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[lanes]], work.hypers)
-    tally = Tally(work.loop, len(lanes), work.steps, logged, own)
+    own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[groups.local]], work.hypers)
+    tally = Tally(work.loop, len(groups.local), work.steps, logged, own)
     options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan)
     drive = Drive(work, groups, tally, run, options, program)
-    try:
-        if found is None:
-            groups.start()
-        else:
-            drive.restore(found)
-        stopped = drive.go()
-    except jax.errors.JaxRuntimeError as error:
-        if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
-            raise
-        raise MemoryError(f"{plan.exhausted()}: {str(error).splitlines()[0]}") from error
+    stopped = _driven(drive, found, plan)
     return Result(
         agents=groups.agents(),
         points=drive.points,
@@ -215,6 +204,20 @@ def sweep(
         run_s=drive.seconds,
         stopped=stopped,
     )
+
+
+def _driven(drive: Drive, found: Checkpoint | None, plan: Plan) -> str | None:
+    """Run a sweep from its start or from a checkpoint; return what stopped it."""
+    try:
+        if found is None:
+            drive.groups.start()
+        else:
+            drive.restore(found)
+        return drive.go()
+    except jax.errors.JaxRuntimeError as error:
+        if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
+            raise
+        raise MemoryError(f"{plan.exhausted()}: {str(error).splitlines()[0]}") from error
 
 
 def plan(
@@ -390,11 +393,31 @@ def _check_same(found: Checkpoint, groups: Groups, program: str) -> None:
     )
 
 
-def _check_columns(work: Work, logged: list[str]) -> None:
-    """Refuse hyper-parameters that have the name of another column of a run's table."""
+def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str]:
+    """Return the names of what is logged beside the usual columns; warn of hyper-parameters without effect.
+
+    Raises:
+        ValueError: a name stands for two columns, or the report is no flat dict of numbers.
+
+    """
+    first = _first(work.hypers)
+    names = list(schedules(first) if callable(schedules) else schedules)
+    if report is not None:
+        agent = jax.eval_shape(work.loop.init, jax.random.key(0)).agent
+        found = jax.eval_shape(report, first, agent)
+        if not isinstance(found, dict) or any(getattr(x, "shape", None) != () for x in found.values()):
+            got = {k: describe(x) for k, x in found.items()} if isinstance(found, dict) else describe(found)
+            raise ValueError(f"report must return a dict of numbers for one lane, got {got}")
+        names += list(found)
     swept = [] if work.hypers is None else list(hypers.columns(work.hypers))
-    if twice := sorted(set(swept) & {*KNOWN, *logged}):
+    if twice := sorted(set(swept) & {*KNOWN, *names}):
         raise ValueError(f"hyper-parameters {twice} have the name of another logged column: rename one of the two")
+    if twice := sorted(set(names) & set(KNOWN)) or sorted({x for x in names if names.count(x) > 1}):
+        raise ValueError(f"logged values {twice} have the name of another column: rename one of the two")
+    for name in work.unused:
+        message = f"the hyper-parameter {name!r} has no effect: nothing in the program depends on it"
+        warnings.warn(message, UserWarning, stacklevel=3)
+    return names
 
 
 def _check_seeds(seeds: int | Sequence[int]) -> np.ndarray:

@@ -169,3 +169,34 @@ def test_logged_schedules_with_swept_ends():
     build = lambda hyper: tabular({"alpha": hyper["alpha"] + 0 * hyper["end"]})
     result = qjax.sweep(build, hypers=hypers, schedules=logged, **SMALL)
     np.testing.assert_allclose(result.points[-1].values["epsilon"], [0.1, 0.1, 0.3, 0.3], rtol=1e-6)
+
+
+def test_a_report_on_the_agents_is_logged(tmp_path):
+    """Computed from the agents as they are at each log point, of each lane's own setting, and kept in the table."""
+    hypers = qjax.grid(alpha=[0.1, 0.5])
+    report = lambda hyper, table: {"largest": table.max(), "scaled": table.sum() * hyper["alpha"]}
+    seen = []
+    with qjax.Run(tmp_path / "run", "tabular", {}) as run:
+        work = {**SMALL, "log_points": 4, "hypers": hypers, "report": report, "run": run}
+        result = qjax.sweep(tabular, on_log=seen.append, **work)
+    last = result.points[-1].values
+    tables = np.asarray(result.agents)
+    np.testing.assert_allclose(last["largest"], tables.max((1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(last["scaled"], tables.sum((1, 2)) * [0.1, 0.1, 0.5, 0.5], rtol=1e-6)
+    assert len(seen) == 4 and (seen[0].values["scaled"] != last["scaled"]).any()
+    for point, again in zip(seen, qjax.load_points(tmp_path / "run"), strict=True):
+        np.testing.assert_array_equal(again.values["scaled"], point.values["scaled"])
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        (lambda hyper, table: {"rows": table.max(1)}, r"dict of numbers for one lane, got .*rows.*float32"),
+        (lambda hyper, table: table.max(), "dict of numbers for one lane"),
+        (lambda hyper, table: {"loss": table.max()}, r"logged values \['loss'\] have the name of another column"),
+        (lambda hyper, table: {"alpha": table.max()}, r"hyper-parameters \['alpha'\] have the name of another"),
+    ],
+)
+def test_a_bad_report(report, message):
+    with pytest.raises(ValueError, match=message):
+        qjax.sweep(tabular, hypers=qjax.grid(alpha=[0.1, 0.5]), report=report, **SMALL)
