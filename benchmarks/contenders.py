@@ -85,13 +85,17 @@ def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = Non
 def qjax_lake(lanes: int = 1024, fast: bool = False, width: int | None = None, without: str = "") -> Measure:
     """Return a sweep of tabular Q-learning on the slippery lake, env-steps/s; `without` one of `TRICKS`."""
     _prepare(without)
+    return _sweep(lake_loop(), lanes, width, fast, without)
+
+
+def lake_loop() -> Any:
+    """Return tabular Q-learning on the slippery lake."""
     import qjax
 
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     assert env.num_states is not None
     agent = qjax.tabular(env.num_states, env.num_actions, alpha=0.1)
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.99)
-    return _sweep(loop, lanes, width, fast, without)
+    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.99)
 
 
 TRICKS = (

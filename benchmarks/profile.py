@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
+from benchmarks.contenders import lake_loop
 from qjax.groups import Groups
 
 TURN = 100
@@ -35,10 +36,10 @@ KINDS = {
 
 def loop_of(name: str) -> tuple[qjax.Loop, int]:
     """Return a loop, and how many lanes a device runs of it."""
-    from experiments import cartpole, frozenlake
+    from experiments import cartpole
 
     if name == "lake":
-        return frozenlake.build(True, "4x4", "random", 10**6), 512
+        return lake_loop(), 512
     constants = cartpole.preset("cleanrl" if name == "dqn" else "tutorial", None)
     return cartpole.build(constants._replace(episodes=None)), 8
 
