@@ -89,6 +89,8 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
     def target(reward, discount, next_out, weights):
         mass = (weights[:, None] * jax.nn.softmax(logits(next_out))).sum(0)
         place = jnp.clip((reward + discount * support - low) / width, 0, atoms - 1)
+        # Behind the barrier no compiler makes one kernel of softmax and projection, whose tile would be huge.
+        mass, place = lax.optimization_barrier((mass, place))
         # An atom between two places is shared by them according to its distance, as a triangle of width 1 does.
         (projected,) = _total(lambda x: (jnp.maximum(1 - jnp.abs(x - places), 0),), place, mass)
         return projected
