@@ -222,14 +222,16 @@ def ring(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
     return chunked(jax.jit(run, donate_argnums=0), (state, jnp.float32(0), full), CALLS)
 
 
-def gather(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
-    """Return a bare gather of random rows from arrays of the same size, times a second."""
+def gather(capacity: int, batch: int = 128, envs: int = 10, packed: bool = False) -> Measure:
+    """Return a bare gather of random rows from arrays of the same size, times a second; `packed` into one array."""
     import jax
     import jax.numpy as jnp
 
     import qjax
+    from qjax.packing import pack
 
     rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), _row(envs))
+    rows = pack(rows, axes=1).rows if packed else rows
 
     @jax.jit
     def run(rows: Any, total: Any, begun: Any) -> Any:
@@ -265,8 +267,14 @@ def _sum(tree: Any) -> Any:
 
 
 def sgemm(size: int = 2048) -> Measure:
-    """Return float32 matrix products with NumPy's own threads, in operations/s."""
+    """Return float32 matrix products in operations/s: NumPy's with its own threads, or on a GPU JAX's."""
+    import jax
+
     a = np.random.default_rng(0).random((size, size), np.float32)
+    if jax.default_backend() != "cpu":
+        held = jax.device_put(a)
+        product = jax.jit(lambda a: jax.numpy.matmul(a, a, precision="highest"))
+        return chunked(lambda _: product(held), None, 2 * size**3)
     return chunked(lambda _: a @ a, None, 2 * size**3)
 
 

@@ -49,7 +49,20 @@ def protocols(quick: bool) -> list[Row]:
         )
         claim = f"DQN, tutorial protocol, 16 seeds: classic PyTorch loop, {copies} copies, a thread each"
         rows.append(versus(claim, tutorial, torch, "25"))
+        if not quick:
+            rows += default_threads(sb3, torch, copies, seconds, repeats)
     return rows
+
+
+def default_threads(sb3: Contender, torch: Contender, copies: int, seconds: float, repeats: int) -> list[Row]:
+    """Compare the baselines' copies with a thread each with the same with PyTorch's own number of threads."""
+    found = []
+    for one, name, label in ((sb3, "sb3_cartpole", "Stable-Baselines3"), (torch, "torch_cartpole", "PyTorch loop")):
+        with Contender(name, copies) as free:
+            one.speeds = []
+            rounds([one, free], seconds, repeats)
+            found.append(versus(f"{label}, {copies} copies, a thread each: PyTorch's default threads", one, free))
+    return found
 
 
 def ablations(quick: bool) -> list[Row]:

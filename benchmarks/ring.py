@@ -13,8 +13,9 @@ def rows(quick: bool) -> list[Row]:
         Contender("ring", capacity=1_000_000) as large,
         Contender("ring", capacity=10_000) as small,
         Contender("gather", capacity=1_000_000) as bare,
+        Contender("gather", capacity=1_000_000, packed=True) as packed,
     ):
-        rounds([large, small, bare], seconds, repeats)
+        rounds([large, small, bare, packed], seconds, repeats)
         unit = "a second"
         speeds = f"{large.speed:,.0f} {unit}"
         return [
@@ -23,6 +24,13 @@ def rows(quick: bool) -> list[Row]:
                 speeds,
                 f"{bare.speed:,.0f}",
                 ratio(bare.speeds, large.speeds),
+                "at most 1.3",
+            ),
+            Row(
+                "the same: a bare gather of as many packed rows",
+                speeds,
+                f"{packed.speed:,.0f}",
+                ratio(packed.speeds, large.speeds),
                 "at most 1.3",
             ),
             Row("the same: a ring of 10,000", speeds, f"{small.speed:,.0f}", ratio(small.speeds, large.speeds)),

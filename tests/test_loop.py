@@ -16,6 +16,7 @@ import pytest
 import qjax
 from qjax import clock as clocks
 from qjax import schedules
+from qjax.groups import Groups
 
 # Compilation is most of these tests' time: two options that make it several times faster, and programs slower.
 COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -302,7 +303,7 @@ def conditionals(text):
 # Only what comes after the text below is made is left out.
 LLVM_ONLY = {"xla_backend_optimization_level": 0}
 
-MOVES = {"select", "copy", "copy-start", "scatter", "transpose"}
+MOVES = {"select", "copy", "scatter", "transpose"}
 
 # Primes, so that no other array of the program has as many elements as a ring: 7 lanes of 11 rows x 3 environments.
 LANES, ROWS, ENVS = 7, 11, 3
@@ -345,6 +346,37 @@ def test_compiled_program_moves_no_ring(rollout, cadence, episodes):
     held = [i for i, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(lanes)) if path[0].name == "memory"]
     assert len(held) == len(arrays) == 1
     assert {(i, i) for i in held} <= aliased
+
+
+def test_the_programs_of_a_sweep_move_no_ring():
+    """The same of the programs that a sweep really runs, warm-up and what fetches the sums among them."""
+    env = qjax.make(probes.Walk(box=True))
+    agent = qjax.dqn(qjax.MLP(2, (5,)), optax.adam(1e-2))
+    ring = qjax.ring(ROWS * ENVS, 6)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), ring, gamma=0.9, num_envs=ENVS, warmup=5, cadence=5)
+    lanes, root = LANES * jax.device_count(), jax.random.key(0)
+    groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, LANES, jax.devices())
+    groups.compile({False: 5, True: 5})
+    shape = (LANES, *groups.shapes.memory.rows["uint32"].shape[1:])
+    assert set(groups.names) == {"init", "take", "warm up", "learn"}
+    for name in ("take", "warm up", "learn"):
+        program = groups._programs[name]
+        found = big_instructions(program.as_text(), {math.prod(shape)})
+        assert not [x for x in found if x[0] in MOVES], name
+        assert not conditionals(program.as_text()), name
+        # Every byte of the lanes comes back in the buffer that it came in, and a ring more is nowhere.
+        memory, held = program.memory_analysis(), sum(x.size * x.dtype.itemsize for x in plain(groups.shapes))
+        assert memory.alias_size_in_bytes >= held / jax.device_count(), name
+        assert memory.temp_size_in_bytes < 4 * math.prod(shape), name
+    written = [x for x in big_instructions(groups._programs["learn"].as_text(), {math.prod(shape)})]
+    assert ("dynamic-update-slice", "u32", shape) in written
+
+
+def plain(tree):
+    """Return a pytree's leaves as shapes, keys as their words."""
+    leaves = jax.tree.leaves(tree)
+    is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return [jax.eval_shape(jax.random.key_data, x) if is_key(x) else x for x in leaves]
 
 
 @pytest.mark.parametrize("episodes", [None, 4])

@@ -100,6 +100,25 @@ def test_streams_of_neighbouring_seeds_are_uncorrelated(words, name):
         assert same_bits(one, other) > LEAST
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_streams_of_related_keys_are_uncorrelated(seed):
+    """A key, its children by splitting and by folding, and a grandchild: every pair of their streams."""
+    key = fast_key(seed)
+    split = jax.random.split(key, 8)
+    fold = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(8))
+    grandchild = jax.random.split(split[0], 2)
+    keys = [key, *split, *fold, *grandchild]
+    found = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (WORDS,)))(jnp.stack(keys)))
+    pairs = [(i, j) for j in range(len(keys)) for i in range(j)]
+    u = found / 2**32 - 0.5
+    z = np.array([z_of_correlation(u[i], u[j]) for i, j in pairs])
+    assert np.abs(z).max() < scipy_stats.norm.isf(LEAST / 2 / len(pairs))
+    agree = np.array([same_bits(found[i], found[j]) for i, j in pairs])
+    assert agree.min() > LEAST / len(pairs)
+    assert scipy_stats.kstest(agree, "uniform").pvalue > LEAST
+    assert same_bits(found[0], found[0]) < LEAST  # one and the same stream is found
+
+
 def z_of_correlation(one, other):
     return (one * other).sum() / (len(one) ** 0.5 / 12)
 
@@ -162,6 +181,10 @@ def test_the_tests_can_fail():
     u = weyl / 2**32 - 0.5
     assert abs(z_of_correlation(u[:-1], u[1:])) > 10
     assert scipy_stats.chisquare(np.bincount(i >> 24, minlength=256)).pvalue < LEAST
+    ones = (i[:, None] >> np.arange(32) & 1).sum(0)  # of a counter: its upper half is 0
+    assert scipy_stats.chi2.sf(((ones - WORDS / 2) ** 2 / (WORDS / 4)).max(), 1) < LEAST / 32
+    equal = (np.diff(np.sort(np.diff(np.sort(weyl[:4096].astype(np.uint64))))) == 0).sum()
+    assert scipy_stats.poisson.sf(equal - 1, 4) < LEAST  # spacings of a Weyl sequence take three values
     once = (weyl ^ (weyl >> 16)) * np.uint32(0x21F0AAAD)
     assert same_bits(once[:-1], once[1:]) < LEAST
 

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's DQN on CartPole with CleanRL's constants, one seed."""
+"""Stable-Baselines3's DQN on CartPole with CleanRL's constants, one seed, in ten environments as ours."""
 
 import time
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
 
-LEARNING_STARTS = 1_000
+ENVS, LEARNING_STARTS = 10, 1_000
 """Earlier than CleanRL's 10,000, so that the measurement is of learning."""
 
 
@@ -28,13 +29,13 @@ def make(seed: int, threads: int | None = None) -> Callable[[float], float]:
         torch.set_num_threads(threads)
     model = DQN(
         "MlpPolicy",
-        "CartPole-v1",
+        make_vec_env("CartPole-v1", n_envs=ENVS, seed=seed),
         learning_rate=2.5e-4,
         buffer_size=10_000,
         learning_starts=LEARNING_STARTS,
         batch_size=128,
         gamma=0.99,
-        train_freq=10,
+        train_freq=1,
         gradient_steps=1,
         target_update_interval=500,
         exploration_fraction=0.5,
