@@ -40,8 +40,13 @@ def command(arguments: dict[str, Any]) -> str:
         always = field.name in ("env", "seeds", "steps", "out")
         if field.name == "name" or (field.name in FREE and field.name != "out") or value is None:
             continue
-        if always or value != field.default:
-            words.append(f"--{field.name.replace('_', '-')} {value}")
+        if not always and value == field.default:
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(f"--{flag} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}")
     return " ".join(words)
 
 

@@ -58,8 +58,8 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
     the distribution of r + gamma (1 - terminated) z under the mixture of next actions, projected on the values
     (algorithm 1), and the loss the cross-entropy -sum_i m_i log p_i(s, a).
 
-    The priority is that cross-entropy: the KL divergence by which Rainbow prioritises (Hessel et al. 2018), up to
-    the entropy of the target, which does not depend on the parameters.
+    The priority is the KL divergence of the prediction from the target, the cross-entropy less the target's own
+    entropy, by which Rainbow prioritises (Hessel et al. 2018).
 
     Args:
         low: the least value; may be traced.
@@ -97,7 +97,8 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
 
     def loss(out, action, y):
         cross_entropy = -(y * jax.nn.log_softmax(of_action(logits(out), action))).sum()
-        return cross_entropy, cross_entropy
+        entropy = -jax.scipy.special.xlogy(y, y).sum()
+        return cross_entropy, jnp.maximum(cross_entropy - entropy, 0)
 
     return Head(lambda out: (jax.nn.softmax(logits(out)) * support).sum(-1), target, loss)
 

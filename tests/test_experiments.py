@@ -1,19 +1,23 @@
 """The command lines as a user meets them: small runs, what they leave behind, and bad arguments."""
 
+import dataclasses
 import json
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import get_args
 
 import jax
 import numpy as np
 import pytest
 import scipy.stats
+import tyro
 
 import qjax
-from experiments import cartpole, command, frozenlake, train
+from experiments import cartpole, command, frozenlake, results, train
 from qjax import mdp, members
 
 SUMMARY = {
@@ -215,6 +219,17 @@ def test_train(arguments, tmp_path, monkeypatch, capsys):
     assert "has ended; its results stand" in capsys.readouterr().out
     assert command_line(monkeypatch, train, *given, "--gamma", 0.9, "--resume") == 2
     assert "arguments.gamma: 0.99 before, 0.9 now" in capsys.readouterr().err
+
+
+def test_results_name_commands_that_run():
+    """What the page gives as a command makes the very arguments again, flags and pairs of numbers among them."""
+    arguments = train.Arguments(
+        name="c51", env="CartPole-v1", seeds=3, steps=500, out=Path("runs/x"), fast_keys=True, support=(0.0, 50.0),
+        gamma=0.5,
+    )  # fmt: skip
+    words = shlex.split(results.command(json.loads(json.dumps(dataclasses.asdict(arguments), default=str))))
+    assert words[:3] == ["python", "-m", "experiments.train"]
+    assert tyro.cli(train.Arguments, args=words[3:]) == arguments
 
 
 def test_train_lists_its_members():

@@ -107,12 +107,18 @@ def test_a_terminal_reward_on_an_atom_puts_all_mass_there():
         np.testing.assert_allclose(y, expected, atol=1e-7)
 
 
-def test_the_categorical_value_is_the_mean_and_the_priority_the_cross_entropy():
+def test_the_categorical_value_is_the_mean_and_the_priority_the_divergence():
     head = qjax.categorical(0.0, 10.0, 3)
     out = jnp.log(jnp.array([[0.2, 0.3, 0.5], [1.0, 1e-20, 1e-20]]))
     np.testing.assert_allclose(head.q(out), [0.3 * 5 + 0.5 * 10, 0], rtol=1e-5, atol=1e-6)
     found = head.loss(out, jnp.int32(0), jnp.array([0.5, 0.5, 0.0]))
-    np.testing.assert_allclose(found, [-0.5 * np.log(0.2 * 0.3)] * 2, rtol=1e-5)
+    cross_entropy = -0.5 * np.log(0.2 * 0.3)
+    np.testing.assert_allclose(found, [cross_entropy, cross_entropy - np.log(2)], rtol=1e-5)
+    # Nothing is left to learn where they agree; and rounding makes no negative priority of that.
+    loss, priority = jax.vmap(lambda out: head.loss(out, jnp.int32(0), jax.nn.softmax(out[0])))(
+        jax.random.normal(jax.random.key(0), (200, 2, 3))
+    )
+    assert (loss > 0.1).all() and (priority >= 0).all() and (priority < 1e-6).all()
 
 
 def test_the_support_may_be_swept():
