@@ -49,11 +49,14 @@ class TabularProtocol(NamedTuple):
 
 
 def tabular_epsilon(protocol: TabularProtocol) -> Schedule:
-    """Return the protocol's epsilon."""
-    if callable(protocol.epsilon):
-        return protocol.epsilon
+    """Return the protocol's epsilon.
+
+    Raises:
+        ValueError: it lies outside [0, 1], or `epsilon_fraction` outside (0, 1].
+
+    """
     if protocol.epsilon is not None:
-        return schedules.constant(protocol.epsilon)
+        return schedules.as_schedule("epsilon", protocol.epsilon, 0, 1)
     check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
     return schedules.linear(1.0, protocol.epsilon_end, protocol.epsilon_fraction * protocol.steps)
 

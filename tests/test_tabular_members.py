@@ -90,7 +90,7 @@ class Large(probes.Walk):
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_a_step_touches_no_whole_table(name, change):
-    """Every operation as large as a table is a scatter, in place: the cost of a step does not grow with the table."""
+    """Every operation as large as a table is a scatter, in place: the cost of a step does not grow with it."""
     loop = members.make(name, qjax.make(Large()), members.TabularProtocol(**change))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES))
     lanes = jax.eval_shape(jax.vmap(loop.init), keys)
