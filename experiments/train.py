@@ -1,7 +1,8 @@
-"""Any member of the deep family on any gymnax environment, many seeds at once.
+"""Any member of either family on any gymnax environment, many seeds at once.
 
 python -m experiments.train --list
 python -m experiments.train rainbow --env CartPole-v1 --seeds 32 --steps 500000 --out runs/rainbow
+python -m experiments.train sarsa --env FrozenLake-v1 --seeds 512 --epsilon 0.1 --out runs/sarsa
 """
 
 import sys
@@ -19,9 +20,10 @@ from experiments.command import Common, conclude, main, train
 from qjax import members
 from qjax.checks import check_size
 
-DEFAULT = members.Protocol()
+DEFAULT, TABLE = members.Protocol(), members.TabularProtocol()
 
 Name = Literal[
+    "q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-q", "q-lambda", "sarsa-lambda", "dyna-q",
     "dqn", "double-dqn", "dueling-dqn", "n-step-dqn", "prioritized-dqn", "c51", "qr-dqn", "iqn", "munchausen-dqn",
     "noisy-dqn", "rainbow", "pqn",
 ]  # fmt: skip
@@ -29,15 +31,16 @@ Name = Literal[
 
 @dataclass(kw_only=True)
 class Arguments(Common):
-    """Train one member of the family over many seeds; `--list` alone shows them."""
+    """Train one member of a family over many seeds; `--list` alone shows them."""
 
     name: Annotated[Name, tyro.conf.arg(name=""), tyro.conf.Positional]
     """Which member."""
-    env: str = "CartPole-v1"
-    """A gymnax environment with discrete actions."""
+    env: str = ""
+    """A gymnax environment with discrete actions, and for a table discrete observations; default CartPole-v1, and
+    FrozenLake-v1 for a table."""
     seeds: int = 16
-    steps: int = DEFAULT.steps
-    """Environment steps per seed."""
+    steps: int | None = None
+    """Environment steps per seed; default 500,000, and 100,000 for a table."""
     learning_rate: float = DEFAULT.learning_rate
     """Of Adam; `pqn` takes twice as much, falling to 0."""
     gamma: float = DEFAULT.gamma
@@ -52,6 +55,22 @@ class Arguments(Common):
     """Environment steps between two copies of the target."""
     epsilon_fraction: float = DEFAULT.epsilon_fraction
     """Share of the steps in which epsilon falls from 1 to 0.05."""
+    epsilon: float | None = None
+    """Of a table: a constant in place of that."""
+    alpha: float = TABLE.alpha
+    """Of a table: step size."""
+    initial: float = TABLE.initial
+    """Of a table: every value at the start."""
+    ties: Literal["random", "first"] = "random"
+    """Of a table: how equal values are told apart when acting."""
+    n: int = TABLE.n
+    """Steps of a target of n-step-q."""
+    lam: float = TABLE.lam
+    """lambda of q-lambda and sarsa-lambda."""
+    replacing: bool = TABLE.replacing
+    """Let their traces replace in place of accumulating."""
+    planning: int = TABLE.planning
+    """Planned steps per step of dyna-q."""
     support: tuple[float, float] | None = None
     """Least and largest value for c51 and rainbow; default by environment."""
     eval_episodes: int = 20
@@ -59,11 +78,20 @@ class Arguments(Common):
     out: Path
     """Folder for the results; refused if it holds something."""
 
+    def __post_init__(self) -> None:
+        """Fill in the family's environment and number of steps."""
+        self.env = self.env or ("FrozenLake-v1" if self.name in members.TABULAR else "CartPole-v1")
+        self.steps = (
+            (TABLE if self.name in members.TABULAR else DEFAULT).steps if self.steps is None else self.steps
+        )
+
     @property
-    def protocol(self) -> members.Protocol:
+    def protocol(self) -> members.Protocol | members.TabularProtocol:
         """The constants, as `qjax.members` takes them."""
-        shared = set(members.Protocol._fields) & set(vars(self))
-        return members.Protocol(**{name: getattr(self, name) for name in shared})
+        given = vars(self)
+        if self.name in members.TABULAR:
+            return TABLE._replace(**{name: given[name] for name in TABLE._fields if name in given})
+        return DEFAULT._replace(**{name: given[name] for name in DEFAULT._fields if name in given})
 
 
 def build(args: Arguments) -> qjax.Loop:

@@ -1,8 +1,24 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
 from qjax import clock, mdp, plot, progress, random, schedules, stats
-from qjax.agents import DQNState, PQNState, dqn, pqn, tabular, tabular_update, td_loss
+from qjax.agents import (
+    CountedState,
+    DQNState,
+    PQNState,
+    TracesState,
+    VisitCount,
+    dqn,
+    pqn,
+    tabular,
+    tabular_update,
+    td_loss,
+    traces,
+    uncut,
+    visit_count,
+    watkins,
+)
 from qjax.devices import use_cores
+from qjax.dyna import DynaState, dyna
 from qjax.envs import Env, make
 from qjax.evaluate import Episodes, evaluate, evaluate_seeds
 from qjax.heads import categorical, huber, quantile, scalar, squared
@@ -19,7 +35,7 @@ from qjax.random import fast_key
 from qjax.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.rewards import environment_reward, munchausen
 from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
-from qjax.selects import double, expected, maximum, sampled
+from qjax.selects import double, executed, expected, maximum, sampled
 from qjax.sweep import Result, static_sweeps, sweep
 from qjax.targets import periodic, polyak
 from qjax.types import (
@@ -39,13 +55,16 @@ from qjax.types import (
     Time,
     Transition,
 )
+from qjax.waiting import WaitingState, pairs
 
 __all__ = [
     "MLP",
     "Agent",
     "Batch",
     "Clock",
+    "CountedState",
     "DQNState",
+    "DynaState",
     "Env",
     "Episodes",
     "Head",
@@ -68,7 +87,10 @@ __all__ = [
     "Select",
     "Sync",
     "Time",
+    "TracesState",
     "Transition",
+    "VisitCount",
+    "WaitingState",
     "as_network",
     "boltzmann",
     "categorical",
@@ -77,11 +99,13 @@ __all__ = [
     "double",
     "dqn",
     "draw",
+    "dyna",
     "encoded",
     "environment_reward",
     "epsilon_greedy",
     "evaluate",
     "evaluate_seeds",
+    "executed",
     "expected",
     "fast_key",
     "first",
@@ -101,6 +125,7 @@ __all__ = [
     "munchausen",
     "n_step",
     "n_step_transition",
+    "pairs",
     "periodic",
     "plot",
     "polyak",
@@ -124,7 +149,11 @@ __all__ = [
     "td_error",
     "td_loss",
     "td_target",
+    "traces",
+    "uncut",
     "uniform",
     "use_cores",
+    "visit_count",
+    "watkins",
     "zipped",
 ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -71,6 +72,19 @@ def check_key(key: Any) -> None:
         raise TypeError(f"expected a typed key as jax.random.key(seed) makes it, got {found}")
     if key.shape:
         raise TypeError(f"expected one key, got an array of keys of shape {key.shape}")
+
+
+def check_states(what: str, obs: Any, axes: int) -> None:
+    """Check that observations with so many leading axes are integer scalars, numbers of states.
+
+    Raises:
+        TypeError: they are not; `what` needs them.
+
+    """
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[axes:], jnp.result_type(x)), obs)
+    leaves = jax.tree.leaves(one)
+    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
+        raise TypeError(f"{what} needs integer scalar observations, got {describe(one)}")
 
 
 def describe(tree: Any) -> str:

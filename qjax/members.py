@@ -1,8 +1,9 @@
-"""The deep family by name: each member a composition of the same pieces, in one line.
+"""Both families by name, and the deep one: each member a composition of the same pieces, in one line.
 
-A member is a function `(env, protocol) -> Parts`; `make(name, env, protocol)` puts its parts into a loop. What a
-member does not define itself (network, rates, replay, exploration) is the `Protocol`'s, by default CleanRL's for
-DQN on CartPole-v1; its own constants are those of its paper.
+A member is a function `(env, protocol) -> Parts`; `make(name, env, protocol)` puts its parts into a loop. The
+tabular family stands in `qjax.tabular_members`, with a protocol of its own. What a deep member does not define
+itself (network, rates, replay, exploration) is the `Protocol`'s, by default CleanRL's for DQN on CartPole-v1; its
+own constants are those of its paper.
 """
 
 import difflib
@@ -20,12 +21,14 @@ from qjax.heads import categorical, quantile
 from qjax.loop import Loop, make_loop
 from qjax.memory import latest, n_step, ring
 from qjax.networks import MLP, convolutional, encoded
+from qjax.parts import Member, Parts
 from qjax.policies import epsilon_greedy, greedy
 from qjax.prioritized import prioritized
 from qjax.rewards import munchausen
 from qjax.selects import double
+from qjax.tabular_members import TABULAR, TabularProtocol, tabular_epsilon, tabular_loop
 from qjax.targets import periodic
-from qjax.types import Agent, Memory, NetworkLike, Policy, Schedule
+from qjax.types import Memory, NetworkLike, Policy, Schedule
 
 
 class Protocol(NamedTuple):
@@ -51,25 +54,6 @@ class Protocol(NamedTuple):
     """Least and largest value for `c51` and `rainbow`; default `support_of` the environment."""
 
 
-class Parts(NamedTuple):
-    """What a member puts into a loop."""
-
-    agent: Agent
-    policy: Policy
-    memory: Memory
-    rollout: int = 1
-    num_envs: int | None = None
-    """Where the member has a number of its own."""
-
-
-class Member(NamedTuple):
-    """A named composition."""
-
-    parts: Callable[[Env, Protocol], Parts]
-    composition: str
-    paper: str
-
-
 SUPPORT = {"CartPole-v1": (0.0, 100.0), "Acrobot-v1": (-100.0, 0.0), "MountainCar-v0": (-100.0, 0.0)}
 """Least and largest discounted return at gamma 0.99, where one reward is given at every step."""
 
@@ -90,8 +74,10 @@ def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
     return encoded(build(env.num_actions, protocol.hidden, **options), env.encode)
 
 
-def epsilon(protocol: Protocol) -> Schedule:
-    """Return the protocol's epsilon: from 1 straight to its end."""
+def epsilon(protocol: Protocol | TabularProtocol) -> Schedule:
+    """Return the protocol's epsilon: from 1 straight to its end, unless a tabular one has another."""
+    if isinstance(protocol, TabularProtocol):
+        return tabular_epsilon(protocol)
     return schedules.linear(1.0, protocol.epsilon_end, protocol.epsilon_fraction * protocol.steps)
 
 
@@ -169,7 +155,7 @@ def pqn_parts(env: Env, protocol: Protocol) -> Parts:
     return Parts(learner, epsilon_greedy(epsilon(protocol)), latest(), rollout, envs)
 
 
-MEMBERS = {
+DEEP = {
     "dqn": Member(valued, "dqn on ring", "Mnih et al. 2015"),
     "double-dqn": Member(
         lambda env, protocol: valued(env, protocol, select=double), "select=double", "van Hasselt et al. 2016"
@@ -216,6 +202,8 @@ MEMBERS = {
     ),
 }
 
+MEMBERS = {**TABULAR, **DEEP}
+
 
 def member(name: str) -> Member:
     """Return a member by name.
@@ -231,18 +219,24 @@ def member(name: str) -> Member:
     return MEMBERS[name]
 
 
-def make(name: str, env: Env, protocol: Protocol | None = None) -> Loop:
-    """Return the training loop of one seed of a named member.
+def make(name: str, env: Env, protocol: Protocol | TabularProtocol | None = None) -> Loop:
+    """Return the training loop of one seed of a named member; default the protocol of its family.
 
     Raises:
+        TypeError: the protocol is the other family's, or a tabular member meets observations that are not discrete.
         ValueError: the name is unknown, or constants of the protocol do not fit together; the numbers are named.
 
     """
-    protocol = Protocol() if protocol is None else protocol
+    found, family = member(name), TabularProtocol if name in TABULAR else Protocol
+    protocol = family() if protocol is None else protocol
+    if not isinstance(protocol, family):
+        raise TypeError(f"{name} takes a {family.__name__}, got a {type(protocol).__name__}")
+    if isinstance(protocol, TabularProtocol):
+        return tabular_loop(found, env, protocol)
     check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
     for size in ("steps", "target_period", "num_envs"):
         check_size(size, getattr(protocol, size))
-    agent, policy, memory, rollout, envs = member(name).parts(env, protocol)
+    agent, policy, memory, rollout, envs = found.parts(env, protocol)
     sizes = {"num_envs": envs or protocol.num_envs, "rollout": rollout}
     if envs is None:  # replay; without it there is no warm-up and no target
         sizes |= _intervals(protocol)

@@ -15,13 +15,23 @@ from qjax.packing import Packed, pack
 from qjax.returns import n_step_transition
 from qjax.slices import write_slice
 from qjax.types import Batch, Memory, Transition
+from qjax.waiting import waiting
 
 
-def latest() -> Memory:
+def latest(n: int = 1) -> Memory:
     """Return the memory that holds just the newest block: online learning from each transition once.
 
-    Its batch is the block itself, `T` rows of `N` streams, in order.
+    Its batch is the block itself, `T` rows of `N` streams, in order. With n above 1 each transition is learned when
+    its n-step return is known, or its episode has ended (Sutton and Barto 2018, section 7.1; see
+    `n_step_transition`): a batch then is `[n - 1 + T, N]`, in which those that wait have weight 0.
+
+    Raises:
+        TypeError: n is traced or no whole number.
+        ValueError: n is less than 1.
+
     """
+    if check_size("n", n) > 1:
+        return waiting(n - 1, n_step_transition)
 
     def init(block):
         rows = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), block)

@@ -5,6 +5,7 @@ values under the online and the target network. Where all weight is always on on
 """
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from qjax.policies import draw, first
@@ -46,3 +47,33 @@ def sampled(policy: Policy) -> Select:
         return jax.nn.one_hot(action, q_online.shape[-1], dtype=bool)
 
     return select
+
+
+def executed(policy: Policy) -> Select:
+    """Put all weight on the executed next action: SARSA (Sutton and Barto 2018, equation 6.7), on `pairs`.
+
+    Where a time limit left none, the next action is drawn from `policy` on the online values of the true successor.
+
+    Raises:
+        TypeError: (at trace time) the transitions have no next action.
+
+    """
+    otherwise = sampled(policy)
+
+    def select(key, transition, q_online, q_target, time):
+        check_next_action(transition)
+        taken = jax.nn.one_hot(transition.next_action, q_online.shape[-1], dtype=bool)
+        return jnp.where(transition.next_action >= 0, taken, otherwise(key, transition, q_online, q_target, time))
+
+    return select
+
+
+def check_next_action(transition: Transition) -> None:
+    """Check that a memory has added the executed next action.
+
+    Raises:
+        TypeError: it has not.
+
+    """
+    if isinstance(transition.next_action, tuple):
+        raise TypeError("the transitions have no executed next action: take qjax.pairs() for the memory")

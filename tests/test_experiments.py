@@ -200,6 +200,7 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
     [
         ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--warmup", 500, "--batch-size", 8),
         ("pqn", "--env", "CartPole-v1", "--steps", 2048),
+        ("sarsa", "--env", "FrozenLake-v1", "--steps", 2000, "--epsilon", 0.1),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -243,6 +244,10 @@ def test_train_lists_its_members():
     ("arguments", "said"),
     [
         (("c51", "--support", 3, 3), "low (v_min) must be below high (v_max), got low 3.0 and high 3.0"),
+        (
+            ("sarsa", "--env", "CartPole-v1"),
+            "a table needs discrete observations; CartPole-v1 gives boxes of shape [4]",
+        ),
         (("dqn", "--warmup", 15), "warmup of 15 steps is no multiple of an iteration's 10"),
         (("dqn", "--env", "CartPol-v1"), "CartPole-v1"),
         (("dqn", "--steps", 500), "500 steps end before the warm-up of 10000 steps does"),

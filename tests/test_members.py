@@ -20,7 +20,7 @@ QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": F
 
 # ---- known values
 
-REPLAYED = [name for name in members.MEMBERS if name != "pqn"]  # tests/test_probes.py has PQN
+REPLAYED = [name for name in members.DEEP if name != "pqn"]  # tests/test_probes.py has PQN
 PROTOCOL = members.Protocol(
     steps=6_000, hidden=(16,), learning_rate=1e-2, gamma=GAMMA, capacity=256, batch_size=32, support=(-2.0, 3.0)
 )
@@ -200,7 +200,7 @@ def test_constants_of_members_are_swept_in_one_program():
 
 
 def test_every_member_makes_a_loop_on_images_and_on_vectors():
-    for name in members.MEMBERS:
+    for name in members.DEEP:
         for env in (qjax.make("Acrobot-v1"), qjax.make("Breakout-MinAtar")):
             loop = members.make(name, env, members.Protocol(hidden=(8,), capacity=100, batch_size=4))
             lane = jax.eval_shape(loop.init, jax.random.key(0))

@@ -1,5 +1,8 @@
 """Tabular learning equals a plain NumPy loop over the recorded transitions."""
 
+import itertools
+import re
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -280,6 +283,116 @@ def test_alpha_may_be_swept():
     assert jax.jit(jax.vmap(learn))(alphas)[:, 0, 0].tolist() == [1.0, 4.0, 8.0]
 
 
+# Visit counts ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("envs", [1, 5])
+def test_a_visit_count_falls_with_the_updates_of_an_entry(envs):
+    rng = np.random.default_rng(1)
+    blocks = [record(2, envs, seed) for seed in range(60)]
+    weights = [(rng.random((2, envs)) < 0.8).astype(np.float32) for _ in blocks]
+    state, _ = run(qjax.tabular(STATES, ACTIONS, qjax.visit_count(0.7, 0.5)), blocks, weights)
+    table, visits = np.zeros((STATES, ACTIONS)), np.zeros((STATES, ACTIONS), int)
+    for data, weight in zip(blocks, weights, strict=True):
+        for t in range(2):
+            row = jax.tree.map(lambda x, t=t: x[t : t + 1], data)
+            target, *_ = reference(table, row, weight[t : t + 1], 1.0)  # errors of this row, averaged
+            hit = {(row.obs[0, n], row.action[0, n]) for n in range(envs) if weight[t, n]}
+            for entry in hit:
+                visits[entry] += 1
+                table[entry] += 0.5 / visits[entry] ** 0.7 * (target[entry] - table[entry])
+    np.testing.assert_array_equal(state.visits, visits)
+    np.testing.assert_allclose(state.table, table, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_power_gives_the_average_of_the_targets():
+    rewards = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    blocks = [single(0, 1, r, 0.0, 0, True).data for r in rewards]
+    state, _ = run(qjax.tabular(1, 2, qjax.visit_count(), initial=7.0), blocks, [None] * 50)
+    np.testing.assert_allclose(state.table[0], [7.0, rewards.mean()], rtol=1e-5)
+    assert state.visits.tolist() == [[0, 50]]
+
+
+@pytest.mark.parametrize("name", ["power", "scale"])
+def test_a_visit_count_lies_in_the_half_open_unit_interval(name):
+    for value in (0.0, 1.5):
+        with pytest.raises(ValueError, match=rf"{name} must lie in \(0, 1\], got {value}"):
+            qjax.visit_count(**{name: value})
+
+
+# Two tables --------------------------------------------------------------------------------------------------
+
+
+def double_updates(tables, data, t, coins, alpha):
+    """Return both tables after one row, the coins given; environments share the tables as they were before it."""
+    errors, after = {}, tables.copy()
+    for n, coin in enumerate(coins):
+        s, a, successor = data.obs[t, n], data.action[t, n], data.next_obs[t, n]
+        best = tables[coin][successor].argmax()
+        y = data.reward[t, n] + data.discount[t, n] * tables[1 - coin][successor, best]
+        errors.setdefault((coin, s, a), []).append(y - tables[coin][s, a])
+    for entry, found in errors.items():
+        after[entry] += alpha * np.mean(found)
+    return after
+
+
+@pytest.mark.parametrize("envs", [1, 3])
+def test_double_q_learning_equals_the_loop_for_some_coins(envs):
+    """After each row one choice of the coins explains both tables, and the coins are fair and independent."""
+    rows, agent = 400, qjax.tabular(STATES, ACTIONS, 0.3, tables=2)
+    data = record(rows, envs)
+    batches = jax.tree.map(lambda *x: np.stack(x), *[
+        batch_of(jax.tree.map(lambda x, t=t: x[t : t + 1], data)) for t in range(rows)
+    ])  # fmt: skip
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=(2, STATES, ACTIONS)).astype(np.float32)
+
+    def body(tables, xs):
+        tables, info = agent.learn(xs[1], tables, xs[0], START)
+        return tables, (tables, info["priority"])
+
+    keys = jax.random.split(KEY, rows)
+    _, (after, _) = jax.jit(lambda x: jax.lax.scan(body, x, (batches, keys)))(jnp.asarray(start))
+    before, found = start, []
+    for t, tables in enumerate(np.asarray(after)):
+        fits = [
+            coins
+            for coins in itertools.product((0, 1), repeat=envs)
+            if np.allclose(double_updates(before, data, t, coins, 0.3), tables, rtol=1e-4, atol=1e-5)
+        ]
+        assert fits
+        found += fits if len(fits) == 1 else []
+        before = tables
+    assert len(found) > 0.9 * rows
+    kinds = [found.count(coins) for coins in itertools.product((0, 1), repeat=envs)]
+    assert stats.chisquare(kinds).pvalue > 1e-3
+    flips = np.abs(np.diff(np.array(found)[:, 0])).sum()
+    assert stats.binomtest(int(flips), len(found) - 1).pvalue > 1e-3
+
+
+def test_two_tables_act_on_their_mean_and_count_apart():
+    agent = qjax.tabular(3, 2, qjax.visit_count(), tables=2, initial=np.ones((3, 2)))
+    state = agent.init(KEY, jnp.zeros(1, jnp.uint8))
+    assert state.table.shape == state.visits.shape == (2, 3, 2)
+    tables = state.table.at[1, 2].set(jnp.array([3.0, 5.0]))
+    assert agent.values(None, state._replace(table=tables), jnp.uint8(2)).tolist() == [2, 3]
+    data = record(1, 1)._replace(obs=np.full((1, 1), 2, np.uint8), next_obs=np.full((1, 1), 1, np.uint8))
+    learn = jax.jit(agent.learn)
+    for key in jax.random.split(KEY, 9):
+        state, _ = learn(key, state, batch_of(data), START)
+    counts = np.asarray(state.visits)[:, 2, data.action[0, 0]]
+    assert counts.sum() == 9 and (counts > 0).all() and np.asarray(state.visits).sum() == 9
+
+
+def test_one_table_by_default_takes_the_maximum_and_two_take_double():
+    # Table 0 prefers action 0, table 1 action 1; each evaluates the other's choice at 0.
+    tables = jnp.array([[[0.0, 0.0], [4.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]]])
+    batch = single(0, 0, 1.0, 1.0, 1, False)
+    error = lambda **kwargs: qjax.tabular(2, 2, 0.5, tables=2, **kwargs).learn(KEY, tables, batch, START)[1]["loss"]
+    assert error() == 1
+    assert error(select=qjax.maximum) == 25
+
+
 # State and values --------------------------------------------------------------------------------------------
 
 
@@ -297,6 +410,16 @@ def test_there_is_no_target_to_sync():
     agent = qjax.tabular(4, 2, 0.1)
     table = agent.init(KEY, jnp.zeros(3, jnp.int32))
     assert agent.sync(table, Time(1, 0, 1)) is table
+
+
+@pytest.mark.parametrize("tables", [1, 2])
+def test_initial_values_may_differ(tables):
+    initial = np.arange(8.0).reshape(4, 2)
+    agent = qjax.tabular(4, 2, 0.1, initial=initial, tables=tables)
+    table = agent.init(KEY, jnp.zeros(3, jnp.int32))
+    assert agent.values(None, table, jnp.int32(2)).tolist() == [4, 5]
+    swept = jax.vmap(lambda x: qjax.tabular(4, 2, 0.1, initial=x).init(KEY, jnp.zeros(3, jnp.int32)))
+    assert swept(jnp.array([1.0, 2.0]))[:, 3, 1].tolist() == [1, 2]
 
 
 # Bad input ---------------------------------------------------------------------------------------------------
@@ -357,3 +480,21 @@ def test_sizes_must_be_positive_whole_numbers(size, error, monkeypatch):
         qjax.tabular(size, 2, 0.1)
     with pytest.raises(error, match=f"num_actions must be .*got {size}$"):
         qjax.tabular(4, size, 0.1)
+
+
+def test_tables_of_another_shape():
+    for shape in ((2, 4), (4,), (2, 4, 2)):
+        message = f"initial values of shape {shape} for a table of shape (4, 2)"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            qjax.tabular(4, 2, 0.1, initial=np.zeros(shape), tables=2)
+    agent, other = qjax.tabular(4, 2, 0.1), jnp.zeros((16, 4))
+    message = re.escape("a table of shape (16, 4) for an agent with tables of shape (4, 2)")
+    with pytest.raises(ValueError, match=message):
+        agent.values(None, other, jnp.int32(0))
+    with pytest.raises(ValueError, match=message):
+        agent.learn(KEY, other, batch_of(record(1, 1)), START)
+
+
+def test_there_are_one_or_two_tables():
+    with pytest.raises(ValueError, match="tables must be 1 or 2, got 3"):
+        qjax.tabular(4, 2, 0.1, tables=3)

@@ -1,20 +1,55 @@
-"""Tabular Q-learning and its kin: a Q-table updated from each transition."""
+"""Tabular Q-learning and its kin: a Q-table, or two, updated from each transition."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from qjax.checks import check_key, check_size, describe
+from qjax.checks import check_key, check_range, check_size, check_states
 from qjax.returns import td_error, td_target
 from qjax.schedules import as_schedule
-from qjax.selects import maximum
-from qjax.types import Agent, Select, Time
+from qjax.selects import double, maximum
+from qjax.types import Agent, Batch, Select, State, Time, Transition
 
-_PER_ENV = Time(step=None, episode=None, update=None, env=0)  # type: ignore[arg-type]
+UNROLLED = 4
+"""Batches of at most so many rows are learned without an inner loop."""
+
+PER_ENV = Time(step=None, episode=None, update=None, env=0)  # type: ignore[arg-type]
+
+
+class VisitCount(NamedTuple):
+    """A step size that falls with the updates of an entry, as `visit_count` makes it."""
+
+    power: Any
+    scale: Any
+
+
+class CountedState(NamedTuple):
+    """State of a tabular agent whose step size is a `visit_count`."""
+
+    table: Float[Array, "*tables S A"]
+    visits: Int[Array, "*tables S A"]
+    """Updates of each entry so far."""
+
+
+def visit_count(power: Any = 1.0, scale: Any = 1.0) -> VisitCount:
+    """Return the step size alpha = scale / n ** power of the n-th update of an entry, for `tabular`.
+
+    power 1 makes the first scale 1 a plain average; powers in (1/2, 1] satisfy the conditions of convergence, and
+    those below 1 converge faster (Even-Dar and Mansour 2003). Environments that meet in one entry count once, as
+    their errors are averaged.
+
+    Raises:
+        ValueError: the power or the scale lies outside (0, 1].
+
+    """
+    check_range("power", power, 0, 1, open_low=True)
+    check_range("scale", scale, 0, 1, open_low=True)
+    return VisitCount(power, scale)
 
 
 def tabular_update(
@@ -22,13 +57,14 @@ def tabular_update(
     obs: Int[Array, " N"],
     action: Int[Array, " N"],
     delta: Float[Array, " N"],
-    alpha: Float[Array, ""] | float,
+    alpha: Float[Array, "*one"] | float,
     weight: Float[Array, " N"],
 ) -> Float[Array, "S A"]:
     """Return Q(s, a) <- Q(s, a) + alpha delta, with the errors of N environments at once.
 
     Environments that hit the same entry have their errors averaged, so alpha keeps its meaning whatever their
-    number. `weight` multiplies each error; weight 0 leaves an environment out, of the average too.
+    number. `weight` multiplies each error; weight 0 leaves an environment out, of the average too. alpha is one
+    number, or one for each environment.
 
     Source: Watkins 1989; Sutton and Barto 2018, equation 6.8, with delta from `qjax.td_error`.
     """
@@ -38,77 +74,156 @@ def tabular_update(
     return table.at[obs, action].add(alpha * weight * delta)
 
 
-def tabular(num_states: int, num_actions: int, alpha: Any, select: Select = maximum, initial: Any = 0.0) -> Agent:
+def tabular(
+    num_states: int,
+    num_actions: int,
+    alpha: Any,
+    select: Select | None = None,
+    initial: Any = 0.0,
+    tables: int = 1,
+) -> Agent:
     """Return a tabular agent; its state is the table Q `[S, A]`, float32.
 
     Each transition updates Q(s,a) <- Q(s,a) + alpha [ r + gamma (1 - terminated) sum_a' w(a') Q(s',a') - Q(s,a) ]
     with the weights of `select`; with `maximum` that is Q-learning,
     Q(s,a) <- Q(s,a) + alpha [ r + gamma max_a' Q(s',a') - Q(s,a) ] (Watkins 1989; Sutton and Barto 2018,
-    equation 6.8). Rows of a batch are learned in order, the streams of a row at once (`tabular_update`).
+    equation 6.8). Rows of a batch are learned in order, the streams of a row at once (`tabular_update`). Only the
+    rows of the table that a batch names are read and written, so the cost does not grow with S.
+
+    With two tables, `[2, S, A]`, a fair coin tells each transition which of them learns, from the other's values;
+    with `double` that is Double Q-learning,
+    Q1(s,a) <- Q1(s,a) + alpha [ r + gamma Q2(s', argmax_a' Q1(s',a')) - Q1(s,a) ] (van Hasselt 2010, algorithm 1;
+    Sutton and Barto 2018, section 6.7). It acts on their mean.
 
     Args:
         num_states: S.
         num_actions: A.
-        alpha: step size, a number in (0, 1] or a schedule in [0, 1].
-        select: which next actions the target counts; both of its value arguments are the table's.
-        initial: initial value of every entry.
+        alpha: step size, a number in (0, 1], a schedule in [0, 1], or a `visit_count`; with that the state is a
+            `CountedState`, which counts each table's updates apart.
+        select: which next actions the target counts, from the values of the table that learns (online) and of
+            the one that evaluates (target). Default `maximum`, and `double` with two tables.
+        initial: initial value of every entry, or of each, `[S, A]`.
+        tables: 1 or 2.
 
     Raises:
         TypeError: a size is no whole number, or (at trace time) observations are not integer scalars.
-        ValueError: a size is not positive, or alpha outside (0, 1].
+        ValueError: a size is not positive, alpha outside (0, 1], `initial` or (at trace time) the table has
+            another shape, or there are other than one or two tables.
 
     """
-    check_size("num_states", num_states)
-    check_size("num_actions", num_actions)
-    rate = as_schedule("alpha", alpha, 0, 1, open_low=not callable(alpha))
+    if check_size("tables", tables) > 2:
+        raise ValueError(f"tables must be 1 or 2, got {tables}")
+    one = (check_size("num_states", num_states), check_size("num_actions", num_actions))
+    shape = one if tables == 1 else (tables, *one)
+    check_initial(initial, one)
+    counts = isinstance(alpha, VisitCount)
+    rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
+    select = (maximum if tables == 1 else double) if select is None else select
 
     def init(key, obs):
         check_key(key)
-        _check_obs(obs, axes=1)
-        return jnp.full((num_states, num_actions), initial, jnp.float32)
+        check_states("a tabular agent", obs, axes=1)
+        table = jnp.full(shape, initial, jnp.float32)
+        return CountedState(table, jnp.zeros(shape, jnp.int32)) if counts else table
 
-    def values(noise, table, obs):
-        _check_obs(obs, axes=0)
-        return table[obs]
+    def values(noise, state, obs):
+        check_states("a tabular agent", obs, axes=0)
+        table = check_table(state.table if counts else state, shape)
+        return table[obs] if tables == 1 else table[:, obs].mean(0)
 
-    def learn_row(key, table, row, weight, time):
+    def learn_row(key, state, row, weight, time):
+        table, visits = state
+        key, here, *after = _places(key, row, num_states, tables)
+        read = tuple(table[at] for at in (here, *after)), visits[here, row.action] if counts else None
         # Behind the barrier what is logged reads these rows, not the table again: the update is then in place.
-        q, next_q = lax.optimization_barrier((table[row.obs], table[row.next_obs]))
+        (q, *next_q), visited = lax.optimization_barrier(read)
+        online, target = next_q[0], next_q[-1]
         keys = jax.random.split(key, weight.size)
-        weights = jax.vmap(select, in_axes=(0, 0, 0, 0, _PER_ENV))(keys, row, next_q, next_q, time)
-        target = jax.vmap(td_target)(row.reward, row.discount, next_q, weights)
-        delta = jax.vmap(td_error)(q, row.action, target)
-        table = tabular_update(table, row.obs, row.action, delta, rate(time._replace(env=0)), weight)
-        return table, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
-
-    def learn(key, table, batch, time):
-        check_key(key)
-        _check_obs(batch.data.obs, axes=2)
-        time = time._replace(env=batch.env)
-
-        def body(table, xs):
-            return learn_row(xs[0], table, xs[1], xs[2], time)
-
-        rows = (jax.random.split(key, batch.weight.shape[0]), batch.data, batch.weight)
-        if batch.weight.shape[0] == 1:  # a loop of one turn would copy the table
-            table, out = body(table, jax.tree.map(lambda x: x[0], rows))
-            delta, q = jax.tree.map(lambda x: x[None], out)
+        weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, online, target, time)
+        delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
+        if counts:
+            step = alpha.scale / (visited + 1).astype(jnp.float32) ** alpha.power
+            visits = visits.at[here, row.action].max(jnp.where(weight > 0, visited + 1, 0))
         else:
-            table, (delta, q) = lax.scan(body, table, rows)
-        mean_weight = batch.weight / jnp.maximum(batch.weight.sum(), 1)
-        info = {
-            "loss": (mean_weight * delta**2).sum(),
-            "q": (mean_weight * q).sum(),
-            "priority": jnp.abs(delta).max(0),
-        }
-        return table, info
+            step = rate(time._replace(env=0))
+        table = tabular_update(table, here, row.action, delta, step, weight)
+        return (table, visits), (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
+
+    def learn(key, state, batch, time):
+        table, visits = state if counts else (state, None)
+        ends = jax.tree.map(lambda x: x.reshape(-1, num_actions), (check_table(table, shape), visits))
+        ends, info = learn_in_order(learn_row, key, ends, batch, time)
+        table, visits = jax.tree.map(lambda x: x.reshape(shape), ends)
+        return CountedState(table, visits) if counts else table, info
 
     return Agent(init, values, learn, inert=True)
 
 
-def _check_obs(obs: Any, axes: int) -> None:
-    """Check that observations with so many leading axes are integer scalars."""
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[axes:], jnp.result_type(x)), obs)
-    leaves = jax.tree.leaves(one)
-    if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
-        raise TypeError(f"a tabular agent needs integer scalar observations, got {describe(one)}")
+def _places(key: Any, row: Transition, num_states: int, tables: int) -> tuple[Any, ...]:
+    """Return a key, and where values stand in the tables put end to end.
+
+    Of the observations in the tables that learn, of their successors there, and, where there are two tables, of the
+    successors in the tables that evaluate.
+    """
+    if tables == 1:
+        return key, row.obs, row.next_obs
+    key, coin_key = jax.random.split(key)
+    coin = (jax.random.bits(coin_key, row.action.shape) & 1).astype(jnp.int32)
+    mine, other = coin * num_states, (1 - coin) * num_states
+    return key, mine + row.obs, mine + row.next_obs, other + row.next_obs
+
+
+def learn_in_order(
+    learn_row: Callable[..., Any], key: Key[Array, ""], state: State, batch: Batch, time: Time
+) -> tuple[State, dict[str, Array]]:
+    """Learn the rows of a batch one after the other, and return the state and what is logged.
+
+    `learn_row(key, state, row, weight, time) -> (state, (delta, q))` learns from one row, leaves `[B]`, at once.
+    """
+    check_key(key)
+    check_states("a tabular agent", batch.data.obs, axes=2)
+    time = time._replace(env=batch.env)
+
+    def body(state, xs):
+        return learn_row(xs[0], state, xs[1], xs[2], time)
+
+    number = batch.weight.shape[0]
+    rows = (jax.random.split(key, number), batch.data, batch.weight)
+    if number <= UNROLLED:  # a loop of one turn would copy the table, and a short one hides its draws from `ahead`
+        out = []
+        for i in range(number):
+            state, row_out = body(state, jax.tree.map(lambda x, i=i: x[i], rows))
+            out.append(jax.tree.map(lambda x: x[None], row_out))
+        delta, q = jax.tree.map(lambda *x: jnp.concatenate(x), *out)
+    else:
+        state, (delta, q) = lax.scan(body, state, rows)
+    mean_weight = batch.weight / jnp.maximum(batch.weight.sum(), 1)
+    info = {
+        "loss": (mean_weight * delta**2).sum(),
+        "q": (mean_weight * q).sum(),
+        "priority": jnp.abs(delta).max(0),
+    }
+    return state, info
+
+
+def check_initial(initial: Any, shape: tuple[int, int]) -> None:
+    """Check that initial values are one number, or one for each entry of a table.
+
+    Raises:
+        ValueError: they are not.
+
+    """
+    if np.shape(initial) not in ((), shape):
+        raise ValueError(f"initial values of shape {np.shape(initial)} for a table of shape {shape}")
+
+
+def check_table(table: Any, shape: tuple[int, ...]) -> Any:
+    """Return a table that has this shape.
+
+    Raises:
+        ValueError: it has another.
+
+    """
+    if np.shape(table) != shape:
+        raise ValueError(f"a table of shape {np.shape(table)} for an agent with tables of shape {shape}")
+    return table

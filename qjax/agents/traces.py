@@ -1,0 +1,151 @@
+"""Q(lambda) and SARSA(lambda): a Q-table with eligibility traces, backward view."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from qjax.agents.tabular import PER_ENV, VisitCount, check_initial, check_table, learn_in_order
+from qjax.checks import check_key, check_range, check_size, check_states
+from qjax.returns import td_error, td_target
+from qjax.schedules import as_schedule
+from qjax.selects import check_next_action, maximum
+from qjax.types import Agent, Select, Transition
+
+Cut = Callable[[Transition, Float[Array, " A"]], Bool[Array, ""]]
+"""`(transition, next_q) -> kept`: whether traces outlive a step that did not end its episode."""
+
+
+class TracesState(NamedTuple):
+    """State of `traces`."""
+
+    table: Float[Array, "S A"]
+    trace: Float[Array, "N S A"]
+    """Eligibility of every entry in each environment."""
+
+
+def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
+    """Cut the traces where the executed next action is not greedy (Watkins 1989; Sutton and Barto 2018, 12.10).
+
+    An action that ties for the largest value is greedy.
+
+    Raises:
+        TypeError: (at trace time) the transitions have no next action.
+
+    """
+    check_next_action(transition)
+    return next_q[transition.next_action] >= next_q.max()
+
+
+def uncut(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
+    """Never cut the traces within an episode: SARSA(lambda)."""
+    return jnp.bool_(True)
+
+
+def traces(
+    num_states: int,
+    num_actions: int,
+    alpha: Any,
+    lam: Any,
+    select: Select = maximum,
+    cut: Cut = watkins,
+    replacing: bool = False,
+    initial: Any = 0.0,
+) -> Agent:
+    """Return a tabular agent with eligibility traces; its state is a `TracesState`.
+
+    Each transition, with its error delta as in `tabular`, does
+        e(s,a) <- e(s,a) + 1
+        Q <- Q + alpha delta e, for all states and actions
+        e <- gamma lambda e, or 0 where `cut` says so
+    and an episode's end, of either kind, sets e to 0. With `maximum` and `watkins` it is Watkins's Q(lambda)
+    (Sutton and Barto 1998, figure 7.14), with `executed(policy)` and `uncut` SARSA(lambda) (figure 7.11; 2018,
+    section 12.7); both on `pairs`. The cost of a step is that of N tables.
+
+    Environments of a lane have traces of their own. Where several reach an entry, their errors are averaged with
+    their traces as weights, and count with the largest of these: alike traces give the mean error, as in
+    `tabular_update`, and one that has faded changes nothing.
+
+    Args:
+        num_states: S.
+        num_actions: A.
+        alpha: step size, a number in (0, 1] or a schedule in [0, 1].
+        lam: lambda, in [0, 1].
+        select: which next actions the target counts; both of its value arguments are the table's.
+        cut: which steps within an episode end the traces.
+        replacing: whether a visit sets e(s,a) to 1 in place of adding 1 (Singh and Sutton 1996).
+        initial: initial value of every entry, or of each, `[S, A]`.
+
+    Raises:
+        TypeError: a size is no whole number, alpha is a `visit_count`, or (at trace time) observations are not
+            integer scalars.
+        ValueError: a size is not positive, alpha outside (0, 1], lambda outside [0, 1], `initial` or (at trace
+            time) the table has another shape.
+
+    """
+    shape = (check_size("num_states", num_states), check_size("num_actions", num_actions))
+    if isinstance(alpha, VisitCount):
+        raise TypeError(f"traces takes a number or a schedule for alpha, got {alpha}")
+    rate = as_schedule("alpha", alpha, 0, 1, open_low=not callable(alpha))
+    check_range("lambda", lam, 0, 1)
+    check_initial(initial, shape)
+
+    def init(key, obs):
+        check_key(key)
+        check_states("a tabular agent", obs, axes=1)
+        return TracesState(jnp.full(shape, initial, jnp.float32), jnp.zeros((obs.shape[0], *shape), jnp.float32))
+
+    def values(noise, state, obs):
+        check_states("a tabular agent", obs, axes=0)
+        return check_table(state.table, shape)[obs]
+
+    def learn_row(key, state, row, weight, time):
+        q, next_q = lax.optimization_barrier((state.table[row.obs], state.table[row.next_obs]))
+        keys = jax.random.split(key, weight.size)
+        weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, next_q, next_q, time)
+        delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, next_q, weights))
+        counted = weight > 0
+        trace = visit(state.trace, row.obs, row.action, counted, replacing)
+        step = rate(time._replace(env=0)) * eligible_error(weight * delta, jnp.where(_each(counted), trace, 0))
+        kept = ~row.last & jax.vmap(cut)(row, next_q)
+        decay = jnp.where(counted, jnp.where(kept, row.discount * lam, 0), 1)
+        state = TracesState(state.table + step, _each(decay) * trace)
+        return state, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
+
+    def learn(key, state, batch, time):
+        check_table(state.table, shape)
+        check_table(state.trace, (batch.weight.shape[1], *shape))
+        return learn_in_order(learn_row, key, state, batch, time)
+
+    return Agent(init, values, learn, inert=True)
+
+
+def visit(
+    trace: Float[Array, "N S A"],
+    obs: Int[Array, " N"],
+    action: Int[Array, " N"],
+    counted: Bool[Array, " N"],
+    replacing: bool,
+) -> Float[Array, "N S A"]:
+    """Return the traces after a visit of one entry in each environment that counts."""
+    envs = jnp.arange(obs.shape[0])
+    if replacing:
+        return trace.at[envs, obs, action].max(counted.astype(jnp.float32))
+    return trace.at[envs, obs, action].add(counted.astype(jnp.float32))
+
+
+def eligible_error(delta: Float[Array, " N"], trace: Float[Array, "N S A"]) -> Float[Array, "S A"]:
+    """Return delta e of every entry, of several environments as `traces` says."""
+    if trace.shape[0] == 1:
+        return delta[0] * trace[0]
+    total = trace.sum(0)
+    mean = jnp.einsum("n,nsa->sa", delta, trace) / jnp.where(total > 0, total, 1)
+    return mean * trace.max(0)
+
+
+def _each(x: Array) -> Array:
+    """Return a number of each environment, to be spread over its table."""
+    return x[:, None, None]

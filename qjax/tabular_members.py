@@ -1,0 +1,141 @@
+"""The tabular family by name: each member a composition of the same pieces, in one line.
+
+What a member does not define itself (step size, exploration, initial values) is the `TabularProtocol`'s. On any
+environment with discrete observations.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+from qjax import schedules
+from qjax.agents import tabular, traces, uncut
+from qjax.checks import check_range, check_size
+from qjax.dyna import dyna
+from qjax.envs import Env
+from qjax.loop import Loop, make_loop
+from qjax.memory import latest
+from qjax.parts import Member, Parts
+from qjax.policies import epsilon_greedy, first, greedy
+from qjax.selects import executed, expected
+from qjax.types import Agent, Memory, Policy, Schedule
+from qjax.waiting import pairs
+
+
+class TabularProtocol(NamedTuple):
+    """What members have in common. Numbers that are no sizes may be traced, and so swept."""
+
+    steps: int = 100_000
+    """Environment steps of one seed: epsilon falls with them."""
+    alpha: Any = 0.1
+    """Step size: a number, a schedule, or (without traces) a `qjax.visit_count`."""
+    gamma: Any = 0.99
+    epsilon: Any = None
+    """A number or a schedule; default from 1 straight to `epsilon_end`."""
+    epsilon_end: Any = 0.05
+    epsilon_fraction: Any = 0.5
+    """Share of `steps` in which epsilon falls from 1 to its end."""
+    initial: Any = 0.0
+    """Of every value, or of each, `[S, A]`."""
+    ties: Literal["random", "first"] = "random"
+    """Which of the largest values the greedy action is."""
+    num_envs: int = 1
+    n: int = 3
+    """Steps of a target of `n-step-q`."""
+    lam: Any = 0.9
+    """lambda of `q-lambda` and `sarsa-lambda`."""
+    replacing: bool = False
+    """Whether their traces replace or accumulate."""
+    planning: int = 10
+    """Planned steps per step of `dyna-q`."""
+
+
+def tabular_epsilon(protocol: TabularProtocol) -> Schedule:
+    """Return the protocol's epsilon.
+
+    Raises:
+        ValueError: it lies outside [0, 1], or `epsilon_fraction` outside (0, 1].
+
+    """
+    if protocol.epsilon is not None:
+        return schedules.as_schedule("epsilon", protocol.epsilon, 0, 1)
+    check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
+    return schedules.linear(1.0, protocol.epsilon_end, protocol.epsilon_fraction * protocol.steps)
+
+
+def behaviour(protocol: TabularProtocol) -> Policy:
+    """Return the policy that acts: epsilon-greedy, its ties as the protocol says."""
+    bases = {"random": greedy, "first": first}
+    if protocol.ties not in bases:
+        raise ValueError(f"ties must be random or first, got {protocol.ties!r}")
+    return epsilon_greedy(tabular_epsilon(protocol), bases[protocol.ties])
+
+
+def tabled(env: Env, protocol: TabularProtocol, memory: Memory, **agent: Any) -> Parts:
+    """Return Q-learning with one thing or several changed: what every member without traces is."""
+    learner = tabular(*_sizes(env), protocol.alpha, initial=protocol.initial, **agent)
+    return Parts(learner, behaviour(protocol), memory)
+
+
+def traced(env: Env, protocol: TabularProtocol, **agent: Any) -> Parts:
+    """Return Watkins's Q(lambda) with one thing or several changed: what every member with traces is."""
+    rest: dict[str, Any] = {"initial": protocol.initial, "replacing": protocol.replacing, **agent}
+    learner: Agent = traces(*_sizes(env), protocol.alpha, protocol.lam, **rest)
+    return Parts(learner, behaviour(protocol), pairs())
+
+
+def _sizes(env: Env) -> tuple[int, int]:
+    """Return the shape of a table for an environment."""
+    if env.num_states is None:
+        raise TypeError(
+            f"a table needs discrete observations; {env.name} gives boxes of shape {list(env.obs_shape)}"
+        )
+    return env.num_states, env.num_actions
+
+
+TABULAR = {
+    "q-learning": Member(
+        lambda env, protocol: tabled(env, protocol, latest()), "tabular on latest", "Watkins 1989"
+    ),
+    "sarsa": Member(
+        lambda env, protocol: tabled(env, protocol, pairs(), select=executed(behaviour(protocol))),
+        "select=executed(policy), on pairs",
+        "Rummery and Niranjan 1994",
+    ),
+    "expected-sarsa": Member(
+        lambda env, protocol: tabled(env, protocol, latest(), select=expected(behaviour(protocol))),
+        "select=expected(policy)",
+        "van Seijen et al. 2009",
+    ),
+    "double-q-learning": Member(
+        lambda env, protocol: tabled(env, protocol, latest(), tables=2),
+        "tables=2, select=double",
+        "van Hasselt 2010",
+    ),
+    "n-step-q": Member(
+        lambda env, protocol: tabled(env, protocol, latest(protocol.n)), "latest(n=3)", "Sutton and Barto 2018, 7.1"
+    ),
+    "q-lambda": Member(traced, "traces(lam=0.9, cut=watkins) on pairs", "Watkins 1989"),
+    "sarsa-lambda": Member(
+        lambda env, protocol: traced(env, protocol, select=executed(behaviour(protocol)), cut=uncut),
+        "traces(lam=0.9, select=executed(policy), cut=uncut) on pairs",
+        "Rummery and Niranjan 1994",
+    ),
+    "dyna-q": Member(
+        lambda env, protocol: tabled(env, protocol, dyna(*_sizes(env), protocol.planning)),
+        "tabular on dyna(planning=10)",
+        "Sutton 1990",
+    ),
+}
+
+
+def tabular_loop(member: Member, env: Env, protocol: TabularProtocol) -> Loop:
+    """Return the training loop of one seed of a tabular member.
+
+    Raises:
+        TypeError: the environment's observations are not discrete.
+        ValueError: a constant of the protocol is out of range.
+
+    """
+    for size in ("steps", "num_envs"):
+        check_size(size, getattr(protocol, size))
+    agent, policy, memory, *_ = member.parts(env, protocol)
+    return make_loop(env, agent, policy, memory, gamma=protocol.gamma, num_envs=protocol.num_envs)

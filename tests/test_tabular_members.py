@@ -1,0 +1,176 @@
+"""The tabular family by name: known values, whole and halved runs alike, and programs that touch no whole table."""
+
+import itertools
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import probes
+import pytest
+
+import qjax
+from qjax import clock as clocks
+from qjax import members, schedules
+
+GAMMA = 0.7
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+LANES = 2
+UNIFORM = members.TabularProtocol(gamma=GAMMA, epsilon=1.0, lam=0.5, planning=3)
+FOLLOWING = ("sarsa", "expected-sarsa", "sarsa-lambda", "n-step-q")
+"""Members whose values follow the actions taken, after the first step at least."""
+
+
+def advance(loop):
+    """Return `(lanes, clock, turns) -> lanes`, of 50 iterations a turn, compiled once for any number of turns."""
+
+    def run(lanes, clock, turns):
+        turn = lambda i, lane: loop.run(lane, clocks.plus(clock, 50 * i), 50)
+        return jax.vmap(lambda lane: jax.lax.fori_loop(0, turns, turn, lane))(lanes)
+
+    return jax.jit(run, compiler_options=QUICKLY)
+
+
+def lanes_of(loop):
+    return jax.jit(jax.vmap(loop.init))(jax.random.split(jax.random.key(1), LANES))
+
+
+def close(name, probe):
+    """Check the values a member learns under uniform acting, and that a halved run is the whole one."""
+    env = qjax.make(probe())
+    # A step size that falls makes a plain average of what is drawn.
+    rate = 0.1 if "lambda" in name else qjax.visit_count(0.7)
+    loop = members.make(name, env, UNIFORM._replace(alpha=rate, num_envs=4))
+    run, start = advance(loop), lanes_of(loop)
+    whole = run(start, clocks.at(0), jnp.int32(30))
+    half = run(run(start, clocks.at(0), jnp.int32(10)), clocks.at(500), jnp.int32(20))
+    for x, y in zip(*(jax.tree.leaves(lanes._replace(key=0)) for lanes in (whole, half)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    states = jnp.arange(env.num_states)
+    values = lambda agent: jax.vmap(loop.agent.values, in_axes=(None, None, 0))(None, agent, states)
+    found, known = np.asarray(jax.vmap(values)(whole.agent)), env.unwrapped.q(GAMMA)
+    if name in FOLLOWING and probe is probes.TwoSteps:
+        known[0] = GAMMA * known[1].mean()
+    np.testing.assert_allclose(found, np.broadcast_to(known, found.shape), atol=0.1)
+
+
+@pytest.mark.parametrize(("name", "probe"), list(zip(members.TABULAR, itertools.cycle(probes.ALL), strict=False)))
+def test_known_values(name, probe):
+    """Each member on one probe; the slow test has all of them on all."""
+    close(name, probe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", probes.ALL)
+@pytest.mark.parametrize("name", members.TABULAR)
+def test_known_values_of_all_probes(name, probe):
+    close(name, probe)
+
+
+# ---- the compiled program
+
+STATES, ACTIONS = 100_003, 3
+KEPT = {"parameter", "get-tuple-element", "bitcast", "tuple", "while"}
+"""What costs nothing, however large."""
+
+
+class Large(probes.Walk):
+    num_states, num_actions = STATES, ACTIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sarsa", {}),
+        ("double-q-learning", {"alpha": qjax.visit_count(), "num_envs": 2}),
+        ("n-step-q", {"n": 6}),
+        ("dyna-q", {"planning": 7}),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_a_step_touches_no_whole_table(name, change):
+    """Every operation as large as a table is a scatter, in place: the cost of a step does not grow with it."""
+    loop = members.make(name, qjax.make(Large()), members.TabularProtocol(**change))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES))
+    lanes = jax.eval_shape(jax.vmap(loop.init), keys)
+    run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
+    lowered = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0))
+    text = lowered.compile({"xla_backend_optimization_level": 0}).as_text()
+    found = []
+    for match in re.finditer(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\((.*)", text):
+        dims, opcode, rest = match.groups()
+        if math.prod(map(int, dims.split(","))) % STATES == 0 and opcode not in KEPT:
+            found.append("scatter" if opcode == "fusion" and "scatter" in rest else opcode)
+    assert found and set(found) == {"scatter"}
+
+
+# ---- constants
+
+
+def test_constants_are_swept_in_one_program():
+    def build(hyper):
+        numbers = {name: hyper[name] for name in ("alpha", "gamma", "epsilon", "initial", "lam")}
+        protocol = members.TabularProtocol(**numbers)
+        return members.make("sarsa-lambda", qjax.make(probes.Countdown()), protocol)
+
+    base = {"alpha": 0.1, "gamma": 0.9, "epsilon": 0.2, "initial": 0.0, "lam": 0.5}
+    other = {"alpha": 0.5, "gamma": 0.5, "epsilon": 1.0, "initial": 1.0, "lam": 0.9}
+    settings = [base, *({**base, name: value} for name, value in other.items())]
+    hypers = {name: np.array([setting[name] for setting in settings], np.float32) for name in base}
+    tables = qjax.sweep(build, seeds=1, hypers=hypers, steps=200, log_points=2, width=2).agents.table
+    alike = (tables == tables[:1]).reshape(len(settings), -1).all(1)
+    assert alike.sum() == 1  # itself
+
+
+def test_epsilon():
+    time = lambda step: qjax.Time(jnp.float32(step), jnp.int32(0), jnp.float32(0))
+    falling = members.epsilon(members.TabularProtocol(steps=1000, epsilon_fraction=0.5))
+    np.testing.assert_allclose([falling(time(t)) for t in (0, 250, 500, 900)], [1, 0.525, 0.05, 0.05], rtol=1e-6)
+    assert members.epsilon(members.TabularProtocol(epsilon=0.3))(time(5)) == np.float32(0.3)
+    chosen = schedules.constant(0.25)
+    assert members.epsilon(members.TabularProtocol(epsilon=chosen)) is chosen
+
+
+def test_ties_are_shared_or_the_first():
+    policy = lambda ties: members.member("q-learning").parts(
+        qjax.make(probes.Walk()), members.TabularProtocol(epsilon=0.0, ties=ties)
+    ).policy(jnp.zeros(2), qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0)))  # fmt: skip
+    assert policy("random").tolist() == [0.5, 0.5] and policy("first").tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", members.TABULAR)
+def test_boxes_are_refused(name):
+    with pytest.raises(
+        TypeError, match=r"a table needs discrete observations; CartPole-v1 gives boxes of shape \[4\]"
+    ):
+        members.make(name, qjax.make("CartPole-v1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("q-learning", {"alpha": 0.0}, r"alpha must lie in \(0, 1\], got 0.0"),
+        ("sarsa", {"epsilon": 1.5}, r"epsilon must lie in \[0, 1\], got 1.5"),
+        ("sarsa", {"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
+        ("q-lambda", {"lam": 1.5}, r"lambda must lie in \[0, 1\], got 1.5"),
+        ("n-step-q", {"n": 0}, "n must be at least 1, got 0"),
+        ("dyna-q", {"planning": -1}, "planning must be at least 0, got -1"),
+        ("q-learning", {"steps": 0}, "steps must be at least 1, got 0"),
+        ("q-learning", {"initial": np.zeros((4, 4))}, r"of shape \(4, 4\) for a table of shape \(16, 4\)"),
+    ],
+)
+def test_constants_out_of_range(name, change, said):
+    with pytest.raises(ValueError, match=said):
+        members.make(name, qjax.make("FrozenLake-v1"), members.TabularProtocol()._replace(**change))
+
+
+def test_each_family_has_its_own_protocol():
+    lake = qjax.make("FrozenLake-v1")
+    with pytest.raises(TypeError, match="sarsa takes a TabularProtocol, got a Protocol"):
+        members.make("sarsa", lake, members.Protocol())
+    with pytest.raises(TypeError, match="dqn takes a Protocol, got a TabularProtocol"):
+        members.make("dqn", lake, members.TabularProtocol())
+    assert members.make("dqn", lake).env.num_states == 16  # states become one-hot vectors
+    with pytest.raises(ValueError, match="no member 'sarsa-lamda'; did you mean sarsa-lambda"):
+        members.make("sarsa-lamda", lake)
