@@ -112,7 +112,7 @@ def train(
     args: Common,
     experiment: str,
     build: Callable[[Any], Loop],
-    epsilon: Schedule,
+    epsilon: Schedule | None,
     steps: int | None = None,
     log_points: int = 100,
 ) -> tuple[qjax.Run, qjax.Result] | None:
@@ -140,7 +140,7 @@ def train(
         result = qjax.sweep(
             build,
             width=args.width,
-            schedules={"epsilon": epsilon},
+            schedules={} if epsilon is None else {"epsilon": epsilon},
             on_progress=show if hosts.is_first() else None,
             run=folder,
             chunk_seconds=args.chunk_seconds,

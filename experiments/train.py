@@ -114,7 +114,9 @@ def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder."""
     check_size("eval_episodes", args.eval_episodes)
     loop = build(args)
-    trained = train(args, args.name, lambda _: loop, members.epsilon(args.protocol), args.steps)
+    acts = members.member(args.name).parts(loop.env, args.protocol).policy
+    epsilon = None if acts is qjax.greedy else members.epsilon(args.protocol)
+    trained = train(args, args.name, lambda _: loop, epsilon, args.steps)
     if trained is not None:
         title = f"{args.name} on {args.env}, {args.seeds} seeds"
         conclude(args, args.name, title, loop, trained, {"environment": args.env})

@@ -107,6 +107,7 @@ def make_loop(
     num_envs: int = 1,
     rollout: int = 1,
     updates: int = 1,
+    replay_ratio: float | None = None,
     cadence: int = 1,
     warmup: int = 0,
     episodes: int | None = None,
@@ -122,6 +123,7 @@ def make_loop(
         num_envs: N, environments of the lane.
         rollout: T, ticks of each environment per iteration.
         updates: learner updates per iteration.
+        replay_ratio: in place of `updates`, learner updates per environment step.
         cadence: iterations between two calls of `agent.sync`.
         warmup: iterations before the first update.
         episodes: number of episodes after which the lane no longer changes (except for its memory, which nothing
@@ -129,14 +131,17 @@ def make_loop(
 
     Raises:
         TypeError: a size is traced or no whole number; (in `init`) `key` is a legacy uint32 key.
-        ValueError: a size is not positive, gamma lies outside [0, 1]; (in `init`) the agent's values are not one
+        ValueError: a size is not positive, gamma lies outside [0, 1], the replay ratio does not make a whole number
+            of updates per iteration, or `updates` is given beside it; (in `init`) the agent's values are not one
             number per action.
 
     """
     check_range("gamma", gamma, 0, 1)
     check_size("num_envs", num_envs)
     check_size("rollout", rollout)
-    check_size("updates", updates)
+    updates = check_size(
+        "updates", updates if replay_ratio is None else _updates(replay_ratio, updates, rollout, num_envs)
+    )
     check_size("cadence", cadence)
     check_size("warmup", warmup, least=0)
     if episodes is not None:
@@ -174,6 +179,20 @@ def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
     report = {**stats._asdict(), **stats.sums, "total_episodes": lane.episodes, "diverged_at": diverged_at}
     del report["sums"]
     return lane._replace(stats=jax.tree.map(jnp.zeros_like, stats)), report
+
+
+def _updates(replay_ratio: float, updates: int, rollout: int, num_envs: int) -> int:
+    """Return the updates of an iteration by their number per environment step."""
+    check_range("replay_ratio", replay_ratio, 0, float("inf"), open_low=True)
+    steps = rollout * num_envs
+    if updates != 1:
+        raise ValueError(f"give updates or replay_ratio, got {updates} updates and a ratio of {replay_ratio}")
+    if abs(replay_ratio * steps - round(replay_ratio * steps)) > 1e-6 or round(replay_ratio * steps) < 1:
+        raise ValueError(
+            f"a replay ratio of {replay_ratio} makes {replay_ratio * steps:g} updates of an iteration's {rollout} x"
+            f" {num_envs} = {steps} environment steps; it must be a whole number of at least 1"
+        )
+    return round(replay_ratio * steps)
 
 
 class _Parts(NamedTuple):

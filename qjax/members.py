@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -32,7 +33,11 @@ from qjax.types import Memory, NetworkLike, Policy, Schedule
 
 
 class Protocol(NamedTuple):
-    """What members have in common. Numbers that are no sizes may be traced, and so swept."""
+    """What members have in common. Numbers that are no sizes may be traced, and so swept.
+
+    `pqn` has no replay, no warm-up and no target, and does not read their sizes; `noisy-dqn` and `rainbow` act
+    greedily, and do not read epsilon's.
+    """
 
     steps: int = 500_000
     """Environment steps of one seed: epsilon falls and beta rises with them."""
@@ -54,18 +59,33 @@ class Protocol(NamedTuple):
     """Least and largest value for `c51` and `rainbow`; default `support_of` the environment."""
 
 
-SUPPORT = {"CartPole-v1": (0.0, 100.0), "Acrobot-v1": (-100.0, 0.0), "MountainCar-v0": (-100.0, 0.0)}
-"""Least and largest discounted return at gamma 0.99, where one reward is given at every step."""
+REWARDS = {"CartPole-v1": (0.0, 1.0), "Acrobot-v1": (-1.0, 0.0), "MountainCar-v0": (-1.0, 0.0)}
+"""Least and largest reward of a step; of other environments -1 and 1 are assumed."""
 
 
 def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
-    """Return what a categorical head covers: the protocol's support, the environment's, or +- 1 / (1 - gamma)."""
+    """Return what a categorical head covers: the protocol's support, or the least and largest reward at every step.
+
+    That is a reward times the steps that count, the smaller of 1 / (1 - gamma) and the time limit.
+
+    Raises:
+        ValueError: gamma is 1 and there is no time limit.
+
+    """
     if protocol.support is not None:
         return protocol.support
-    if env.name in SUPPORT:
-        return SUPPORT[env.name]
-    largest = 1 / (1 - protocol.gamma)  # of rewards in [-1, 1]
-    return -largest, largest
+    rest, limit = 1 - protocol.gamma, env.max_steps
+    if limit is not None:
+        rest = jnp.maximum(rest, 1 / limit) if traced(rest, limit) else max(rest, 1 / limit)
+    elif not traced(rest) and rest == 0:
+        raise ValueError(f"gamma is 1 and {env.name} has no time limit: give the support, least and largest value")
+    least, largest = REWARDS.get(env.name, (-1.0, 1.0))
+    return least / rest, largest / rest
+
+
+def traced(*numbers: Any) -> bool:
+    """Return whether one of them is an array, which may be traced, and not a plain number."""
+    return any(isinstance(x, jax.Array) for x in numbers)
 
 
 def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
@@ -233,6 +253,8 @@ def make(name: str, env: Env, protocol: Protocol | TabularProtocol | None = None
         raise TypeError(f"{name} takes a {family.__name__}, got a {type(protocol).__name__}")
     if isinstance(protocol, TabularProtocol):
         return tabular_loop(found, env, protocol)
+    check_range("gamma", protocol.gamma, 0, 1)
+    check_range("learning_rate", protocol.learning_rate, 0, float("inf"), open_low=True)
     check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
     for size in ("steps", "target_period", "num_envs"):
         check_size(size, getattr(protocol, size))
