@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from qjax.alias import Alias, alias, draw_alias
+from qjax.alias import alias, draw_alias
 from qjax.checks import check_range, check_size
 from qjax.envs import discrete
 from qjax.mdp import TabularMDP, concrete
@@ -18,9 +18,10 @@ from qjax.policies import draw
 class MDPParams:
     """An MDP's arrays, and what else decides a step; all are leaves, to be swept or vmapped over."""
 
-    mdp: TabularMDP
-    start: Alias
-    """The distribution of the first state, so that a draw does not read all of it."""
+    mdp: Any
+    """A `TabularMDP`."""
+    start: Any
+    """The distribution of the first state as an `Alias`, so that a draw does not read all of it."""
     reward_noise: Any = None
     """Standard deviation of Gaussian noise on every reward; None for none."""
     max_steps_in_episode: Any = None
@@ -31,9 +32,10 @@ class MDPParams:
 class MDPState:
     """Where an episode stands."""
 
-    position: Int[Array, ""]
-    time: Int[Array, ""]
-    """Steps taken."""
+    position: Any
+    """The state's number, int32."""
+    time: Any
+    """Steps taken, int32."""
 
 
 def mdp_params(mdp: TabularMDP, max_steps: Any = None, reward_noise: Any = None) -> MDPParams:

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Int, Key
 
 from qjax.checks import check_key, check_range, check_size
@@ -158,15 +160,22 @@ def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termi
     if branching > states:
         raise ValueError(f"branching {branching} exceeds the {states} states")
     check_range("termination", termination, 0, 1)
-    successor_key, cut_key, reward_key, end_key = jax.random.split(key, 4)
-    cuts = jnp.sort(jax.random.uniform(cut_key, (*shape[:2], branching - 1)))
-    edges = jnp.pad(jnp.pad(cuts, ((0, 0), (0, 0), (0, 1)), constant_values=1), ((0, 0), (0, 0), (1, 0)))
-    reward = jax.random.normal(reward_key, shape[:2])
+    return _garnet(key, shape, termination)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _garnet(key: Key[Array, ""], shape: tuple[int, int, int], termination: Any) -> TabularMDP:
+    states, actions, branching = shape
+    successor_key, uniform_key, reward_key = jax.random.split(key, 3)
+    uniform = jax.random.uniform(uniform_key, (states, actions, 2 * branching - 1))
+    cuts, lots = jnp.sort(uniform[..., : branching - 1]), uniform[..., branching - 1 :]
+    zero = jnp.zeros((states, actions, 1))
+    reward = jax.random.normal(reward_key, (states, actions, 1))
     return TabularMDP(
         _different(successor_key, shape),
-        jnp.diff(edges),
-        jnp.broadcast_to(reward[..., None], shape),
-        jax.random.uniform(end_key, shape) < termination,
+        jnp.diff(jnp.concatenate([zero, cuts, zero + 1], -1)),
+        jnp.broadcast_to(reward, shape),
+        lots < termination,
         jnp.full(states, 1 / states, jnp.float32),
     )
 
@@ -175,16 +184,17 @@ def _different(key: Key[Array, ""], shape: tuple[int, int, int]) -> Int[Array, "
     """Return for each row K different states, by Floyd's algorithm (Bentley and Floyd 1987).
 
     Step i draws a number of those up to i; where it has been drawn before, i itself is taken, which cannot have
-    been. Its cost does not depend on the number of states.
+    been. Its cost does not depend on the number of states, and the bias of the remainder is below S / 2**32.
     """
     states, _, outcomes = shape
     limits = jnp.arange(states - outcomes, states, dtype=jnp.int32)
-    drawn = jax.random.randint(key, shape, 0, limits + 1, jnp.int32)
-    chosen = jnp.full(shape, -1, jnp.int32)
-    for i in range(outcomes):
+    drawn = (jax.random.bits(key, shape, jnp.uint32) % (limits + 1).astype(jnp.uint32)).astype(jnp.int32)
+
+    def body(i, chosen):
         again = (chosen == drawn[..., i, None]).any(-1)
-        chosen = chosen.at[..., i].set(jnp.where(again, limits[i], drawn[..., i]))
-    return chosen
+        return chosen.at[..., i].set(jnp.where(again, limits[i], drawn[..., i]))
+
+    return lax.fori_loop(0, outcomes, body, jnp.full(shape, -1, jnp.int32))
 
 
 def _check_map(rows: list[str]) -> None:
