@@ -186,7 +186,14 @@ def test_coins_have_the_distribution(seed, n, evenness, holes):
 
 
 @pytest.mark.parametrize(
-    "p", [np.ones(9) / 9, np.r_[np.zeros(5), np.ones(3) / 3], np.eye(4)[3], np.float32([0.1] * 10)]
+    "p",
+    [
+        np.ones(9) / 9,
+        np.r_[np.zeros(5), np.ones(3) / 3],
+        np.eye(4)[3],
+        np.float32([0.1] * 10),
+        np.array([2, 1, 3, 2]) / 8,
+    ],
 )
 def test_coins_of_plain_distributions(p):
     np.testing.assert_allclose(distribution(alias(jnp.float32(p))), p, atol=1e-7)
