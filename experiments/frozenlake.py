@@ -18,7 +18,7 @@ from rich.table import Table
 
 import qjax
 from experiments.command import Common, main, summarise, train
-from qjax import mdp, plot, schedules, stats
+from qjax import mdps, plot, schedules, solve, stats
 from qjax.types import Policy
 
 ALPHA, GAMMA = 0.1, 0.99
@@ -90,11 +90,11 @@ class Scores(NamedTuple):
 
 def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
     """Hold Q-tables `[seeds, S, A]` against the lake's own transition table."""
-    lake, limit = mdp.frozen_lake(env), int(env.max_steps)
+    lake, limit = mdps.frozen_lake(env), int(env.max_steps)
     policies = jax.vmap(jax.vmap(lambda q: greedy(q, qjax.Time(0, 0, 0))))(jnp.asarray(tables))
-    success = jax.jit(jax.vmap(lambda policy: mdp.expected_return(lake, policy, limit)))(policies)
-    value = jax.jit(jax.vmap(lambda policy: mdp.policy_values(lake, policy, GAMMA) @ lake.start))(policies)
-    optimal = jax.jit(mdp.value_iteration)(lake, GAMMA).max(-1)
+    success = jax.jit(jax.vmap(lambda policy: solve.expected_return(lake, policy, limit)))(policies)
+    value = jax.jit(jax.vmap(lambda policy: solve.policy_values(lake, policy, GAMMA) @ lake.start))(policies)
+    optimal = jax.jit(solve.value_iteration)(lake, GAMMA).max(-1)
     return Scores(
         policies=np.asarray(policies),
         success=np.asarray(success),
@@ -102,7 +102,7 @@ def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
         learned=tables.max(-1),
         optimal=np.asarray(optimal),
         start=np.asarray(lake.start),
-        best=float(mdp.best_return(lake, limit)),
+        best=float(solve.best_return(lake, limit)),
     )
 
 

@@ -1,6 +1,6 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
-from qjax import clock, mdp, plot, progress, random, schedules, stats
+from qjax import clock, mdp, mdps, plot, progress, random, schedules, solve, stats
 from qjax.agents import (
     CountedState,
     DQNState,
@@ -24,6 +24,8 @@ from qjax.evaluate import Episodes, evaluate, evaluate_seeds
 from qjax.heads import categorical, huber, quantile, scalar, squared
 from qjax.hypers import grid, zipped
 from qjax.loop import Lane, Loop, make_loop, take
+from qjax.mdp import TabularMDP
+from qjax.mdp_env import MDPEnvironment
 from qjax.memory import latest, n_step, ring
 from qjax.networks import MLP, as_network, convolutional, encoded, table
 from qjax.plan import Plan
@@ -70,6 +72,7 @@ __all__ = [
     "Head",
     "Lane",
     "Loop",
+    "MDPEnvironment",
     "Memory",
     "Network",
     "Noise",
@@ -86,6 +89,7 @@ __all__ = [
     "Schedule",
     "Select",
     "Sync",
+    "TabularMDP",
     "Time",
     "TracesState",
     "Transition",
@@ -122,6 +126,7 @@ __all__ = [
     "make_loop",
     "maximum",
     "mdp",
+    "mdps",
     "munchausen",
     "n_step",
     "n_step_transition",
@@ -138,6 +143,7 @@ __all__ = [
     "sampled",
     "scalar",
     "schedules",
+    "solve",
     "squared",
     "static_sweeps",
     "stats",

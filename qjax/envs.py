@@ -28,6 +28,9 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """gymnasium's names for what gymnax calls otherwise, with the keyword arguments that make them so."""
 
+TOY_TEXT = ("CliffWalking-v1", "CliffWalkingSlippery-v1", "Taxi-v4")
+"""gymnasium's environments that gymnax does not have, read from gymnasium's tables (`qjax.mdps.toy_text`)."""
+
 
 class Step(NamedTuple):
     """What one step of an environment returns."""
@@ -68,7 +71,7 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     """Return an environment by name, or from an object with gymnax's interface.
 
     Args:
-        env: a gymnax id ("CartPole-v1"), one of gymnasium's names ("FrozenLake-v1"), or an object with
+        env: a gymnax id ("CartPole-v1"), one of gymnasium's names ("FrozenLake-v1", "Taxi-v4"), or an object with
             `reset(key, params) -> (obs, state)`, `step(key, state, action, params) -> (obs, state, reward,
             terminated, truncated, info)` where `info["final_observation"]` is the true successor,
             `action_space(params)`, and `observation_space(params)`.
@@ -128,13 +131,22 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     return made
 
 
+def discrete(n: int) -> Any:
+    """Return gymnax's space of the numbers from 0 to n - 1."""
+    from gymnax.environments import spaces
+
+    return spaces.Discrete(n)
+
+
 def _construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the named gymnax environment, and the arguments that its constructor does not take."""
+    if name in TOY_TEXT:
+        return _table(name, kwargs)
     from gymnax import registration
 
     gymnax_name, preset = ALIASES.get(name, (name, {}))
     if gymnax_name not in registration.registered_envs:
-        known = [*registration.registered_envs, *ALIASES]
+        known = [*registration.registered_envs, *ALIASES, *TOY_TEXT]
         lower = {k.lower(): k for k in known}
         near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
         raise ValueError(
@@ -157,6 +169,14 @@ def _construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             f" its parameters have {_listed(fields)}"
         ) from None
     return env, {k: v for k, v in kwargs.items() if k in fields}
+
+
+def _table(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return one of gymnasium's environments as arrays, and the arguments that are fields of its parameters."""
+    from qjax.mdps import toy_text
+
+    fields: dict[str, Any] = {k: kwargs[k] for k in ("max_steps_in_episode", "reward_noise") if k in kwargs}
+    return toy_text(name, **{k: v for k, v in kwargs.items() if k not in fields}), fields
 
 
 def _with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:

@@ -1,15 +1,22 @@
-"""Finite MDPs as arrays, and what can be computed of them exactly, on the device."""
+"""A finite MDP as arrays of its possible outcomes, its checks, and which states follow which.
 
-import copy
+Arrays are `[S, A, K]`, with K outcomes for each state and action, so memory grows with the outcomes there are and
+not with the square of the states. An outcome of probability 0 is no outcome, whatever else is said of it.
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from qjax.checks import check_range, check_size
-from qjax.envs import Env
+from qjax.checks import check_range
+
+SUM_TOLERANCE = 1e-5
+"""Probabilities may sum to 1 within this much: float32 adds hundreds of them with a smaller error."""
 
 
 class TabularMDP(NamedTuple):
@@ -23,131 +30,149 @@ class TabularMDP(NamedTuple):
     """Distribution of the first state."""
 
 
-def frozen_lake(env: Env) -> TabularMDP:
-    """Return the transition table of a FrozenLake environment, read off its own moves.
+def from_outcomes(successor: Any, probability: Any, reward: Any, terminated: Any, start: Any) -> TabularMDP:
+    """Return the MDP of arrays `[S, A, K]` and a distribution of the first state `[S]`, checked.
 
-    Outcomes stand in gymnasium's order: the action before, the action, the action after, with probabilities
-    (1 - p) / 2, p, (1 - p) / 2; one outcome where the lake is not slippery. Holes and the goal are absorbing.
+    Concrete arrays only. A record made as `TabularMDP(...)` is not checked, and may be traced.
 
     Raises:
-        TypeError: the environment is not gymnax's FrozenLake.
+        TypeError: an array is traced, or successors are not whole numbers.
+        ValueError: shapes do not fit, a successor is no state, a probability is negative, probabilities of a state
+            and an action (or of the first state) do not sum to 1, or a number is not finite.
 
     """
-    lake: Any = env.unwrapped
-    if not all(hasattr(lake, name) for name in ("desc", "is_slippery", "success_rate", "n_states")):
-        raise TypeError(f"{env.name} is not a FrozenLake")
-    states, actions = jnp.arange(lake.n_states), jnp.arange(lake.num_actions)
-    sure = copy.copy(lake)
-    sure.is_slippery = False
-    key = jax.random.key(0)  # an outcome of the deterministic twin draws nothing
-    _, first = lake.reset_env(key, env.params)
-
-    def move(state, action):
-        ended = lake.is_terminated(first.replace(position=state), env.params)
-        obs, _, reward, terminated, _ = sure.step_env(key, first.replace(position=state), action, env.params)
-        return jnp.where(ended, state, obs), jnp.where(ended, 0.0, reward), ended | terminated
-
-    if lake.is_slippery:
-        slip = (1 - lake.success_rate) / 2
-        offsets, probability = jnp.array([-1, 0, 1]), jnp.array([slip, lake.success_rate, slip])
-    else:
-        offsets, probability = jnp.array([0]), jnp.array([1.0])
-    taken = (actions[:, None] + offsets) % lake.num_actions  # [A, K]
-    successor, reward, terminated = jax.vmap(lambda s: jax.vmap(jax.vmap(lambda a: move(s, a)))(taken))(states)
+    arrays = {
+        "successor": successor,
+        "probability": probability,
+        "reward": reward,
+        "terminated": terminated,
+        "start": start,
+    }
+    if not concrete(*arrays.values()):
+        raise TypeError("an MDP is checked on the host: give concrete arrays, or make a TabularMDP unchecked")
+    arrays = {name: np.asarray(x) for name, x in arrays.items()}
+    _check_shapes(arrays)
+    _check_numbers(arrays)
     return TabularMDP(
-        successor.astype(jnp.int32),
-        jnp.broadcast_to(probability.astype(jnp.float32), successor.shape),
-        reward.astype(jnp.float32),
-        terminated,
-        jax.nn.one_hot(first.position, lake.n_states),
+        jnp.asarray(arrays["successor"], jnp.int32),
+        jnp.asarray(arrays["probability"], jnp.float32),
+        jnp.asarray(arrays["reward"], jnp.float32),
+        jnp.asarray(arrays["terminated"], bool),
+        jnp.asarray(arrays["start"], jnp.float32),
     )
 
 
-def backup(mdp: TabularMDP, values: Float[Array, " S"], gamma: Any) -> Float[Array, "S A"]:
-    """Return Q(s, a) = sum_k p_k [ r_k + gamma (1 - terminated_k) V(s'_k) ].
+def from_dense(probability: Any, reward: Any, terminated: Any, start: Any) -> TabularMDP:
+    """Return the MDP of dense arrays, with successors in ascending order and K the most that any row has.
 
-    Source: Sutton and Barto 2018, equation 4.6.
-    """
-    future = jnp.where(mdp.terminated, 0, values[mdp.successor])
-    return (mdp.probability * (mdp.reward + gamma * future)).sum(-1)
-
-
-def value_iteration(
-    mdp: TabularMDP, gamma: Any, tolerance: float = 1e-7, max_iterations: int = 100_000
-) -> Float[Array, "S A"]:
-    """Return the optimal action values Q*, by value iteration (Sutton and Barto 2018, section 4.4).
-
-    Stops when no value changes by more than `tolerance`, or after `max_iterations` sweeps.
+    Args:
+        probability: of each successor, `[S, A, S]`.
+        reward: `[S, A, S]`, or `[S, A]` where it is the same for every successor.
+        terminated: whether the episode ends, `[S, A, S]`, or `[S]` where the states entered decide.
+        start: distribution of the first state `[S]`.
 
     Raises:
-        ValueError: gamma lies outside [0, 1].
+        ValueError: shapes do not fit, a probability is negative, or probabilities do not sum to 1.
 
     """
-    check_range("gamma", gamma, 0, 1)
+    p, r, ends = np.asarray(probability), np.asarray(reward), np.asarray(terminated)
+    if p.ndim != 3 or p.shape[0] != p.shape[2] or not p.size:
+        raise ValueError(f"probability must have a shape [S, A, S], got {list(p.shape)}")
+    states, actions, _ = p.shape
+    r = r[..., None] if r.shape == (states, actions) else r
+    if r.shape not in ((states, actions, 1), p.shape):
+        raise ValueError(f"reward must be {[*p.shape]} or {[states, actions]}, got {[*np.shape(reward)]}")
+    if ends.shape not in ((states,), p.shape):
+        raise ValueError(f"terminated must be {[*p.shape]} or {[states]}, got {[*ends.shape]}")
+    possible = p != 0  # negative ones too, for the check to name
+    outcomes = max(int(possible.sum(-1).max()), 1)
+    successor = np.argsort(~possible, axis=-1, kind="stable")[..., :outcomes]  # the possible ones, in order
 
-    def unsettled(carry):
-        _, change, iteration = carry
-        return (change > tolerance) & (iteration < max_iterations)
+    def taken(x):
+        return np.take_along_axis(np.broadcast_to(x, p.shape), successor, -1)
 
-    def improve(carry):
-        values, _, iteration = carry
-        new = backup(mdp, values, gamma).max(-1)
-        return new, jnp.abs(new - values).max(), iteration + 1
-
-    start = (jnp.zeros(mdp.start.shape, jnp.float32), jnp.float32(jnp.inf), jnp.int32(0))
-    values, _, _ = lax.while_loop(unsettled, improve, start)
-    return backup(mdp, values, gamma)
+    return from_outcomes(successor, taken(p), np.where(taken(possible), taken(r), 0), taken(ends), start)
 
 
-def policy_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> Float[Array, " S"]:
-    """Return V of a policy, the solution of (I - gamma P) V = r (Sutton and Barto 2018, equation 4.4).
+def concrete(*trees: Any) -> bool:
+    """Return whether no leaf is traced, so that its values can be checked."""
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
 
-    Episodes end only where the MDP does: a time limit does not count, as it does not for a bootstrapping learner.
 
-    Raises:
-        ValueError: gamma lies outside [0, 1].
+def _check_shapes(arrays: dict[str, np.ndarray]) -> None:
+    shape = arrays["probability"].shape
+    if len(shape) != 3 or 0 in shape:
+        raise ValueError(f"probability must have a shape [S, A, K], got {list(shape)}")
+    for name, array in arrays.items():
+        wanted = shape[:1] if name == "start" else shape
+        if array.shape != wanted:
+            raise ValueError(f"{name} must have the shape {list(wanted)}, got {list(array.shape)}")
 
+
+def _check_numbers(arrays: dict[str, np.ndarray]) -> None:
+    successor, probability, states = arrays["successor"], arrays["probability"], len(arrays["start"])
+    if not np.issubdtype(successor.dtype, np.integer):
+        raise TypeError(f"successors must be whole numbers, got {successor.dtype}")
+    _refuse((successor < 0) | (successor >= states), successor, f"successors are states from 0 to {states - 1}")
+    for name in ("probability", "reward", "start"):
+        check_range(name, np.nan_to_num(arrays[name]), -np.inf, np.inf)  # that they are numbers
+        _refuse(~np.isfinite(arrays[name]), arrays[name], f"{name} must be finite")
+    _refuse(probability < 0, probability, "probabilities must not be negative")
+    _refuse(arrays["start"] < 0, arrays["start"], "probabilities of the first state must not be negative")
+    sums = probability.sum(-1, dtype=np.float64)
+    _refuse(np.abs(sums - 1) > SUM_TOLERANCE, sums, "probabilities must sum to 1")
+    total = arrays["start"].sum(dtype=np.float64)
+    if abs(total - 1) > SUM_TOLERANCE:
+        raise ValueError(f"probabilities of the first state must sum to 1, got {total:.8g}")
+
+
+def _refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
+    """Raise an error that names the first wrong entry, and how many there are."""
+    if not wrong.any():
+        return
+    where = tuple(np.argwhere(wrong)[0])
+    named = ", ".join(f"{n} {i}" for n, i in zip(("state", "action", "outcome"), where, strict=False))
+    more = f" (and {wrong.sum() - 1} more)" if wrong.sum() > 1 else ""
+    raise ValueError(f"{message}, got {values[where]:.8g} at {named}{more}")
+
+
+# Which states follow which ------------------------------------------------------------------------------------
+
+
+def possible(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Bool[Array, "S A K"]:
+    """Return which outcomes have a positive probability: at all, or under a policy."""
+    some = mdp.probability > 0
+    return some if policy is None else some & (policy > 0)[..., None]
+
+
+def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Float[Array, "S A"]:
+    """Return in how few steps the episode can end after each action, infinite where it cannot.
+
+    With a policy it takes the later actions, and those that it never takes are infinite; without one, any do.
+    Float, for the infinity.
     """
-    check_range("gamma", gamma, 0, 1)
-    step, reward = _under(mdp, policy)
-    return jnp.linalg.solve(jnp.eye(len(reward)) - gamma * step, reward)
+    happens = possible(mdp, policy)
+
+    def nearer(steps):
+        after = jnp.where(mdp.terminated, 0, steps.min(-1)[mdp.successor])
+        return 1 + jnp.where(happens, after, jnp.inf).min(-1)
+
+    return until_still(nearer, jnp.full(happens.shape[:2], jnp.inf))
 
 
-def expected_return(mdp: TabularMDP, policy: Float[Array, "S A"], steps: int) -> Float[Array, ""]:
-    """Return the expected undiscounted return of a policy's first `steps` steps, by forward recursion.
+def reachable(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None, start: Any = None) -> Bool[Array, " S"]:
+    """Return in which states an episode can come to act: from its start, or from the states `start` `[S]`.
 
-    The state's distribution is carried forward from `mdp.start`; what terminates leaves it. On the lake, whose
-    only reward is 1 at the goal, this is the probability of success within the time limit.
-
-    Raises:
-        ValueError: `steps` is not positive.
-
+    A state that is entered only by outcomes that terminate is not among them.
     """
-    check_size("steps", steps)
-    step, reward = _under(mdp, policy)
+    goes_on = possible(mdp, policy) & ~mdp.terminated
 
-    def body(_, carry):
-        mass, total = carry
-        return mass @ step, total + mass @ reward
+    def further(reached):
+        return reached.at[mdp.successor].max(reached[:, None, None] & goes_on)
 
-    return lax.fori_loop(0, steps, body, (mdp.start, jnp.float32(0)))[1]
+    return until_still(further, mdp.start > 0 if start is None else start)
 
 
-def best_return(mdp: TabularMDP, steps: int) -> Float[Array, ""]:
-    """Return the largest expected undiscounted return of `steps` steps, by backward recursion.
-
-    The policy that reaches it may depend on the time left, so no policy of the state alone does better.
-    """
-    check_size("steps", steps)
-    values = lax.fori_loop(0, steps, lambda _, v: backup(mdp, v, 1.0).max(-1), jnp.zeros(mdp.start.shape))
-    return mdp.start @ values
-
-
-def _under(mdp: TabularMDP, policy: Float[Array, "S A"]) -> tuple[Float[Array, "S S"], Float[Array, " S"]]:
-    """Return a policy's transition matrix, without the mass that terminates, and its expected rewards."""
-    weight = policy[..., None] * mdp.probability
-    reward = (weight * mdp.reward).sum((1, 2))
-    going = jnp.where(mdp.terminated, 0, weight)
-    states = jnp.arange(len(reward))[:, None, None]
-    step = jnp.zeros((len(reward), len(reward))).at[states, mdp.successor].add(going)
-    return step, reward
+def until_still(f: Callable[[Array], Array], x: Array) -> Array:
+    """Return what repeated application of `f` to an array comes to: the first value that `f` leaves as it is."""
+    return lax.while_loop(lambda c: (c[0] != c[1]).any(), lambda c: (f(c[0]), c[0]), (f(x), x))[0]

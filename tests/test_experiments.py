@@ -18,7 +18,7 @@ import tyro
 
 import qjax
 from experiments import cartpole, command, frozenlake, results, train
-from qjax import mdp, members
+from qjax import mdps, members, solve
 
 SUMMARY = {
     "experiment", "seeds", "env_steps", "compile_s", "run_s", "env_steps_per_s", "solved_fraction",
@@ -53,7 +53,7 @@ def test_frozenlake(tmp_path, monkeypatch, capsys):
     assert sum(metrics["env_steps"][i] for i in last.values()) == summary["env_steps"]
     loop, tables = frozenlake.load(out)
     policy = jax.vmap(jax.vmap(qjax.greedy))(tables)
-    exact = jax.vmap(lambda p: mdp.expected_return(mdp.frozen_lake(loop.env), p, 100))(policy)
+    exact = jax.vmap(lambda p: solve.expected_return(mdps.frozen_lake(loop.env), p, 100))(policy)
     np.testing.assert_allclose(exact, summary["final_return_per_seed"], atol=1e-6)
 
     assert command_line(monkeypatch, frozenlake, "--out", out) == 2

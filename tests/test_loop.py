@@ -747,7 +747,7 @@ def test_negative_warm_up():
 
 def test_a_replay_ratio():
     """Updates per environment step, where they make a whole number of an iteration's."""
-    build = lambda ratio, **sizes: tabular_loop(num_envs=4, replay_ratio=ratio, **sizes)
+    build = lambda ratio, **sizes: small(qjax.make(probes.Walk()), num_envs=4, replay_ratio=ratio, **sizes)
     assert build(0.25).updates == 1 and build(0.5, rollout=2).updates == 4 and build(1).updates == 4
     for ratio, made in ((0.1, "0.4"), (0.3, "1.2")):
         with pytest.raises(ValueError, match=rf"ratio of {ratio} makes {made} updates of an iteration's 1 x 4 = 4"):
@@ -756,7 +756,6 @@ def test_a_replay_ratio():
         build(1, updates=3)
     with pytest.raises(ValueError, match="replay_ratio must lie in"):
         build(-1)
-
 
 
 @pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "cadence", "episodes", "warmup"])

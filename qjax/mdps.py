@@ -1,0 +1,219 @@
+"""Where finite MDPs come from: gymnasium's tables, gymnax's FrozenLake, and at random."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Int, Key
+
+from qjax.checks import check_key, check_range, check_size
+from qjax.envs import Env
+from qjax.mdp import TabularMDP, from_outcomes
+from qjax.mdp_env import MDPEnvironment
+
+
+def from_table(table: Mapping[int, Mapping[int, Sequence[Any]]], start: Any) -> TabularMDP:
+    """Return the MDP of a table as gymnasium's toy-text environments have it, outcome for outcome in its order.
+
+    Args:
+        table: `table[state][action]` lists `(probability, successor, reward, terminated)`. Where it lists fewer
+            outcomes than elsewhere, outcomes of probability 0 follow, which stay where they are and terminate.
+        start: distribution of the first state `[S]`.
+
+    Raises:
+        ValueError: states or actions are not numbered from 0, or what `from_outcomes` refuses.
+
+    """
+    states, actions = len(table), len(next(iter(table.values()), ()))
+    for s, row in table.items():
+        if s not in range(states) or sorted(row) != list(range(actions)):
+            raise ValueError(
+                f"a table's states must be 0 to {states - 1} and each one's actions 0 to {actions - 1},"
+                f" got state {s} with actions {sorted(row)}"
+            )
+    outcomes = max((len(listed) for row in table.values() for listed in row.values()), default=0)
+    shape = (states, actions, outcomes)
+    successor = np.broadcast_to(np.arange(states)[:, None, None], shape).copy()
+    probability, reward, terminated = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
+    for s, row in table.items():
+        for a, listed in row.items():
+            for k, outcome in enumerate(listed):
+                probability[s, a, k], successor[s, a, k], reward[s, a, k], terminated[s, a, k] = outcome
+    return from_outcomes(successor, probability, reward, terminated, start)
+
+
+def from_gymnasium(env: Any) -> TabularMDP:
+    """Return the MDP of a gymnasium environment that has a table: FrozenLake, CliffWalking, Taxi.
+
+    Its time limit is not in its table; `toy_text` keeps it.
+
+    Raises:
+        TypeError: the environment has no table.
+        ValueError: its moves are not those of its table, or its map has no goal, or no path to one.
+
+    """
+    inner = getattr(env, "unwrapped", env)
+    name = type(inner).__name__
+    if not hasattr(inner, "P") or not hasattr(inner, "initial_state_distrib"):
+        raise TypeError(f"{name} has no table; gymnasium's FrozenLake, CliffWalking and Taxi have one")
+    if getattr(inner, "fickle_passenger", False):
+        raise ValueError(f"{name}'s fickle passenger is not in its table, and what is observed is then no MDP")
+    if hasattr(inner, "desc") and not hasattr(inner, "locs"):  # Taxi has a picture, too, and places in it
+        _check_map(["".join(tile.decode() for tile in row) for row in inner.desc])
+    return from_table(inner.P, inner.initial_state_distrib)
+
+
+def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
+    """Return gymnasium's toy-text environment of this id as arrays, with its time limit.
+
+    gymnasium is imported here; it comes with gymnax.
+
+    Args:
+        name: "FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", ...
+        kwargs: arguments of gymnasium's environment, such as `is_slippery`, `desc`, `is_rainy`.
+
+    Raises:
+        ImportError: gymnasium is not installed.
+        TypeError: the environment has no table, or not these arguments.
+        ValueError: as `from_gymnasium`.
+
+    """
+    try:
+        import gymnasium
+    except ImportError:
+        raise ImportError(f"{name} is read from gymnasium's own table: pip install gymnasium") from None
+    env = gymnasium.make(name, **kwargs)
+    limit = None if env.spec is None else env.spec.max_episode_steps
+    return MDPEnvironment(from_gymnasium(env), max_steps=limit, name=name)
+
+
+def frozen_lake(env: Env) -> TabularMDP:
+    """Return the MDP of gymnax's FrozenLake, read off its own moves.
+
+    Outcomes stand in gymnasium's order: the action before, the action, the action after, with probabilities
+    (1 - p) / 2, p, (1 - p) / 2; one outcome where the lake is not slippery. Holes and the goal are absorbing.
+
+    Raises:
+        TypeError: the environment is not gymnax's FrozenLake.
+        ValueError: its map has no path to the goal.
+
+    """
+    lake: Any = env.unwrapped
+    if not all(hasattr(lake, name) for name in ("desc", "is_slippery", "success_rate", "n_states")):
+        raise TypeError(f"{env.name} is not a FrozenLake")
+    _check_map(["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(lake.desc)])
+    states, actions = jnp.arange(lake.n_states), jnp.arange(lake.num_actions)
+    sure = copy.copy(lake)
+    sure.is_slippery = False
+    key = jax.random.key(0)  # an outcome of the deterministic twin draws nothing
+    _, first = lake.reset_env(key, env.params)
+
+    def move(state, action):
+        ended = lake.is_terminated(first.replace(position=state), env.params)
+        obs, _, reward, terminated, _ = sure.step_env(key, first.replace(position=state), action, env.params)
+        return jnp.where(ended, state, obs), jnp.where(ended, 0.0, reward), ended | terminated
+
+    if lake.is_slippery:
+        slip = (1 - lake.success_rate) / 2
+        offsets, probability = jnp.array([-1, 0, 1]), jnp.array([slip, lake.success_rate, slip])
+    else:
+        offsets, probability = jnp.array([0]), jnp.array([1.0])
+    taken = (actions[:, None] + offsets) % lake.num_actions  # [A, K]
+    successor, reward, terminated = jax.vmap(lambda s: jax.vmap(jax.vmap(lambda a: move(s, a)))(taken))(states)
+    return TabularMDP(
+        successor.astype(jnp.int32),
+        jnp.broadcast_to(probability.astype(jnp.float32), successor.shape),
+        reward.astype(jnp.float32),
+        terminated,
+        jax.nn.one_hot(first.position, lake.n_states),
+    )
+
+
+def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termination: Any = 0.0) -> TabularMDP:
+    """Return a random MDP with `branching` different successors of each state and action, drawn on the device.
+
+    Successors are drawn without replacement. Their probabilities are the parts into which `branching - 1` uniform
+    points cut the unit interval (Archibald, McKinnon and Thomas 1995, "On the generation of Markov decision
+    processes"). The reward of a state and an action is standard normal, the same for all its outcomes (as in
+    Bhatnagar et al. 2009, "Natural actor-critic algorithms"; for noise see `MDPEnvironment`). The first state is
+    uniform.
+
+    Args:
+        key: a typed key; vmap over keys for many MDPs.
+        states: S.
+        actions: A.
+        branching: K, at most S.
+        termination: probability with which each outcome is made one that ends the episode; 0 as in the papers.
+
+    Raises:
+        TypeError: a size is traced or no whole number, or `key` is no typed key.
+        ValueError: a size is not positive, branching exceeds the states, or termination lies outside [0, 1].
+
+    """
+    check_key(key)
+    shape = (check_size("states", states), check_size("actions", actions), check_size("branching", branching))
+    if branching > states:
+        raise ValueError(f"branching {branching} exceeds the {states} states")
+    check_range("termination", termination, 0, 1)
+    return _garnet(key, shape, termination)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _garnet(key: Key[Array, ""], shape: tuple[int, int, int], termination: Any) -> TabularMDP:
+    states, actions, branching = shape
+    successor_key, uniform_key, reward_key = jax.random.split(key, 3)
+    uniform = jax.random.uniform(uniform_key, (states, actions, 2 * branching - 1))
+    cuts, lots = jnp.sort(uniform[..., : branching - 1]), uniform[..., branching - 1 :]
+    zero = jnp.zeros((states, actions, 1))
+    reward = jax.random.normal(reward_key, (states, actions, 1))
+    return TabularMDP(
+        _different(successor_key, shape),
+        jnp.diff(jnp.concatenate([zero, cuts, zero + 1], -1)),
+        jnp.broadcast_to(reward, shape),
+        lots < termination,
+        jnp.full(states, 1 / states, jnp.float32),
+    )
+
+
+def _different(key: Key[Array, ""], shape: tuple[int, int, int]) -> Int[Array, "S A K"]:
+    """Return for each row K different states, by Floyd's algorithm (Bentley and Floyd 1987).
+
+    Step i draws a number of those up to i; where it has been drawn before, i itself is taken, which cannot have
+    been. Its cost does not depend on the number of states, and the bias of the remainder is below S / 2**32.
+    """
+    states, _, outcomes = shape
+    limits = jnp.arange(states - outcomes, states, dtype=jnp.int32)
+    drawn = (jax.random.bits(key, shape, jnp.uint32) % (limits + 1).astype(jnp.uint32)).astype(jnp.int32)
+
+    def body(i, chosen):
+        again = (chosen == drawn[..., i, None]).any(-1)
+        return chosen.at[..., i].set(jnp.where(again, limits[i], drawn[..., i]))
+
+    return lax.fori_loop(0, outcomes, body, jnp.full(shape, -1, jnp.int32))
+
+
+def _check_map(rows: list[str]) -> None:
+    """Check that a lake's map has a goal, and a path from every start to one."""
+    tiles = {(y, x): tile for y, row in enumerate(rows) for x, tile in enumerate(row)}
+    starts = [at for at, tile in tiles.items() if tile == "S"]
+    shown = " ".join(rows)
+    if not starts:
+        raise ValueError(f"the map has no start, a tile S: {shown}")
+    if "G" not in tiles.values():
+        raise ValueError(f"the map has no goal, a tile G: {shown}")
+    for start in starts:
+        seen, found = {start}, [start]
+        for y, x in found:
+            for at in ((y, x - 1), (y + 1, x), (y, x + 1), (y - 1, x)):
+                if at in tiles and at not in seen and tiles[y, x] not in "HG":
+                    seen.add(at)
+                    found.append(at)
+        if not any(tiles[at] == "G" for at in seen):
+            raise ValueError(
+                f"the map has no path from the start at row {start[0]}, column {start[1]} to a goal: {shown}"
+            )
