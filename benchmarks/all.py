@@ -13,7 +13,7 @@ from benchmarks import dqn, lake, ring, scaling, startup
 from benchmarks.harness import machine, markdown
 
 
-def main(quick: bool = False, out: Path | None = None) -> None:
+def main(quick: bool = False, out: Path = Path("runs/benchmarks.md")) -> None:
     """Print the table, and write it.
 
     Args:
@@ -24,9 +24,9 @@ def main(quick: bool = False, out: Path | None = None) -> None:
     rows = [row for script in (lake, dqn, scaling, ring, startup) for row in script.rows(quick)]
     text = f"{machine()}\n\n{markdown(rows)}\n"
     print(text)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    print(f"written to {out}")
 
 
 if __name__ == "__main__":

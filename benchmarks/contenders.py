@@ -11,6 +11,9 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -107,6 +110,9 @@ TRICKS = (
     "draws ahead of the loop",
     "packed rows",
     "donation",
+    "the barrier behind the environment",
+    "slices of several lanes",
+    "sums for the values of actions",
 )
 """What can be taken out, one at a time."""
 
@@ -118,8 +124,8 @@ def _prepare(without: str) -> None:
     import jax
 
     import qjax
+    from qjax import heads, memory
     from qjax import loop as loops
-    from qjax import memory
 
     if without != "one device per core":
         qjax.use_cores()
@@ -129,6 +135,13 @@ def _prepare(without: str) -> None:
         loops.AHEAD_ITERATIONS = 1
     if without == "packed rows":
         memory.pack = _separate
+    if without == "the barrier behind the environment":
+        loops.lax = SimpleNamespace(**{**vars(jax.lax), "optimization_barrier": lambda x: x})  # type: ignore[assignment]
+    if without == "slices of several lanes":
+        memory.write_slice = partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
+    if without == "sums for the values of actions":
+        for module in (heads, import_module("qjax.agents.dqn")):
+            module.of_action = lambda values, action: values[action]  # type: ignore[attr-defined]
     if without == "donation":
         jit = jax.jit
         jax.jit = lambda function, donate_argnums=(), **rest: jit(function, **rest)  # type: ignore[assignment]

@@ -72,6 +72,11 @@ def ablations(quick: bool) -> list[Row]:
     if not quick:
         tricks += ["the clock outside the lanes", "packed rows", "donation"]
         tricks += ["draws ahead of the loop", "unrolled threefry", "sync outside the loop"]
+        tricks += [
+            "the barrier behind the environment",
+            "slices of several lanes",
+            "sums for the values of actions",
+        ]
     return ablated("qjax_dqn", "DQN, 64 seeds", tricks, seconds, repeats, lanes=64)
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
-PACKAGES = ("jax", "numpy", "flashbax", "torch", "stable-baselines3", "gymnasium", "gymnax")
+PACKAGES = ("jax", "flax", "optax", "numpy", "flashbax", "torch", "stable-baselines3", "gymnasium", "gymnax")
 
 
 class Row(NamedTuple):

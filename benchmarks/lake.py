@@ -8,7 +8,7 @@ from benchmarks.harness import Contender, Row, ablated, cores, rounds, run_as_sc
 
 def protocols(quick: bool) -> list[Row]:
     """Compare with what people use."""
-    seconds, repeats = (2.0, 3) if quick else (6.0, 7)
+    seconds, repeats = (1.5, 3) if quick else (6.0, 7)
     copies = cores()
     with (
         Contender("qjax_lake") as default,
@@ -30,7 +30,12 @@ def ablations(quick: bool) -> list[Row]:
     """Take one trick out at a time."""
     seconds, repeats = (1.0, 2) if quick else (4.0, 5)
     tricks = ("one device per core", "unrolled threefry", "draws ahead of the loop")
-    return ablated("qjax_lake", "lake, default keys", tricks, seconds, repeats)
+    rows = ablated("qjax_lake", "lake, default keys", tricks, seconds, repeats)
+    if not quick:
+        few, rest = ("one device per core", "draws ahead of the loop"), ("groups of lanes",)
+        rows += ablated("qjax_lake", "lake, fast keys", few, seconds, repeats, fast=True)
+        rows += ablated("qjax_lake", "lake, 16,384 seeds", rest, seconds, repeats, lanes=16_384)
+    return rows
 
 
 def rows(quick: bool) -> list[Row]:

@@ -15,14 +15,20 @@ import numpy as np
 from benchmarks.harness import Row, ratio, run_as_script
 
 OURS = """
-import json, time
+import collections, json, time
+import jax
 import qjax
+took = collections.Counter()
+jax.monitoring.register_event_duration_secs_listener(lambda name, seconds, **_: took.update({name: seconds}))
 qjax.use_cores()
 from experiments import cartpole
 from qjax.sweep import _groups, _prepare
 loop = cartpole.build(cartpole.preset("cleanrl", None))
 work = _prepare(lambda _: loop, 64, None, 0, 500_000, 100)
-print(json.dumps(_groups(work, 8, None).compile(work.turns)))
+whole = _groups(work, 8, None).compile(work.turns)
+lowering = took["/jax/core/compile/jaxpr_to_mlir_module_duration"]
+making = took["/jax/core/compile/backend_compile_duration"]
+print(json.dumps([whole, whole - lowering - making, lowering, making]))
 """
 PLAIN = """
 import json, time
@@ -35,12 +41,12 @@ carry = jax.eval_shape(start, key)
 start.lower(key).compile()
 for learning in (False, True):
     chunk.lower(carry, 1000, learning).compile()
-print(json.dumps(time.perf_counter() - began))
+print(json.dumps([time.perf_counter() - began]))
 """
 
 
-def _run(code: str, cache: str = "") -> tuple[float, float]:
-    """Return what a program says, and how long its process takes."""
+def _run(code: str, cache: str = "") -> tuple[list[float], float]:
+    """Return the seconds that a program says, and how long its process takes."""
     environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     if cache:
@@ -48,7 +54,7 @@ def _run(code: str, cache: str = "") -> tuple[float, float]:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     took = time.perf_counter() - began
-    return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else took), took
+    return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else []), took
 
 
 def rows(quick: bool) -> list[Row]:
@@ -56,13 +62,14 @@ def rows(quick: bool) -> list[Row]:
     repeats = 2 if quick else 5
     compiled: dict[str, list[float]] = {"ours": [], "plain": [], "warm": []}
     imports: dict[str, list[float]] = {"ours": [], "theirs": []}
-    first = []
+    first, parts = [], []
     with tempfile.TemporaryDirectory() as cache:
         _run(OURS, cache)
         for number in range(repeats):
-            compiled["ours"].append(_run(OURS)[0])
-            compiled["plain"].append(_run(PLAIN)[0])
-            compiled["warm"].append(_run(OURS, cache)[0])
+            compiled["ours"].append(_run(OURS)[0][0])
+            compiled["plain"].append(_run(PLAIN)[0][0])
+            parts.append(_run(OURS, cache)[0])
+            compiled["warm"].append(parts[-1][0])
             imports["ours"].append(_run("import qjax")[1])
             imports["theirs"].append(_run("import flax, optax")[1])
             first.append(_first_step(f"{cache}/run{number}", cache))
@@ -83,6 +90,7 @@ def rows(quick: bool) -> list[Row]:
             ratio(compiled["warm"], compiled["ours"]),
             "at most 0.2",
         ),
+        Row("of which JAX traces, lowers, and reads the programs", _shares(parts), "", ""),
         Row(
             "`import qjax`: importing flax and optax",
             loaded["ours"],
@@ -99,6 +107,11 @@ def rows(quick: bool) -> list[Row]:
     ]
 
 
+def _shares(parts: list[list[float]]) -> str:
+    """Return the medians of whole times' parts as text."""
+    return ", ".join(f"{x:.1f} s" for x in np.median(parts, axis=0)[1:])
+
+
 def _first_step(folder: str, cache: str) -> float:
     """Return the seconds from the command to the end of the first chunk with an update in it, warm-up before."""
     code = (
@@ -109,7 +122,7 @@ def _first_step(folder: str, cache: str) -> float:
         "def show(description):\n"
         "    def stop(progress):\n"
         "        import os\n"
-        "        if progress.updates: print(0, flush=True); os._exit(0)\n"
+        "        if progress.updates: print('[]', flush=True); os._exit(0)\n"
         "    yield stop\n"
         "qjax.progress.show_progress = show\n"
         f"sys.argv = ['cartpole', '--out', {folder!r}]\n"
