@@ -183,7 +183,7 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
         width = -(-lanes // jax.device_count())
     root = qjax.fast_key(0) if fast else jax.random.key(0)
     groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, width, jax.devices())
-    turn = -(-64 // loop.cadence) * loop.cadence if loop.cadence < 64 else loop.cadence
+    turn = -(-50 // loop.cadence) * loop.cadence if loop.cadence < 50 else loop.cadence
     first = math.gcd(loop.warmup, 50)
     groups.compile({False: first, True: turn} if loop.warmup else {True: turn})
     groups.start()

@@ -68,9 +68,9 @@ def default_threads(sb3: Contender, torch: Contender, copies: int, seconds: floa
 def ablations(quick: bool) -> list[Row]:
     """Take one trick out at a time."""
     seconds, repeats = (1.5, 2) if quick else (6.0, 5)
-    tricks = ["one device per core", "groups of lanes"]
+    tricks = ["one device per core"]
     if not quick:
-        tricks += ["the clock outside the lanes", "packed rows", "donation"]
+        tricks += ["groups of lanes", "the clock outside the lanes", "packed rows", "donation"]
         tricks += ["draws ahead of the loop", "unrolled threefry", "sync outside the loop"]
         tricks += [
             "the barrier behind the environment",

@@ -1,5 +1,6 @@
 """Pictures: learning curves over seeds, and policies and values on a grid. Matplotlib is imported on first use."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ from qjax.stats import iqm, iqm_interval
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+STYLES = ("-", "-", "-", "-", "--", "--", "--", "--")
+"""Of the lines of one panel; a second style for readers of grey prints."""
+
+ENDS = "HGC"
+"""Tiles on which nothing is chosen."""
 
 ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """(x, y) of gymnasium's four moves on a grid: left, down, right, up; y grows downwards."""
@@ -84,20 +92,8 @@ def lake_picture(
     """
     rows, columns = len(tiles), len(tiles[0])
     figure, panels = _figure(11.0, 4.1, panels=3)
-    ground = np.array([[{"S": 0.82, "F": 0.95, "H": 0.35, "G": 0.7}[tile] for tile in row] for row in tiles])
-    panels[0].imshow(ground, cmap="gray", vmin=0, vmax=1)
-    ended = np.array([[tile in "HG" for tile in row] for row in tiles])
-    mean_policy = policies.mean(0).reshape(rows, columns, -1)
-    for y, x in np.ndindex(rows, columns):
-        if tiles[y][x] != "F":
-            place = (x, y) if ended[y, x] else (x - 0.36, y - 0.3)
-            panels[0].text(*place, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color=ORANGE)
-        for (dx, dy), share in zip(ARROWS, mean_policy[y, x], strict=True):
-            if not ended[y, x] and share > 0.02:
-                tip = (x + 0.44 * share * dx, y + 0.44 * share * dy)
-                head = f"-|>,head_length={0.5 * share:.2f},head_width={0.25 * share:.2f}"
-                arrow = {"arrowstyle": head, "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
-                panels[0].annotate("", tip, (x, y), arrowprops=arrow)
+    _draw_policy(panels[0], tiles, policies.mean(0), ARROWS)
+    ended = np.array([[tile in ENDS for tile in row] for row in tiles])
     panels[0].set_title("greedy policy\n(arrow length: share of seeds)", fontsize=10)
     top = float(max(optimal.max(), values.mean(0).max(), 1e-9))
     for panel, shown, name in (
@@ -118,6 +114,128 @@ def lake_picture(
     for panel in panels:
         panel.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=panels[1:], fraction=0.025, label="discounted value")
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def policy_maps(
+    path: str | Path,
+    tiles: list[str],
+    policies: Mapping[str, np.ndarray],
+    arrows: Sequence[tuple[int, int]],
+    title: str,
+) -> None:
+    """Draw the greedy policies of several agents over one map.
+
+    Args:
+        path: where the PNG goes.
+        tiles: the map's rows, of S, F, H (hole), C (cliff) and G.
+        policies: by name, action probabilities `[S, A]`; an arrow's length is its share.
+        arrows: (x, y) of each action's move, y downwards.
+        title: title of the picture.
+
+    """
+    columns = 4
+    rows, wide = -(-len(policies) // columns), len(tiles[0]) / len(tiles)
+    figure, panels = _figure(11.0, rows * (2.75 / wide + 0.45) + 0.4, columns, rows)
+    for panel, (name, policy) in zip(np.ravel(panels), policies.items(), strict=False):
+        _draw_policy(panel, tiles, policy, arrows)
+        panel.set_title(name, fontsize=10)
+    for panel in np.ravel(panels):
+        panel.set(xticks=[], yticks=[])
+    for panel in np.ravel(panels)[len(policies) :]:
+        panel.axis("off")
+    figure.suptitle(f"{title}: greedy policies (arrow length: share of seeds)", fontsize=11)
+    _save(figure, path)
+
+
+def _draw_policy(panel: Any, tiles: list[str], policy: np.ndarray, arrows: Sequence[tuple[int, int]]) -> None:
+    """Draw action probabilities `[S, A]` over a map, as arrows that are as long as they are likely."""
+    rows, columns = len(tiles), len(tiles[0])
+    shade = {"S": 0.82, "F": 0.95, "H": 0.35, "C": 0.35, "G": 0.7}
+    panel.imshow(np.array([[shade[tile] for tile in row] for row in tiles]), cmap="gray", vmin=0, vmax=1)
+    for (y, x), shares in zip(np.ndindex(rows, columns), policy, strict=True):
+        ended = tiles[y][x] in ENDS
+        if tiles[y][x] != "F":
+            place = (x, y) if ended else (x - 0.36, y - 0.3)
+            panel.text(*place, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color=ORANGE)
+        for (dx, dy), share in zip(arrows, shares, strict=True):
+            if not ended and share > 0.02:
+                tip = (x + 0.44 * share * dx, y + 0.44 * share * dy)
+                head = f"-|>,head_length={0.5 * share:.2f},head_width={0.25 * share:.2f}"
+                arrow = {"arrowstyle": head, "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
+                panel.annotate("", tip, (x, y), arrowprops=arrow)
+
+
+def measures(
+    path: str | Path,
+    curves: Mapping[str, Mapping[str, list[Point]]],
+    names: Mapping[str, str],
+    title: str,
+    resamples: int = 500,
+) -> None:
+    """Draw logged values against environment steps: a row for each, a column for each task, a line for each agent.
+
+    Lines are interquartile means over seeds, bands their 95% bootstrap intervals.
+
+    Args:
+        path: where the PNG goes.
+        curves: by task and agent, log points.
+        names: which of `Point.values`, and what they are called.
+        title: title of the picture.
+        resamples: of the bootstrap.
+
+    """
+    from matplotlib.ticker import EngFormatter
+
+    figure, panels = _figure(2.6 * len(curves) + 0.8, 2.4 * len(names) + 0.8, len(curves), len(names))
+    panels = np.reshape(panels, (len(names), len(curves)))
+    for i, (key, label) in enumerate(names.items()):
+        for j, (task, agents) in enumerate(curves.items()):
+            panel = panels[i, j]
+            for colour, style, (name, points) in zip(COLOURS, STYLES, agents.items(), strict=False):
+                x = np.max([point.env_steps for point in points], axis=1)
+                values = np.stack([point.values[key] for point in points], axis=1)
+                band = np.array([iqm_interval(column, resamples=resamples) for column in values.T])
+                panel.fill_between(x, band[:, 0], band[:, 1], color=colour, alpha=0.25, linewidth=0)
+                panel.plot(x, iqm(values, axis=0), color=colour, linestyle=style, linewidth=1.3, label=name)
+            panel.set_ylim(bottom=0)
+            panel.set_xlim(left=0)
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+            if i == 0:
+                panel.set_title(task, fontsize=9)
+            if i == len(names) - 1:
+                panel.set_xlabel("environment steps", fontsize=9)
+            if j == 0:
+                panel.set_ylabel(label, fontsize=9)
+            panel.tick_params(labelsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.suptitle(f"interquartile mean and 95% interval, {title}", fontsize=10)
+    _save(figure, path)
+
+
+def by_episode(
+    path: str | Path, examples: Mapping[str, tuple[Mapping[str, np.ndarray], str, int]], title: str
+) -> None:
+    """Draw values against episodes, a panel for each example: means over seeds with their 95% intervals (normal).
+
+    Args:
+        path: where the PNG goes.
+        examples: by title, values `[seeds, bins]` of every agent, what they are, and the episodes of a bin.
+        title: title of the picture.
+
+    """
+    figure, panels = _figure(3.6 * len(examples), 3.2, len(examples))
+    for panel, (name, (curves, label, every)) in zip(np.ravel(panels), examples.items(), strict=True):
+        for colour, style, (agent, values) in zip(COLOURS, ("-", "--", ":"), curves.items(), strict=False):
+            middle, error = values.mean(0), 1.96 * values.std(0, ddof=1) / len(values) ** 0.5
+            x = np.arange(1, len(middle) + 1) * every
+            panel.fill_between(x, middle - error, middle + error, color=colour, alpha=0.25, linewidth=0)
+            panel.plot(x, middle, color=colour, linestyle=style, linewidth=1.4, label=agent)
+        panel.set(xlabel="episodes", ylabel=label)
+        panel.set_title(name, fontsize=10)
+        panel.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)
     _save(figure, path)
 
@@ -143,14 +261,14 @@ def returns_by_episode(points: list[Point], episodes: int, bins: int = 50) -> tu
     return edges[1:], np.diff(np.array(sums), axis=1) / np.diff(edges)
 
 
-def _figure(width: float, height: float, panels: int = 1) -> Any:
+def _figure(width: float, height: float, panels: int = 1, rows: int = 1) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # no window system, and none of pyplot's state
-    axes = figure.subplots(1, panels)
-    for panel in np.atleast_1d(axes):
+    axes = figure.subplots(rows, panels)
+    for panel in np.ravel(axes):
         panel.spines[["top", "right"]].set_visible(panels > 1)
     return figure, axes
 

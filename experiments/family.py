@@ -1,0 +1,141 @@
+"""The tabular family on one page: how far every member is from the exact solution, and what it would do.
+
+python -m experiments.family --seeds 256 --out runs/tabular-family
+
+Every member of `qjax.members.TABULAR` on both lakes of both kinds, CliffWalking and Taxi, with one protocol: alpha
+0.1, gamma 0.99, epsilon from 1 to 0.05 in the first half of the steps. Each is a run in a folder of its own, so a
+page that was stopped goes on where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import qjax
+from experiments.command import Common, main
+from qjax import mdps, members, plot, solve
+from qjax.mdp import TabularMDP
+from qjax.progress import show_progress
+
+
+class Task(NamedTuple):
+    """An environment of the page."""
+
+    title: str
+    make: Callable[[], qjax.Env]
+    steps: int
+    arrows: tuple[tuple[int, int], ...] | None
+    """The moves of its actions on a grid; None where it is none."""
+
+
+def lake(size: str, slippery: bool) -> Callable[[], qjax.Env]:
+    """Return what makes a lake."""
+    return lambda: qjax.make("FrozenLake-v1", map_name=size, is_slippery=slippery)
+
+
+CLIFF_ARROWS = ((0, -1), (1, 0), (0, 1), (-1, 0))
+"""(x, y) of CliffWalking's moves: up, right, down, left; y grows downwards."""
+
+TASKS = {
+    "lake-4x4": Task("FrozenLake 4x4, deterministic", lake("4x4", False), 20_000, plot.ARROWS),
+    "lake-4x4-slippery": Task("FrozenLake 4x4, slippery", lake("4x4", True), 100_000, plot.ARROWS),
+    "lake-8x8": Task("FrozenLake 8x8, deterministic", lake("8x8", False), 100_000, plot.ARROWS),
+    "lake-8x8-slippery": Task("FrozenLake 8x8, slippery", lake("8x8", True), 300_000, plot.ARROWS),
+    "cliff": Task("CliffWalking", lambda: qjax.make("CliffWalking-v1"), 50_000, CLIFF_ARROWS),
+    "taxi": Task("Taxi", lambda: qjax.make("Taxi-v4"), 200_000, None),
+}
+MEASURES = {"weighted_distance": "value error at optimal states", "regret": "regret of the greedy policy"}
+
+
+@dataclass(kw_only=True)
+class Arguments(Common):
+    """Train every tabular member on six environments, and hold them against the exact solutions."""
+
+    seeds: int = 256
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Which of lake-4x4, lake-4x4-slippery, lake-8x8, lake-8x8-slippery, cliff and taxi."""
+    names: tuple[str, ...] = tuple(members.TABULAR)
+    """Which members."""
+    shorten: int = 1
+    """Divides the steps: for a quick look."""
+    log_points: int = 40
+    out: Path = Path("runs/tabular-family")
+    """Folder for the runs, one for each environment and member, and the pictures."""
+
+
+def exact_of(env: qjax.Env) -> TabularMDP:
+    """Return the MDP of one of the page's environments."""
+    return env.params.mdp if hasattr(env.params, "mdp") else mdps.frozen_lake(env)
+
+
+def table_of(agent: qjax.Agent, state: Any, num_states: int) -> Any:
+    """Return the values that an agent acts on, `[S, A]`: of two tables their mean."""
+    return jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, jnp.arange(num_states))
+
+
+def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[qjax.Point], np.ndarray]:
+    """Return the log points of one member in one environment, and its last tables `[seeds, S, A]`."""
+    steps = TASKS[key].steps // args.shorten
+    protocol = members.TabularProtocol(steps=steps)
+    loop, mdp = members.make(name, env, protocol), exact_of(env)
+    assert env.num_states is not None
+    states, solution = env.num_states, solve.exact(mdp, protocol.gamma)
+
+    def report(_: Any, state: Any) -> dict[str, Any]:
+        return solve.report(solution, mdp, table_of(loop.agent, state, states), protocol.gamma)
+
+    given = {"task": key, "name": name, "seeds": args.seeds, "seed": args.seed, "shorten": args.shorten}
+    title = f"{name}, {TASKS[key].title}"
+    with qjax.Run(args.out / key / name, "family", given, resume=True) as run, show_progress(title) as show:
+        result = qjax.sweep(
+            lambda _: loop,
+            seeds=args.seeds,
+            seed=args.root,
+            steps=steps,
+            log_points=args.log_points,
+            report=report,
+            run=run,
+            on_progress=show,
+        )
+    if result.stopped:
+        raise KeyboardInterrupt
+    tables = jax.jit(jax.vmap(lambda state: table_of(loop.agent, state, states)))(result.agents)
+    return result.points, np.asarray(tables)
+
+
+def run(args: Arguments) -> None:
+    """Train what is not trained yet, and draw the page and the maps."""
+    for given, known in ((args.tasks, TASKS), (args.names, members.TABULAR)):
+        if unknown := [x for x in given if x not in known]:
+            raise ValueError(f"{unknown} is none of {', '.join(known)}")
+    curves: dict[str, dict[str, list[qjax.Point]]] = {}
+    for key in args.tasks:
+        task, env = TASKS[key], TASKS[key].make()
+        found = {name: trained(args, key, name, env) for name in args.names}
+        curves[task.title] = {name: points for name, (points, _) in found.items()}
+        if task.arrows is not None:
+            policies = {name: np.asarray(greedy_policies(tables)).mean(0) for name, (_, tables) in found.items()}
+            plot.policy_maps(
+                args.out / f"policies-{key}.png", tiles_of(key, env), policies, task.arrows, task.title
+            )
+    plot.measures(args.out / "family.png", curves, MEASURES, f"{args.seeds} seeds each")
+    print(f"pictures in {args.out}")
+
+
+greedy_policies = jax.jit(jax.vmap(jax.vmap(qjax.greedy)))
+
+
+def tiles_of(key: str, env: qjax.Env) -> list[str]:
+    """Return the map of one of the page's grids, in the letters of gymnasium's lakes, C for a cliff."""
+    if key == "cliff":
+        return ["F" * 12] * 3 + ["S" + "C" * 10 + "G"]
+    return ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(env.unwrapped.desc)]
+
+
+if __name__ == "__main__":
+    main(run, Arguments)

@@ -1,0 +1,158 @@
+"""Three examples of Sutton and Barto 2018 with hundreds of seeds: 6.6 (cliff), 6.7 (maximization bias), figure 8.2.
+
+python -m experiments.textbook --seeds 500 --out runs/textbook
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import qjax
+from experiments.command import Common, main
+from qjax import members, plot
+from qjax.mdp import TabularMDP, from_outcomes
+from qjax.stats import iqm_interval
+
+
+@dataclass(kw_only=True)
+class Arguments(Common):
+    """Repeat three examples of Sutton and Barto's book over many seeds."""
+
+    seeds: int = 500
+    out: Path = Path("runs/textbook")
+    """Folder for the picture."""
+
+
+MAZE = (".......#S", "..#....#.", "S.#....#.", "..#......", ".....#...", ".........")
+"""Figure 8.2's maze; its first S is the goal, in the corner."""
+
+
+def dyna_maze() -> TabularMDP:
+    """Return the maze of figure 8.2: up, down, right, left; 1 for reaching the goal, which ends the episode."""
+    rows, columns = len(MAZE), len(MAZE[0])
+    goal, start = (0, columns - 1), (2, 0)
+    successor = np.zeros((rows * columns, 4, 1), np.int32)
+    for y, x in np.ndindex(rows, columns):
+        for action, (dy, dx) in enumerate(((-1, 0), (1, 0), (0, 1), (0, -1))):
+            to = (y + dy, x + dx)
+            inside = 0 <= to[0] < rows and 0 <= to[1] < columns
+            to = to if inside and MAZE[to[0]][to[1]] != "#" else (y, x)
+            successor[y * columns + x, action] = to[0] * columns + to[1]
+    ends = successor == goal[0] * columns + goal[1]
+    first = np.eye(rows * columns)[start[0] * columns + start[1]]
+    return from_outcomes(successor, np.ones(ends.shape), ends.astype(float), ends, first)
+
+
+CHOICES, OUTCOMES = 10, 101
+IMPOSSIBLE = -1e9
+"""Value of an action that a state does not have."""
+
+
+def biased() -> TabularMDP:
+    """Return the MDP of example 6.7: from A right ends with 0, left leads to B, where every action pays N(-0.1, 1).
+
+    The normal rewards are 101 equally likely ones, at its quantiles. A's first action is right, its second left; it
+    has no others (see `possible_only`).
+    """
+    from scipy.stats import norm
+
+    shape = (2, CHOICES, OUTCOMES)
+    rewards = norm.ppf((np.arange(OUTCOMES) + 0.5) / OUTCOMES)
+    reward = np.zeros(shape)
+    reward[1] = -0.1 + rewards / rewards.std()
+    successor, terminated = np.ones(shape, int), np.ones(shape, bool)
+    terminated[0, 1] = False
+    return from_outcomes(successor, np.full(shape, 1 / OUTCOMES), reward, terminated, [1.0, 0.0])
+
+
+def possible_only(epsilon: float) -> qjax.Policy:
+    """Return the epsilon-greedy policy over the actions that a state has."""
+
+    def policy(q: Any, time: Any) -> Any:
+        some = (q > IMPOSSIBLE / 2).astype(jnp.float32)
+        return epsilon * some / some.sum() + (1 - epsilon) * qjax.greedy(q)
+
+    return policy
+
+
+def trained(
+    args: Arguments, name: str, env: qjax.Env, episodes: int, steps: int, policy: Any = None, **constants: Any
+) -> qjax.Result:
+    """Train a member for so many episodes (in at most so many steps), with a log point every few steps."""
+    protocol = members.TabularProtocol(epsilon=0.1, **constants)
+    parts = members.member(name).parts(env, protocol)
+    loop = qjax.make_loop(
+        env, parts.agent, policy or parts.policy, parts.memory, gamma=protocol.gamma, episodes=episodes
+    )
+    return qjax.sweep(lambda _: loop, seeds=args.seeds, seed=args.root, steps=steps, log_points=400)
+
+
+def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:
+    """Return the length of every episode `[seeds, episodes]`, interpolated between log points."""
+    ended = np.stack([point.episodes for point in points], axis=1)
+    steps = np.stack([point.env_steps for point in points], axis=1)
+    edges = np.arange(episodes + 1)
+    return np.diff([np.interp(edges, [0, *e], [0, *s]) for e, s in zip(ended, steps, strict=True)], axis=1)
+
+
+def cliff(args: Arguments) -> tuple[dict[str, np.ndarray], dict[str, qjax.Result]]:
+    """Return the sum of rewards in bins of ten episodes `[seeds, 50]` for example 6.6, and the runs."""
+    env = qjax.make("CliffWalking-v1")
+    constants = {"episodes": 500, "steps": 40_000, "alpha": 0.5, "gamma": 1.0}
+    runs = {name: trained(args, name, env, **constants) for name in ("sarsa", "q-learning")}
+    return {name: plot.returns_by_episode(found.points, 500)[1] for name, found in runs.items()}, runs
+
+
+def bias(args: Arguments) -> dict[str, np.ndarray]:
+    """Return how often left is taken from A, by episode, `[seeds, 300]`, for example 6.7."""
+    env = qjax.make(qjax.MDPEnvironment(biased(), name="example 6.7"))
+    initial = np.zeros((2, CHOICES), np.float32)
+    initial[0, 2:] = IMPOSSIBLE
+    constants = {"episodes": 300, "steps": 600, "gamma": 1.0, "initial": initial, "policy": possible_only(0.1)}
+    runs = {name: trained(args, name, env, **constants) for name in ("q-learning", "double-q-learning")}
+    return {name: steps_per_episode(found.points, 300) - 1 for name, found in runs.items()}
+
+
+def maze(args: Arguments) -> dict[str, np.ndarray]:
+    """Return the steps of every episode `[seeds, 50]` for figure 8.2."""
+    env = qjax.make(qjax.MDPEnvironment(dyna_maze(), name="Dyna maze"))
+    constants = {"episodes": 50, "steps": 40_000, "alpha": 0.1, "gamma": 0.95}
+    found = {}
+    for planning in (0, 5, 50):
+        name = f"{planning} planning steps"
+        found[name] = steps_per_episode(trained(args, "dyna-q", env, planning=planning, **constants).points, 50)
+    return found
+
+
+def last(curve: np.ndarray, share: float = 0.2) -> str:
+    """Return the mean over the last part of a curve `[seeds, x]`, and its 95% interval over seeds, as text."""
+    scores = curve[:, -max(int(curve.shape[1] * share), 1) :].mean(1)
+    low, high = iqm_interval(scores)
+    return f"{scores.mean():.2f} (interquartile mean's interval [{low:.2f}, {high:.2f}])"
+
+
+def run(args: Arguments) -> None:
+    """Run all three, draw them, and print where they end."""
+    examples: Mapping[str, tuple[dict[str, np.ndarray], str, int]] = {
+        "Example 6.6: cliff walking": (cliff(args)[0], "sum of rewards during an episode", 10),
+        "Example 6.7: maximization bias": (bias(args), "share of left from A", 1),
+        "Figure 8.2: Dyna maze": (maze(args), "steps of an episode", 1),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    plot.by_episode(args.out / "textbook.png", examples, f"Sutton and Barto 2018, {args.seeds} seeds")
+    table = Table("example", "agent", "mean over the last fifth of the episodes")
+    for title, (curves, *_) in examples.items():
+        for name, curve in curves.items():
+            table.add_row(title, name, last(curve))
+    Console().print(table)
+    print(f"picture in {args.out}")
+
+
+if __name__ == "__main__":
+    main(run, Arguments)
