@@ -150,6 +150,7 @@ def tabular(
         return (table, visits), (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     def learn(key, state, batch, time):
+        check_key(key)
         table, visits = state if counts else (state, None)
         ends = jax.tree.map(lambda x: x.reshape(-1, num_actions), (check_table(table, shape), visits))
         ends, info = learn_in_order(learn_row, key, ends, batch, time)
@@ -180,7 +181,6 @@ def learn_in_order(
 
     `learn_row(key, state, row, weight, time) -> (state, (delta, q))` learns from one row, leaves `[B]`, at once.
     """
-    check_key(key)
     check_states("a tabular agent", batch.data.obs, axes=2)
     time = time._replace(env=batch.env)
 

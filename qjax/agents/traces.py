@@ -116,6 +116,7 @@ def traces(
         return state, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     def learn(key, state, batch, time):
+        check_key(key)
         check_table(state.table, shape)
         check_table(state.trace, (batch.weight.shape[1], *shape))
         return learn_in_order(learn_row, key, state, batch, time)
