@@ -104,7 +104,7 @@ def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:
 def cliff(args: Arguments) -> tuple[dict[str, np.ndarray], dict[str, qjax.Result]]:
     """Return the sum of rewards in bins of ten episodes `[seeds, 50]` for example 6.6, and the runs."""
     env = qjax.make("CliffWalking-v1")
-    constants = {"episodes": 500, "steps": 40_000, "alpha": 0.5, "gamma": 1.0}
+    constants: dict[str, Any] = {"episodes": 500, "steps": 40_000, "alpha": 0.5, "gamma": 1.0}
     runs = {name: trained(args, name, env, **constants) for name in ("sarsa", "q-learning")}
     return {name: plot.returns_by_episode(found.points, 500)[1] for name, found in runs.items()}, runs
 
@@ -114,7 +114,13 @@ def bias(args: Arguments) -> dict[str, np.ndarray]:
     env = qjax.make(qjax.MDPEnvironment(biased(), name="example 6.7"))
     initial = np.zeros((2, CHOICES), np.float32)
     initial[0, 2:] = IMPOSSIBLE
-    constants = {"episodes": 300, "steps": 600, "gamma": 1.0, "initial": initial, "policy": possible_only(0.1)}
+    constants: dict[str, Any] = {
+        "episodes": 300,
+        "steps": 600,
+        "gamma": 1.0,
+        "initial": initial,
+        "policy": possible_only(0.1),
+    }
     runs = {name: trained(args, name, env, **constants) for name in ("q-learning", "double-q-learning")}
     return {name: steps_per_episode(found.points, 300) - 1 for name, found in runs.items()}
 
@@ -122,7 +128,7 @@ def bias(args: Arguments) -> dict[str, np.ndarray]:
 def maze(args: Arguments) -> dict[str, np.ndarray]:
     """Return the steps of every episode `[seeds, 50]` for figure 8.2."""
     env = qjax.make(qjax.MDPEnvironment(dyna_maze(), name="Dyna maze"))
-    constants = {"episodes": 50, "steps": 40_000, "alpha": 0.1, "gamma": 0.95}
+    constants: dict[str, Any] = {"episodes": 50, "steps": 40_000, "alpha": 0.1, "gamma": 0.95}
     found = {}
     for planning in (0, 5, 50):
         name = f"{planning} planning steps"
