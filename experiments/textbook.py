@@ -90,15 +90,24 @@ def trained(
     loop = qjax.make_loop(
         env, parts.agent, policy or parts.policy, parts.memory, gamma=protocol.gamma, episodes=episodes
     )
-    return qjax.sweep(lambda _: loop, seeds=args.seeds, seed=args.root, steps=steps, log_points=400)
+    return qjax.sweep(lambda _: loop, seeds=args.seeds, seed=args.root, steps=steps, log_points=1000)
 
 
 def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:
-    """Return the length of every episode `[seeds, episodes]`, interpolated between log points."""
-    ended = np.stack([point.episodes for point in points], axis=1)
-    steps = np.stack([point.env_steps for point in points], axis=1)
-    edges = np.arange(episodes + 1)
-    return np.diff([np.interp(edges, [0, *e], [0, *s]) for e, s in zip(ended, steps, strict=True)], axis=1)
+    """Return the length of every episode `[seeds, episodes]`.
+
+    Episodes that ended between the same two log points are taken to have ended at even distances.
+    """
+    zero = ((0, 0), (1, 0))
+    ended = np.pad(np.stack([point.episodes for point in points], axis=1), zero)
+    steps = np.pad(np.stack([point.env_steps for point in points], axis=1), zero)
+    number = np.arange(1, episodes + 1)
+    ends = np.empty((len(ended), episodes))
+    for seed, (e, s) in enumerate(zip(ended, steps, strict=True)):
+        after = np.searchsorted(e, number)  # the first log point by which that many have ended
+        share = (number - e[after - 1]) / (e[after] - e[after - 1])
+        ends[seed] = s[after - 1] + share * (s[after] - s[after - 1])
+    return np.diff(ends, axis=1, prepend=0)
 
 
 def cliff(args: Arguments) -> tuple[dict[str, np.ndarray], dict[str, qjax.Result]]:

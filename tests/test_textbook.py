@@ -1,5 +1,7 @@
 """Sutton and Barto's examples come out as in the book, and the family's page is drawn."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +57,12 @@ def test_planning_learns_the_maze_in_fewer_episodes(tmp_path):
     none, five, fifty = (steps[f"{n} planning steps"] for n in (0, 5, 50))
     assert none[3] > 150 and five[3] < 0.6 * none[3] and fifty[3] < 40
     assert none[-5:].mean() < 30 and five[-5:].mean() < 22
+
+
+def test_steps_per_episode_between_log_points():
+    point = lambda steps, episodes: SimpleNamespace(env_steps=np.array([steps]), episodes=np.array([episodes]))
+    points = [point(10, 0), point(20, 1), point(30, 1), point(40, 3)]
+    np.testing.assert_allclose(textbook.steps_per_episode(points, 3), [[20, 15, 5]])
 
 
 def test_the_maze_and_the_biased_mdp_are_the_books():
