@@ -27,13 +27,33 @@ from qjax.types import Schedule
 
 
 @dataclass(kw_only=True)
-class Common:
-    """Arguments of every experiment."""
+class Setting:
+    """Arguments of every script that trains."""
 
     seeds: int
     """Number of seeds, trained side by side."""
     seed: int = 0
     """Root of all randomness."""
+    out: Path
+    """Folder for the results."""
+    cores: int | None = None
+    """CPU devices to shard the seeds over; default one per core."""
+    fast_keys: bool = False
+    """Draw from a fast hash in place of JAX's default, threefry: other random numbers, and nearly twice as
+    many steps a second of a table."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder, one subfolder per version of JAX and type of CPU."""
+
+    @property
+    def root(self) -> Any:
+        """The root of all randomness, as `qjax.sweep` takes it."""
+        return qjax.fast_key(self.seed) if self.fast_keys else self.seed
+
+
+@dataclass(kw_only=True)
+class Common(Setting):
+    """Arguments of every experiment that is one run in one folder."""
+
     out: Path
     """Folder for the results; refused if it holds something."""
     overwrite: bool = False
@@ -50,20 +70,8 @@ class Common:
     """Stop at the end of the chunk in which a seed's loss or parameters become NaN or infinite."""
     width: int | None = None
     """Lanes that run side by side on one device; default by the size of the agent."""
-    cores: int | None = None
-    """CPU devices to shard the seeds over; default one per core."""
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
-    fast_keys: bool = False
-    """Draw from a fast hash in place of JAX's default, threefry: other random numbers, and nearly twice as
-    many steps a second of a table."""
-    compilation_cache: bool = True
-    """Keep compiled programs in the user's cache folder, one subfolder per version of JAX and type of CPU."""
-
-    @property
-    def root(self) -> Any:
-        """The root of all randomness, as `qjax.sweep` takes it."""
-        return qjax.fast_key(self.seed) if self.fast_keys else self.seed
 
 
 FREE = (
@@ -78,28 +86,29 @@ THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
 EXIT = {"SIGINT": 130, "SIGTERM": 143, "nan": 3}
 """Exit status of a run that was stopped, by what stopped it."""
 
-Arguments = TypeVar("Arguments", bound=Common)
+Arguments = TypeVar("Arguments", bound=Setting)
 
 
 def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     """Parse the command line and run; a bad argument or a full disk ends with one line and exit status 2."""
     args = tyro.cli(arguments)
+    distributed = isinstance(args, Common) and args.distributed
     try:
         qjax.use_cores(args.cores)
         if args.compilation_cache:
             use_cache()
         else:
             jax.config.update("jax_enable_compilation_cache", False)
-        if args.distributed:
+        if distributed:
             hosts.initialize()
         run(args)
     except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
-        if args.distributed:
+        if distributed:
             _stop(2)  # an orderly exit would wait for the others
         sys.exit(2)
     except Exception:
-        if not args.distributed:
+        if not distributed:
             raise
         traceback.print_exc()
         _stop(1)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qjax
-from experiments.command import Common, main
+from experiments.command import Setting, main
 from qjax import mdps, members, plot, solve
 from qjax.mdp import TabularMDP
 from qjax.progress import show_progress
@@ -53,7 +53,7 @@ MEASURES = {"weighted_distance": "value error at optimal states", "regret": "reg
 
 
 @dataclass(kw_only=True)
-class Arguments(Common):
+class Arguments(Setting):
     """Train every tabular member on six environments, and hold them against the exact solutions."""
 
     seeds: int = 256

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Common, main
+from experiments.command import Setting, main
 from qjax import members, plot
 from qjax.mdp import TabularMDP, from_outcomes
 from qjax.stats import iqm_interval
 
 
 @dataclass(kw_only=True)
-class Arguments(Common):
+class Arguments(Setting):
     """Repeat three examples of Sutton and Barto's book over many seeds."""
 
     seeds: int = 500

@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt32
 
-from qjax.mdp import concrete
+from qjax.checks import concrete
 
 
 class Alias(NamedTuple):

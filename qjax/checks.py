@@ -15,7 +15,7 @@ def check_size(name: str, value: Any, least: int = 1) -> int:
         ValueError: it is smaller than `least`.
 
     """
-    if isinstance(value, jax.core.Tracer):
+    if not concrete(value):
         raise TypeError(f"{name} is static: it shapes the compiled program and cannot be swept")
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
@@ -34,7 +34,7 @@ def check_range(
         ValueError: it does not lie there, or it is to be `whole` and is not.
 
     """
-    if isinstance(value, jax.core.Tracer):
+    if not concrete(value):
         return
     try:
         array = np.asarray(value).astype(np.float64, casting="same_kind")
@@ -85,6 +85,11 @@ def check_states(what: str, obs: Any, axes: int) -> None:
     leaves = jax.tree.leaves(one)
     if len(leaves) != 1 or leaves[0].shape or not jnp.issubdtype(leaves[0].dtype, jnp.integer):
         raise TypeError(f"{what} needs integer scalar observations, got {describe(one)}")
+
+
+def concrete(*trees: Any) -> bool:
+    """Return whether no leaf is traced, so that its values can be checked."""
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
 
 
 def describe(tree: Any) -> str:

@@ -206,9 +206,7 @@ class Groups:
     def peek(self) -> dict[str, np.ndarray]:
         """Return some of the sums so far, as they are."""
         if "peek" in self._programs:
-            return self._joined(
-                [self._programs["peek"](h, s) for h, s in zip(self._hypers, self.states, strict=True)]
-            )
+            return self._asked("peek")
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
 
@@ -216,9 +214,12 @@ class Groups:
         """Return what the compiled report says of this process's lanes; nothing where there is none."""
         if "report" not in self._programs:
             return {}
-        return self._joined(
-            [self._programs["report"](h, s) for h, s in zip(self._hypers, self.states, strict=True)]
-        )
+        return self._asked("report")
+
+    def _asked(self, name: str) -> dict[str, np.ndarray]:
+        """Return what a program that changes nothing says of this process's lanes."""
+        program = self._programs[name]
+        return self._joined([program(h, s) for h, s in zip(self._hypers, self.states, strict=True)])
 
     def _joined(self, groups: list[Any]) -> Any:
         return jax.tree.map(lambda *xs: np.concatenate([hosts.local(x) for x in xs])[: len(self.local)], *groups)

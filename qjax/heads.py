@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from qjax.checks import check_range, check_size, describe
+from qjax.checks import check_range, check_size, concrete, describe
 from qjax.returns import of_action, td_target
 from qjax.types import Head, Network, Params, Quantiles, Weights
 
@@ -108,7 +108,7 @@ def _check_support(low: Any, high: Any, atoms: int) -> None:
     largest = float(np.finfo(np.float32).max)
     check_range("low (v_min)", low, -largest, largest)
     check_range("high (v_max)", high, -largest, largest)
-    if not isinstance(low, jax.core.Tracer) and not isinstance(high, jax.core.Tracer) and not np.all(low < high):
+    if concrete(low, high) and not np.all(low < high):
         raise ValueError(f"low (v_min) must be below high (v_max), got low {low} and high {high}")
 
 

@@ -7,13 +7,12 @@ not with the square of the states. An outcome of probability 0 is no outcome, wh
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from qjax.checks import check_range
+from qjax.checks import check_range, concrete
 
 SUM_TOLERANCE = 1e-5
 """Probabilities may sum to 1 within this much: float32 adds hundreds of them with a smaller error."""
@@ -92,11 +91,6 @@ def from_dense(probability: Any, reward: Any, terminated: Any, start: Any) -> Ta
         return np.take_along_axis(np.broadcast_to(x, p.shape), successor, -1)
 
     return from_outcomes(successor, taken(p), np.where(taken(possible), taken(r), 0), taken(ends), start)
-
-
-def concrete(*trees: Any) -> bool:
-    """Return whether no leaf is traced, so that its values can be checked."""
-    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
 
 
 def _check_shapes(arrays: dict[str, np.ndarray]) -> None:

@@ -8,9 +8,9 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from qjax.alias import alias, draw_alias
-from qjax.checks import check_range, check_size
+from qjax.checks import check_range, check_size, concrete
 from qjax.envs import discrete
-from qjax.mdp import TabularMDP, concrete
+from qjax.mdp import TabularMDP
 from qjax.policies import draw
 
 

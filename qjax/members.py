@@ -10,13 +10,12 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 
 from qjax import schedules
 from qjax.agents import dqn, pqn
-from qjax.checks import check_range, check_size
+from qjax.checks import check_range, check_size, concrete
 from qjax.envs import Env
 from qjax.heads import categorical, quantile
 from qjax.loop import Loop, make_loop
@@ -76,16 +75,11 @@ def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
         return protocol.support
     rest, limit = 1 - protocol.gamma, env.max_steps
     if limit is not None:
-        rest = jnp.maximum(rest, 1 / limit) if traced(rest, limit) else max(rest, 1 / limit)
-    elif not traced(rest) and rest == 0:
+        rest = max(rest, 1 / limit) if concrete(rest, limit) else jnp.maximum(rest, 1 / limit)
+    elif concrete(rest) and rest == 0:
         raise ValueError(f"gamma is 1 and {env.name} has no time limit: give the support, least and largest value")
     least, largest = REWARDS.get(env.name, (-1.0, 1.0))
     return least / rest, largest / rest
-
-
-def traced(*numbers: Any) -> bool:
-    """Return whether one of them is an array, which may be traced, and not a plain number."""
-    return any(isinstance(x, jax.Array) for x in numbers)
 
 
 def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:

@@ -20,8 +20,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from qjax.checks import check_range, check_size
-from qjax.mdp import TabularMDP, concrete, possible, reachable, steps_to_end, until_still
+from qjax.checks import check_range, check_size, concrete
+from qjax.mdp import TabularMDP, possible, reachable, steps_to_end, until_still
 from qjax.policies import greedy
 
 TOLERANCE = 2 * float(np.finfo(np.float32).eps)
