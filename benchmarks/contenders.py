@@ -207,6 +207,29 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     return chunked(call, None, lanes * loop.num_envs * loop.rollout * turn * turns)
 
 
+def table(name: str, states: int) -> Measure:
+    """Return one lane of a tabular member on a random MDP of so many states, env-steps/s."""
+    import jax
+
+    import qjax
+    from qjax import mdps, members
+    from qjax.mdp_env import mdp_params
+
+    mdp = mdps.garnet(jax.random.key(0), states, actions=4, branching=2, termination=0.01)
+    world, params = qjax.MDPEnvironment(mdp), mdp_params(mdp)
+
+    def loop(params: Any) -> Any:
+        return members.make(name, qjax.make(world, params), members.TabularProtocol())
+
+    @partial(jax.jit, donate_argnums=0)
+    def run(held: Any, params: Any) -> Any:
+        lane, clock = held
+        return loop(params).run(lane, clock, CALLS), qjax.clock.plus(clock, CALLS)
+
+    lane = jax.jit(lambda params: loop(params).init(jax.random.key(1)))(params)
+    return chunked(lambda held: run(held, params), (lane, qjax.clock.at(0)), CALLS)
+
+
 def ring(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
     """Return the memory alone: a block written and a batch drawn, times a second."""
     import jax

@@ -1,0 +1,97 @@
+"""Convergence: every tabular member comes to its exact values on the lake, CliffWalking and ten random MDPs.
+
+All twelve are lanes of one program, padded to one shape with states that are never entered. Episodes start anywhere
+and are cut after 20 steps: neither changes the values, as a cut episode bootstraps, and on CliffWalking acting at
+random is otherwise at the start nearly always.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qjax
+from qjax import clock as clocks
+from qjax import mdps, members
+from qjax.mdp import TabularMDP, reachable
+from qjax.mdp_env import mdp_params
+
+GAMMA, EPSILON = 0.9, 0.5
+SHAPE = S, A, K = 48, 4, 3
+FOLLOWS = {"q-learning": "best", "double-q-learning": "best", "dyna-q": "best", "q-lambda": "best"}
+FOLLOWS |= {"sarsa": "soft", "expected-sarsa": "soft", "sarsa-lambda": "soft", "n-step-q": "steps"}
+"""What a member's values are: of the best policy, of the best epsilon-soft one, or of n-step targets."""
+
+
+def padded(mdp):
+    """Return an MDP with more states, actions and outcomes, and episodes that start wherever it can act."""
+    add = [(0, to - size) for to, size in zip(SHAPE, mdp.successor.shape, strict=True)]
+    acts = np.asarray(reachable(mdp), np.float32)
+    successor, probability, reward, terminated = (np.pad(np.asarray(x), add) for x in mdp[:4])
+    probability[len(acts) :, :, 0] = 1
+    return TabularMDP(successor, probability, reward, terminated, np.pad(acts / acts.sum(), add[0]))
+
+
+def problems():
+    lake = mdps.frozen_lake(qjax.make("FrozenLake-v1", is_slippery=True))
+    cliff = qjax.make("CliffWalking-v1").params.mdp
+    drawn = [mdps.garnet(key, 20, A, K, termination=0.1) for key in jax.random.split(jax.random.key(5), 10)]
+    return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *map(padded, [lake, cliff, *drawn]))
+
+
+def own_values(mdp, follows):
+    """Return the values that a member should come to, `[S, A]`, by a slow iteration."""
+    successor, probability, reward, terminated, _ = (np.asarray(x, np.float64) for x in mdp)
+    backup = lambda v: (probability * (reward + GAMMA * (1 - terminated) * v[successor.astype(int)])).sum(-1)
+    q = np.zeros((S, A))
+    for _ in range(600):
+        best = np.eye(A)[q.argmax(-1)]
+        soft = (1 - EPSILON) * best + EPSILON / A
+        q_next = backup((q * (soft if follows == "soft" else best)).sum(-1))
+        for _ in range(2 if follows == "steps" else 0):
+            q_next = backup((q_next * soft).sum(-1))
+        q = q_next
+    return q
+
+
+def errors(name, steps, options):
+    """Return the largest error of each problem's values where it acts, relative to what they span, `[12]`."""
+    given = problems()
+    one = qjax.MDPEnvironment(jax.tree.map(lambda x: x[0], given))
+    limit = None if FOLLOWS[name] == "steps" else 20
+
+    @partial(jax.jit, compiler_options=options)
+    @jax.vmap
+    def learned(mdp, key):
+        env = qjax.make(one, mdp_params(mdp, max_steps=limit))
+        rate = lambda time: 0.5 / (1 + time.step / 2_000) ** 0.7
+        alpha = rate if "lambda" in name else qjax.visit_count(0.7)
+        protocol = members.TabularProtocol(alpha=alpha, gamma=GAMMA, epsilon=EPSILON, lam=0.5, planning=2)
+        loop = members.make(name, env, protocol)
+        lane = loop.run(loop.init(key), clocks.at(0), steps)
+        return jax.vmap(loop.agent.values, in_axes=(None, None, 0))(None, lane.agent, jnp.arange(S))
+
+    tables = np.asarray(learned(given, jax.random.split(jax.random.key(0), 12)))
+    found = []
+    for i, table in enumerate(tables):
+        mdp = jax.tree.map(lambda x, i=i: np.asarray(x[i]), given)
+        own, acts = own_values(mdp, FOLLOWS[name])[mdp.start > 0], table[mdp.start > 0]
+        found.append(abs(acts - own).max() / np.ptp(own))
+    return np.array(found)
+
+
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+
+@pytest.mark.parametrize("name", ["q-learning", "sarsa"])
+def test_two_members_come_near(name):
+    """Off-policy and on-policy: near their own values after 50,000 steps, and not near each other's."""
+    assert errors(name, 50_000, QUICKLY).max() < 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOLLOWS)
+def test_every_member_comes_close(name):
+    assert errors(name, 400_000, {}).max() < 0.1
