@@ -141,12 +141,17 @@ NETWORKS = {
 EVERY = [dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())]
 
 
+WITHIN = {"huber", "dueling", "noisy"}
+"""Left to the slow test: the pairwise sample has Huber's loss in quantiles, the others in Rainbow's network."""
+
+
 def pairwise():
     """Return compositions in which every two choices of different kinds stand together at least once."""
+    sample = [chosen for chosen in EVERY if not WITHIN & set(chosen.values())]
     pairs = lambda chosen: set(itertools.combinations(chosen.items(), 2))
-    missing, found = set().union(*map(pairs, EVERY)), []
+    missing, found = set().union(*map(pairs, sample)), []
     while missing:
-        best = max(EVERY, key=lambda chosen: len(pairs(chosen) & missing))
+        best = max(sample, key=lambda chosen: len(pairs(chosen) & missing))
         missing -= pairs(best)
         found.append(best)
     return found
