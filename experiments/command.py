@@ -201,7 +201,7 @@ def conclude(
     threshold = THRESHOLDS.get(loop.env.name)
     played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.root, args.eval_episodes)
     per_seed = np.asarray(played.returns).mean(1)
-    low, high = stats.iqm_interval(per_seed)
+    interval, shown = describe_interval(per_seed)
     plot.learning_curve(
         qjax.load_points(folder.folder),
         folder.folder / "learning_curve.png",
@@ -212,9 +212,9 @@ def conclude(
     )
     solved = per_seed >= (np.inf if threshold is None else threshold)
     summary = summarise(experiment, result, per_seed, solved)
-    folder.finish({**summary, **facts, "final_return_iqm_interval": (low, high)})
+    folder.finish({**summary, **facts, "final_return_iqm_interval": interval})
     table = Table("greedy return", "", title=title)
-    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.1f} [{low:.1f}, {high:.1f}]")
+    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.1f} {shown}")
     table.add_row("mean, worst, best seed", f"{per_seed.mean():.1f}, {per_seed.min():.1f}, {per_seed.max():.1f}")
     if threshold is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
@@ -223,6 +223,17 @@ def conclude(
     table.add_row("run, compile", f"{result.run_s:.1f} s, {result.compile_s:.1f} s")
     Console().print(table)
     print(f"results in {folder.folder}")
+
+
+def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float, float], str]:
+    """Return the ends of the interquartile mean's 95% interval over seeds, and how to print them.
+
+    A run of one seed has none: its ends are NaN, and it says so.
+    """
+    if len(scores) < stats.LEAST_SEEDS:
+        return (np.nan, np.nan), "(no interval: one seed)"
+    low, high = stats.iqm_interval(scores)
+    return (low, high), f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:

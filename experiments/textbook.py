@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Setting, main
+from experiments.command import Setting, describe_interval, main
 from qjax import members, plot
 from qjax.mdp import TabularMDP, from_outcomes
-from qjax.stats import iqm_interval
 
 
 @dataclass(kw_only=True)
@@ -148,8 +147,7 @@ def maze(args: Arguments) -> dict[str, np.ndarray]:
 def last(curve: np.ndarray, share: float = 0.2) -> str:
     """Return the mean over the last part of a curve `[seeds, x]`, and its 95% interval over seeds, as text."""
     scores = curve[:, -max(int(curve.shape[1] * share), 1) :].mean(1)
-    low, high = iqm_interval(scores)
-    return f"{scores.mean():.2f} (interquartile mean's interval [{low:.2f}, {high:.2f}])"
+    return f"{scores.mean():.2f} (interquartile mean's interval {describe_interval(scores, digits=2)[1]})"
 
 
 def run(args: Arguments) -> None:

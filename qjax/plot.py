@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qjax.points import Point
-from qjax.stats import iqm, iqm_interval
+from qjax.stats import LEAST_SEEDS, Estimate, estimate, iqm
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""
@@ -35,7 +35,7 @@ def learning_curve(
     """Draw training return against environment steps, or against episodes where a run is counted in them.
 
     Faint lines are single seeds (at most `max_lines` of them), the bold one the interquartile mean over all
-    seeds, the band its 95% bootstrap interval.
+    seeds, the band its 95% bootstrap interval, which one seed does not have.
 
     Args:
         points: log points of a sweep.
@@ -51,15 +51,14 @@ def learning_curve(
 
     figure, axes = _figure(6.0, 3.8)
     x, returns = returns_by_step(points) if episodes is None else returns_by_episode(points, episodes)
-    seen = [column[~np.isnan(column)] for column in returns.T]
-    middle = np.array([iqm(column) if column.size else np.nan for column in seen])
-    band = np.array([iqm_interval(column) for column in seen])
+    middle, low, high = _middle(returns)
     for line in returns[:max_lines]:
         known = ~np.isnan(line)
         axes.plot(x[known], line[known], color=GREY, alpha=0.25, linewidth=0.6)
     shown = f"one seed ({min(max_lines, len(returns))} of {len(returns)} shown)"
     axes.plot([], [], color=GREY, alpha=0.6, linewidth=0.8, label=shown)
-    axes.fill_between(x, band[:, 0], band[:, 1], color=BLUE, alpha=0.3, linewidth=0, label="95% bootstrap interval")
+    band = "95% bootstrap interval" if len(returns) >= LEAST_SEEDS else "no interval of one seed"
+    axes.fill_between(x, low, high, color=BLUE, alpha=0.3, linewidth=0, label=band)
     axes.plot(x, middle, color=BLUE, linewidth=2, label="interquartile mean")
     if level is not None:
         axes.axhline(level, color=ORANGE, linewidth=1, linestyle="--", label=level_name)
@@ -196,9 +195,9 @@ def measures(
             for colour, style, (name, points) in zip(COLOURS, STYLES, agents.items(), strict=False):
                 x = np.max([point.env_steps for point in points], axis=1)
                 values = np.stack([point.values[key] for point in points], axis=1)
-                band = np.array([iqm_interval(column, resamples=resamples) for column in values.T])
-                panel.fill_between(x, band[:, 0], band[:, 1], color=colour, alpha=0.25, linewidth=0)
-                panel.plot(x, iqm(values, axis=0), color=colour, linestyle=style, linewidth=1.3, label=name)
+                middle, low, high = _middle(values, resamples)
+                panel.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+                panel.plot(x, middle, color=colour, linestyle=style, linewidth=1.3, label=name)
             panel.set_ylim(bottom=0)
             panel.set_xlim(left=0)
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -259,6 +258,14 @@ def returns_by_episode(points: list[Point], episodes: int, bins: int = 50) -> tu
     edges = np.linspace(0, episodes, min(bins, episodes) + 1)
     sums = [np.interp(edges, [0, *e], [0, *t], right=np.nan) for e, t in zip(reached, total, strict=True)]
     return edges[1:], np.diff(np.array(sums), axis=1) / np.diff(edges)
+
+
+def _middle(curves: np.ndarray, resamples: int = 2000) -> Estimate:
+    """Return the interquartile mean of curves `[seeds, points]` and its interval, which is NaN of one seed."""
+    if len(curves) >= LEAST_SEEDS:
+        return estimate(curves[:, None], resamples=resamples)
+    none = np.full(curves.shape[1], np.nan)
+    return Estimate(iqm(curves, axis=0), none, none)
 
 
 def _figure(width: float, height: float, panels: int = 1, rows: int = 1) -> Any:

@@ -198,23 +198,26 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--warmup", 500, "--batch-size", 8),
-        ("pqn", "--env", "CartPole-v1", "--steps", 2048),
-        ("sarsa", "--env", "FrozenLake-v1", "--steps", 2000, "--epsilon", 0.1),
+        ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--seeds", 2, "--warmup", 500, "--batch-size", 8),
+        ("pqn", "--env", "CartPole-v1", "--steps", 2048, "--seeds", 2),
+        ("sarsa", "--env", "FrozenLake-v1", "--steps", 2000, "--seeds", 1, "--epsilon", 0.1),
     ],
     ids=lambda arguments: arguments[0],
 )
 def test_train(arguments, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "run"
-    given = (*arguments, "--seeds", 2, "--eval-episodes", 2, "--out", out)
+    out, seeds = tmp_path / "run", arguments[6]
+    given = (*arguments, "--eval-episodes", 2, "--out", out)
     assert command_line(monkeypatch, train, *given) is None
-    assert f"{arguments[0]} on {arguments[2]}, 2 seeds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{arguments[0]} on {arguments[2]}, {seeds} seeds" in said
+    assert ("(no interval: one seed)" in said) == (seeds == 1)
     summary = read_summary(out)
     assert set(summary) >= SUMMARY and summary["environment"] == arguments[2]
-    assert summary["env_steps"] >= 2 * arguments[4]
+    assert (summary["final_return_iqm_interval"] == [None, None]) == (seeds == 1)
+    assert summary["env_steps"] >= seeds * arguments[4]
     assert (out / "learning_curve.png").is_file()
     loop, agents = train.load(out)
-    played = qjax.evaluate_seeds(loop.env, loop.agent, agents, np.arange(2), 0, 2)
+    played = qjax.evaluate_seeds(loop.env, loop.agent, agents, np.arange(seeds), 0, 2)
     np.testing.assert_allclose(np.asarray(played.returns).mean(1), summary["final_return_per_seed"])
     assert command_line(monkeypatch, train, *given, "--resume") is None
     assert "has ended; its results stand" in capsys.readouterr().out

@@ -130,9 +130,15 @@ def test_returns_by_episode_stop_where_a_seed_does():
 @pytest.mark.parametrize("episodes", [None, 3])
 def test_pictures_are_drawn(tmp_path, episodes):
     plot.learning_curve(POINTS, tmp_path / "curve.png", "title", episodes=episodes, level=5.0, level_name="solved")
+    one = [
+        point([steps], [ended], [returns], steps / 30) for steps, ended, returns in ((10, 0, np.nan), (30, 3, 2.0))
+    ]
+    plot.learning_curve(one, tmp_path / "one.png", "one seed, which has no interval", episodes=episodes)
+    curves = {"task": {"one": [p._replace(values={"regret": np.ones(1)}) for p in one]}}
+    plot.measures(tmp_path / "measures.png", curves, {"regret": "regret"}, "one seed")
     policies = np.full((2, 4, 4), 0.25)
     plot.lake_picture(tmp_path / "lake.png", ["SF", "HG"], policies, np.ones((2, 4)), np.ones(4), "title")
-    for name in ("curve.png", "lake.png"):
+    for name in ("curve.png", "one.png", "measures.png", "lake.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
