@@ -207,7 +207,7 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     return chunked(call, None, lanes * loop.num_envs * loop.rollout * turn * turns)
 
 
-def table(name: str, states: int) -> Measure:
+def table(member: str, states: int) -> Measure:
     """Return one lane of a tabular member on a random MDP of so many states, env-steps/s."""
     import jax
 
@@ -219,7 +219,7 @@ def table(name: str, states: int) -> Measure:
     world, params = qjax.MDPEnvironment(mdp), mdp_params(mdp)
 
     def loop(params: Any) -> Any:
-        return members.make(name, qjax.make(world, params), members.TabularProtocol())
+        return members.make(member, qjax.make(world, params), members.TabularProtocol())
 
     @partial(jax.jit, donate_argnums=0)
     def run(held: Any, params: Any) -> Any:

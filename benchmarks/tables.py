@@ -40,7 +40,7 @@ def by_states(args: Arguments) -> Table:
     sizes = [f"{states:,} states" for states in args.states]
     table = Table("", *sizes, title="steps/s of one lane, and the ratio to the smallest table: median (spread)")
     for name in args.names:
-        found = [Contender("table", name=name, states=states) for states in args.states]
+        found = [Contender("table", member=name, states=states) for states in args.states]
         try:
             rounds(found, args.seconds, args.repeats)
         finally:

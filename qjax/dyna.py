@@ -93,7 +93,9 @@ def _remember(state: DynaState, pair: Int[Array, " B"], outcome: Transition, kno
     """Store the outcomes of some pairs, the last one where a pair occurs several times, and note new pairs."""
     size, order = state.visited.shape[0], jnp.arange(pair.size)
     same = (pair[:, None] == pair) & known
-    new = known & ~state.seen[pair] & ~(same & (order < order[:, None])).any(1)
+    # Read twice over: where one pair is read by itself, the compiler may read it again later, and copies for that.
+    seen = state.seen[jnp.stack([pair, pair])][0]
+    new = known & ~seen & ~(same & (order < order[:, None])).any(1)
     latest = known & ~(same & (order > order[:, None])).any(1)
     place = jnp.where(latest, pair, size)  # out of bounds, and so left out
     fresh = jnp.where(new, state.number + jnp.cumsum(new) - 1, size)

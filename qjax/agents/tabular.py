@@ -68,10 +68,15 @@ def tabular_update(
 
     Source: Watkins 1989; Sutton and Barto 2018, equation 6.8, with delta from `qjax.td_error`.
     """
-    if obs.shape[0] > 1:
-        same = (obs[:, None] == obs) & (action[:, None] == action)
+    return _add_errors(table, (obs, action), delta, alpha, weight)
+
+
+def _add_errors(table: Array, entry: tuple[Array, ...], delta: Array, alpha: Any, weight: Array) -> Array:
+    """Do as `tabular_update` in a table with any number of axes, at entries given as indices `[N]` of each."""
+    if delta.shape[0] > 1:
+        same = jnp.stack([index[:, None] == index for index in entry]).all(0)
         weight = weight / jnp.maximum((same & (weight > 0)).sum(1), 1)
-    return table.at[obs, action].add(alpha * weight * delta)
+    return table.at[entry].add(alpha * weight * delta)
 
 
 def tabular(
@@ -133,45 +138,44 @@ def tabular(
 
     def learn_row(key, state, row, weight, time):
         table, visits = state
-        key, here, *after = _places(key, row, num_states, tables)
-        read = tuple(table[at] for at in (here, *after)), visits[here, row.action] if counts else None
-        # Behind the barrier what is logged reads these rows, not the table again: the update is then in place.
-        (q, *next_q), visited = lax.optimization_barrier(read)
+        key, where = _places(key, row, tables)
+        entry = (*(index[0] for index in where), row.action)
+        # All rows are read at once, and logged from there, so that the update is in place. A compiler that may read
+        # the table again, as it does where it reads one row by itself, has to copy it.
+        q, *next_q = lax.optimization_barrier(table[where])
         online, target = next_q[0], next_q[-1]
         keys = jax.random.split(key, weight.size)
         weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, online, target, time)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
         if counts:
-            step = alpha.scale / (visited + 1).astype(jnp.float32) ** alpha.power
-            visits = visits.at[here, row.action].max(jnp.where(weight > 0, visited + 1, 0))
+            visits = visits.at[entry].max(jnp.where(weight > 0, visits[entry] + 1, 0))
+            count = jnp.maximum(visits[entry], 1).astype(jnp.float32)
+            step = alpha.scale / count**alpha.power
         else:
             step = rate(time._replace(env=0))
-        table = tabular_update(table, here, row.action, delta, step, weight)
+        table = _add_errors(table, entry, delta, step, weight)
         return (table, visits), (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     def learn(key, state, batch, time):
         check_key(key)
         table, visits = state if counts else (state, None)
-        ends = jax.tree.map(lambda x: x.reshape(-1, num_actions), (check_table(table, shape), visits))
-        ends, info = learn_in_order(learn_row, key, ends, batch, time)
-        table, visits = jax.tree.map(lambda x: x.reshape(shape), ends)
-        return CountedState(table, visits) if counts else table, info
+        ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
+        return CountedState(*ends) if counts else ends[0], info
 
     return Agent(init, values, learn, inert=True)
 
 
-def _places(key: Any, row: Transition, num_states: int, tables: int) -> tuple[Any, ...]:
-    """Return a key, and where values stand in the tables put end to end.
+def _places(key: Any, row: Transition, tables: int) -> tuple[Any, tuple[Int[Array, "K N"], ...]]:
+    """Return a key, and where a row's values stand in the table or tables, as indices `[K, N]` of each axis.
 
-    Of the observations in the tables that learn, of their successors there, and, where there are two tables, of the
-    successors in the tables that evaluate.
+    They are the values of the observations in the tables that learn, of their successors there, and, where there are
+    two tables, of the successors in the tables that evaluate.
     """
     if tables == 1:
-        return key, row.obs, row.next_obs
+        return key, (jnp.stack([row.obs, row.next_obs]),)
     key, coin_key = jax.random.split(key)
     coin = (jax.random.bits(coin_key, row.action.shape) & 1).astype(jnp.int32)
-    mine, other = coin * num_states, (1 - coin) * num_states
-    return key, mine + row.obs, mine + row.next_obs, other + row.next_obs
+    return key, (jnp.stack([coin, coin, 1 - coin]), jnp.stack([row.obs, row.next_obs, row.next_obs]))
 
 
 def learn_in_order(
