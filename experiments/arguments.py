@@ -130,8 +130,8 @@ class Arguments(Common):
         """
         given = {name: _value(words, flag(name)) for name in ("preset", "config")}
         if given["config"] is not None:  # to know what an older run read starts JAX
-            cores = _value(words, "--cores")
-            qjax.use_cores(int(cores) if (cores or "").isdecimal() else None)
+            cores = _value(words, "--cores") or ""
+            qjax.use_cores(int(cores) if cores.isdecimal() else None)
         base = _base(**given)
         if {"-h", "--help"} & set(words):
             _help(words, base)
