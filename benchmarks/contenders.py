@@ -80,9 +80,8 @@ def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = Non
 
     # Without an end: a lane that has its episodes would stand still, and its steps would count.
     constants = cartpole.preset(protocol, None)._replace(episodes=None)
-    if without == "sync outside the loop":
-        constants = constants._replace(cadence=1)
-    return _sweep(cartpole.build(constants), lanes, width, False, without)
+    cadence = 1 if without == "sync outside the loop" else None
+    return _sweep(cartpole.build(constants, cadence), lanes, width, False, without)
 
 
 def qjax_lake(lanes: int = 1024, fast: bool = False, width: int | None = None, without: str = "") -> Measure:

@@ -8,16 +8,16 @@ times. `tutorial` runs until every seed has its episodes.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
-import optax
 
 import qjax
+from experiments.arguments import protocol
 from experiments.command import Common, conclude, main, train
-from qjax import schedules
+from experiments.presets import PRESETS
+from qjax import members
 from qjax.checks import check_size
-from qjax.types import Schedule, Sync
 
 
 @dataclass(kw_only=True)
@@ -34,74 +34,21 @@ class Arguments(Common):
     out: Path = Path("runs/cartpole")
 
 
-class Preset(NamedTuple):
-    """The constants of a protocol."""
-
-    hidden: tuple[int, ...]
-    learning_rate: float
-    batch_size: int
-    num_envs: int
-    warmup: int
-    """Iterations without learning."""
-    cadence: int
-    """Iterations between two syncs of the target."""
-    target: Sync
-    epsilon: Schedule
-    steps: int | None
-    episodes: int | None
+NAMES = {"cleanrl": "cleanrl-dqn", "tutorial": "tutorial-dqn"}
+"""In `experiments.presets`."""
 
 
-CAPACITY, GAMMA = 10_000, 0.99
-
-
-def preset(name: str, steps: int | None) -> Preset:
+def preset(name: str, steps: int | None) -> members.Protocol:
     """Return a protocol's constants; with other `steps` than its own, epsilon still falls over half the run."""
     if steps is not None:
         check_size("steps", steps)
-    if name == "cleanrl":
-        steps = 500_000 if steps is None else steps
-        return Preset(
-            hidden=(120, 84),
-            learning_rate=2.5e-4,
-            batch_size=128,
-            num_envs=10,
-            warmup=1000,  # x 10 environments = 10,000 steps
-            cadence=50,  # x 10 environments = 500 steps
-            target=qjax.periodic(500, "step"),
-            epsilon=schedules.linear(1.0, 0.05, steps / 2),
-            steps=steps,
-            episodes=None,
-        )
-    return Preset(
-        hidden=(64, 64),
-        learning_rate=1e-3,
-        batch_size=64,
-        num_envs=1,
-        warmup=63,  # the first update is made with 64 transitions stored
-        cadence=1,
-        target=qjax.periodic(10, "episode"),
-        epsilon=schedules.geometric(1.0, 0.995, 0.01, "episode"),
-        steps=steps,
-        episodes=500,
-    )
+    values = PRESETS[NAMES[name]].values
+    return protocol("dqn", {**values, **({} if steps is None else {"steps": steps})})
 
 
-def build(constants: Preset) -> qjax.Loop:
-    """Return the training loop of one seed."""
-    env = qjax.make("CartPole-v1")
-    network = qjax.encoded(qjax.MLP(env.num_actions, constants.hidden), env.encode)
-    agent = qjax.dqn(network, optax.adam(constants.learning_rate), target=constants.target)
-    return qjax.make_loop(
-        env,
-        agent,
-        policy=qjax.epsilon_greedy(constants.epsilon),
-        memory=qjax.ring(CAPACITY, constants.batch_size),
-        gamma=GAMMA,
-        num_envs=constants.num_envs,
-        cadence=constants.cadence,
-        warmup=constants.warmup,
-        episodes=constants.episodes,
-    )
+def build(constants: members.Protocol, cadence: int | None = None) -> qjax.Loop:
+    """Return the training loop of one seed; cadence as for `members.make`."""
+    return members.make("dqn", qjax.make("CartPole-v1"), constants, cadence=cadence)
 
 
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
@@ -117,7 +64,9 @@ def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder."""
     check_size("eval_episodes", args.eval_episodes)
     constants = preset(args.preset, args.steps)
-    trained = train(args, "cartpole", lambda _: build(constants), constants.epsilon, constants.steps)
+    trained = train(
+        args, "cartpole", lambda _: build(constants), {"epsilon": members.epsilon(constants)}, constants.steps
+    )
     if trained is not None:
         title = f"DQN on CartPole-v1 ({args.preset}), {args.seeds} seeds"
         conclude(args, "cartpole", title, build(constants), trained, {"preset": args.preset})

@@ -4,11 +4,11 @@ import dataclasses
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import jax
 import numpy as np
@@ -20,10 +20,9 @@ import qjax
 from qjax import hosts, plot, stats
 from qjax.devices import use_cache
 from qjax.loop import Loop
-from qjax.points import NEVER
+from qjax.points import NEVER, Schedules
 from qjax.progress import show_progress
 from qjax.sweep import plan
-from qjax.types import Schedule
 
 
 @dataclass(kw_only=True)
@@ -43,6 +42,11 @@ class Setting:
     many steps a second of a table."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder, one subfolder per version of JAX and type of CPU."""
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> Self:
+        """Return the arguments of a command line; what is wrong with it ends the process with status 2."""
+        return tyro.cli(cls, args=words)
 
     @property
     def root(self) -> Any:
@@ -91,7 +95,11 @@ Arguments = TypeVar("Arguments", bound=Setting)
 
 def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     """Parse the command line and run; a bad argument or a full disk ends with one line and exit status 2."""
-    args = tyro.cli(arguments)
+    try:
+        args = arguments.parse(sys.argv[1:])
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     distributed = isinstance(args, Common) and args.distributed
     try:
         qjax.use_cores(args.cores)
@@ -121,16 +129,20 @@ def train(
     args: Common,
     experiment: str,
     build: Callable[[Any], Loop],
-    epsilon: Schedule | None,
+    schedules: Schedules,
     steps: int | None = None,
     log_points: int = 100,
+    hypers: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[qjax.Run, qjax.Result] | None:
     """Run the experiment's sweep in its folder, with progress; return the folder and the result.
+
+    Build, schedules, steps, log points and hypers are those of `qjax.sweep`.
 
     Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
     that was to be resumed has ended.
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
+    work["hypers"] = hypers
     if args.dry_run:
         width = args.width
         if args.resume and width is None:
@@ -149,7 +161,7 @@ def train(
         result = qjax.sweep(
             build,
             width=args.width,
-            schedules={} if epsilon is None else {"epsilon": epsilon},
+            schedules=schedules,
             on_progress=show if hosts.is_first() else None,
             run=folder,
             chunk_seconds=args.chunk_seconds,
@@ -160,7 +172,8 @@ def train(
         if result.stopped is None:
             folder.save_agents(result.agents)
     for lane in np.flatnonzero(result.diverged_at != NEVER)[:10]:
-        print(f"seed {result.seeds[lane]} diverged at step {result.diverged_at[lane]}", file=sys.stderr)
+        where = "" if hypers is None else f" of setting {result.settings[lane]}"
+        print(f"seed {result.seeds[lane]}{where} diverged at step {result.diverged_at[lane]}", file=sys.stderr)
     if result.stopped is not None:
         done = result.env_steps
         print(f"stopped by {result.stopped} after {done:,} env-steps; go on with --resume", file=sys.stderr)
@@ -238,15 +251,26 @@ def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float,
 
 def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:
     """Return what every experiment's summary holds, from its final scores and solved flags `[seeds]`."""
-    lost = np.flatnonzero(result.diverged_at != NEVER)
+    return {**cost(experiment, result, len(scores)), **outcome(result, scores, solved)}
+
+
+def cost(experiment: str, result: qjax.Result, seeds: int) -> dict[str, Any]:
+    """Return what a run took."""
     return {
         "experiment": experiment,
-        "seeds": len(scores),
+        "seeds": seeds,
         "width": result.width,
         "env_steps": result.env_steps,
         "compile_s": result.compile_s,
         "run_s": result.run_s,
         "env_steps_per_s": result.env_steps / result.run_s,
+    }
+
+
+def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray, setting: int = 0) -> dict[str, Any]:
+    """Return how one setting ended, from its final scores and solved flags `[seeds]`."""
+    lost = np.flatnonzero((result.diverged_at != NEVER) & (result.settings == setting))
+    return {
         "solved_fraction": solved.mean(),
         "final_return_mean": scores.mean(),
         "final_return_iqm": stats.iqm(scores),

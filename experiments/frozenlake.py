@@ -109,7 +109,7 @@ def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
 def run(args: Arguments) -> None:
     """Train, hold the tables against the exact solution, and write the run's folder."""
     loop = build(args.slippery, args.map, args.ties, args.episodes)
-    trained = train(args, "frozenlake", lambda _: loop, EPSILON, log_points=400)
+    trained = train(args, "frozenlake", lambda _: loop, {"epsilon": EPSILON}, log_points=400)
     if trained is None:
         return
     folder, result = trained

@@ -14,8 +14,8 @@ import tyro
 
 import qjax
 from benchmarks.harness import machine
+from experiments.arguments import Arguments, from_config, settle
 from experiments.command import FREE, THRESHOLDS
-from experiments.train import Arguments
 from qjax import members
 
 PAGE = Path(__file__).parent / "RESULTS.md"
@@ -33,20 +33,22 @@ COLUMNS = ("member", "seeds", "steps", "IQM [95% interval]", "mean", "worst seed
 
 
 def command(arguments: dict[str, Any]) -> str:
-    """Return the command of a run: every argument that is not the default."""
-    words = ["python -m experiments.train", arguments["name"]]
+    """Return the command of a run: every argument that is not the member's or the preset's default."""
+    args = from_config(arguments, Path(arguments["out"]))
+    usual = settle(Arguments(name=args.name, preset=args.preset, out=args.out))
+    words = ["python -m experiments.train", args.name]
     for field in dataclasses.fields(Arguments):
-        value = arguments.get(field.name)
+        value = getattr(args, field.name)
         always = field.name in ("env", "seeds", "steps", "out")
         if field.name == "name" or (field.name in FREE and field.name != "out") or value is None:
             continue
-        if not always and value == field.default:
+        if not always and value == getattr(usual, field.name):
             continue
         flag = field.name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}")
+            words.append(f"--{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
     return " ".join(words)
 
 

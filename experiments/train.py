@@ -1,137 +1,162 @@
-"""Any member of either family on any gymnax environment, many seeds at once.
+"""Any member of either family on any gymnax environment, many seeds and settings at once.
 
 python -m experiments.train --list
-python -m experiments.train rainbow --env CartPole-v1 --seeds 32 --steps 500000 --out runs/rainbow
-python -m experiments.train sarsa --env FrozenLake-v1 --seeds 512 --epsilon 0.1 --out runs/sarsa
+python -m experiments.train dqn --env Acrobot-v1 --seeds 64 --lr 1e-4 2.5e-4 1e-3 --out runs/rates
+python -m experiments.train --preset minatar-pqn --env Asterix-MinAtar --seeds 8 --out runs/asterix
+python -m experiments.train --config runs/rates --seed 1 --out runs/rates-again
 """
 
+import dataclasses
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import qjax
-from experiments.command import Common, conclude, main, train
-from qjax import members
+from experiments import command, grid, settings
+from experiments.arguments import FIELDS, Arguments, protocol, read_back, settle
+from experiments.command import FREE, main
+from experiments.presets import PRESETS
+from qjax import hosts, hypers, members
 from qjax.checks import check_size
 
-DEFAULT, TABLE = members.Protocol(), members.TabularProtocol()
 
-Name = Literal[
-    "q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-q", "q-lambda", "sarsa-lambda", "dyna-q",
-    "dqn", "double-dqn", "dueling-dqn", "n-step-dqn", "prioritized-dqn", "c51", "qr-dqn", "iqn", "munchausen-dqn",
-    "noisy-dqn", "rainbow", "pqn",
-]  # fmt: skip
+def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qjax.Loop:
+    """Return the training loop of one seed, of settled arguments.
 
+    Args:
+        args: the constants; of several values the first.
+        hyper: those of one setting in place of them.
+        env: the environment; default made from its name.
 
-@dataclass(kw_only=True)
-class Arguments(Common):
-    """Train one member of a family over many seeds; `--list` alone shows them."""
-
-    name: Annotated[Name, tyro.conf.arg(name=""), tyro.conf.Positional]
-    """Which member."""
-    env: str = ""
-    """A gymnax environment with discrete actions, and for a table discrete observations; default CartPole-v1, and
-    FrozenLake-v1 for a table."""
-    seeds: int = 16
-    steps: int | None = None
-    """Environment steps per seed; default 500,000, and 100,000 for a table."""
-    learning_rate: float = DEFAULT.learning_rate
-    """Of Adam; `pqn` takes twice as much, falling to 0."""
-    gamma: float = DEFAULT.gamma
-    """Discount factor."""
-    batch_size: int = DEFAULT.batch_size
-    """Transitions of an update."""
-    capacity: int = DEFAULT.capacity
-    """Transitions held."""
-    warmup: int = DEFAULT.warmup
-    """Environment steps before the first update."""
-    target_period: int = DEFAULT.target_period
-    """Environment steps between two copies of the target."""
-    epsilon_fraction: float = DEFAULT.epsilon_fraction
-    """Share of the steps in which epsilon falls from 1 to 0.05."""
-    epsilon: float | None = None
-    """Of a table: a constant in place of that."""
-    alpha: float = TABLE.alpha
-    """Of a table: step size."""
-    initial: float = TABLE.initial
-    """Of a table: every value at the start."""
-    ties: Literal["random", "first"] = "random"
-    """Of a table: how equal values are told apart when acting."""
-    n: int = TABLE.n
-    """Steps of a target of n-step-q."""
-    lam: float = TABLE.lam
-    """lambda of q-lambda and sarsa-lambda."""
-    replacing: bool = TABLE.replacing
-    """Let their traces replace in place of accumulating."""
-    planning: int = TABLE.planning
-    """Planned steps per step of dyna-q."""
-    support: tuple[float, float] | None = None
-    """Least and largest value for c51 and rainbow; default by environment."""
-    eval_episodes: int = 20
-    """Greedy episodes per seed at the end."""
-    out: Path
-    """Folder for the results; refused if it holds something."""
-
-    def __post_init__(self) -> None:
-        """Fill in the family's environment and number of steps."""
-        self.env = self.env or ("FrozenLake-v1" if self.name in members.TABULAR else "CartPole-v1")
-        self.steps = (
-            (TABLE if self.name in members.TABULAR else DEFAULT).steps if self.steps is None else self.steps
-        )
-
-    @property
-    def protocol(self) -> members.Protocol | members.TabularProtocol:
-        """The constants, as `qjax.members` takes them."""
-        given = vars(self)
-        if self.name in members.TABULAR:
-            return TABLE._replace(**{name: given[name] for name in TABLE._fields if name in given})
-        return DEFAULT._replace(**{name: given[name] for name in DEFAULT._fields if name in given})
+    """
+    swept = hyper or {}
+    cadence = 1 if "target_period" in grid.split(args.given).traced else None
+    made = qjax.make(args.env) if env is None else env
+    return members.make(args.name, made, protocol(args.name, args.given)._replace(**swept), cadence=cadence)
 
 
-def build(args: Arguments) -> qjax.Loop:
-    """Return the training loop of one seed."""
-    return members.make(args.name, qjax.make(args.env), args.protocol)
+def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:
+    """Return `hyper -> loop` on one environment."""
+    env = qjax.make(args.env)
+    return lambda hyper: build(args, hyper, env)
 
 
-def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
-    """Return a run's loop and its final agents, states with leaves `[seeds, ...]`."""
-    given = qjax.load_config(folder)["arguments"]
-    fields: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
-    args = Arguments(**fields | {"out": Path(folder)})
-    loop = build(args)
-    keys = jax.random.split(jax.random.key(0), args.seeds)
+def epsilons(args: Arguments) -> Callable[[Any], dict[str, Any]]:
+    """Return what is logged of one setting beside the usual columns: epsilon, where it is no hyper-parameter."""
+    logged = (
+        not {"epsilon_end", "epsilon"}.isdisjoint(args.given) and "epsilon" not in grid.split(args.given).traced
+    )
+
+    def schedules(hyper: Any) -> dict[str, Any]:
+        chosen = protocol(args.name, args.given)._replace(**(hyper or {}))
+        return {"epsilon": members.epsilon(chosen)} if logged else {}
+
+    return schedules
+
+
+def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
+    """Return a run's loop and its final agents, states with leaves `[seeds, ...]`.
+
+    Args:
+        folder: of one run; of several in turn, one of theirs.
+        setting: which of the settings that lay side by side.
+
+    Raises:
+        ValueError: the folder holds several runs, or there is no such setting.
+        FileNotFoundError: no run has finished there.
+
+    """
+    args = settle(read_back(folder))
+    made = grid.split(args.given)
+    if made.static:
+        raise ValueError(f"{folder} holds several runs: {', '.join(map(grid.folder, made.runs))}")
+    swept, make = made.hypers, builder(args)
+    count = 1 if swept is None else len(next(iter(swept.values())))
+    if not 0 <= setting < count:
+        raise ValueError(f"{folder} has {count} settings, 0 to {count - 1}, got {setting}")
+    loop = make(hypers.setting(swept, setting))
+    keys = jax.random.split(jax.random.key(0), args.seeds * count)
     like = jax.eval_shape(jax.vmap(lambda key: loop.init(key).agent), keys)
-    return loop, qjax.load_agents(folder, like)
+    own = slice(setting * args.seeds, (setting + 1) * args.seeds)
+    return loop, jax.tree.map(lambda x: x[own], qjax.load_agents(folder, like))
 
 
 def run(args: Arguments) -> None:
-    """Train, evaluate, and write the run's folder."""
+    """Train, evaluate, and write the run's folder, or one for each static setting."""
     check_size("eval_episodes", args.eval_episodes)
-    loop = build(args)
-    acts = members.member(args.name).parts(loop.env, args.protocol).policy
-    epsilon = None if acts is qjax.greedy else members.epsilon(args.protocol)
-    trained = train(args, args.name, lambda _: loop, epsilon, args.steps)
-    if trained is not None:
-        title = f"{args.name} on {args.env}, {args.seeds} seeds"
-        conclude(args, args.name, title, loop, trained, {"environment": args.env})
+    args = settle(args)
+    made = grid.split(args.given)
+    if str(made):
+        print(made)
+    if not made.static:
+        run_one(args)
+        return
+    folders = {grid.folder(static): static for static in made.runs}
+    runs = [dataclasses.replace(args, out=args.out / name, **static) for name, static in folders.items()]
+    if args.dry_run:
+        for each, static in zip(runs, made.runs, strict=True):
+            print(f"\n{grid.label(static)}")
+            run_one(each)
+        return
+    for each in runs:
+        builder(each)(None)  # what is wrong with a later one is said before the first one trains
+    written = dataclasses.asdict(args)
+    whole = qjax.Run(args.out, args.name, written, overwrite=args.overwrite, resume=args.resume, free=FREE)
+    if whole.finished:
+        print(f"the runs in {args.out} have ended; their results stand")
+        return
+    with whole:
+        whole.begin()
+        for each in runs:
+            run_one(each)
+        if hosts.is_first():
+            settings.join(whole, folders, args, title(args))
 
 
-def listing() -> Table:
-    """Return the members with their composition and paper."""
-    table = Table("name", "composition", "paper")
-    for name, (_, composition, paper) in members.MEMBERS.items():
-        table.add_row(name, composition, paper)
-    return table
+def run_one(args: Arguments) -> None:
+    """Train the settings that one program has side by side, evaluate, and write the run's folder."""
+    make, swept = builder(args), grid.split(args.given).hypers
+    trained = command.train(args, args.name, make, epsilons(args), args.steps, hypers=swept)
+    if trained is None:
+        return
+    if swept is None:
+        command.conclude(args, args.name, title(args), make(None), trained, {"environment": args.env})
+    else:
+        settings.conclude(args, title(args), make, swept, trained)
+
+
+def title(args: Arguments) -> str:
+    """Return what a run is called."""
+    return f"{args.name} on {args.env}, {args.seeds} seeds"
+
+
+def listing() -> tuple[Table, Table]:
+    """Return the members with their composition, paper and own flags, and the presets with their source."""
+    known = Table(
+        Column("name", no_wrap=True),
+        Column("composition", overflow="fold"),
+        Column("paper", no_wrap=True),
+        "flags that few others read",
+    )
+    for family in (members.TABULAR, members.DEEP):
+        read = [field for name in family for field in members.reads(name)]
+        rare = [field for field in FIELDS if read.count(field) <= len(family) / 4]
+        for name, member in family.items():
+            own = " ".join(grid.flag(field) for field in rare if field in members.reads(name))
+            known.add_row(name, member.composition, member.paper, own)
+    presets = Table("--preset", "member", "environment", "source", "differs")
+    for name, preset in PRESETS.items():
+        presets.add_row(name, preset.name, preset.env, preset.source, preset.differs)
+    return known, presets
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--list"]:
-        Console().print(listing())
+        Console().print(*listing(), sep="\n")
     else:
         main(run, Arguments)

@@ -1,10 +1,34 @@
 """Argument checks that name the values. Traced values pass: a sweep checks them on the host before tracing."""
 
-from typing import Any
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+T = TypeVar("T")
+
+
+def one_of(what: str, name: Any, known: Mapping[str, T]) -> T:
+    """Return what a name stands for.
+
+    Raises:
+        ValueError: it stands for nothing; the nearest names are given.
+
+    """
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"no {what} {name!r}; {nearest(str(name), known)}")
+    return known[name]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the names that are like a mistyped one, or at all where none is."""
+    known = list(known)
+    lower = {each.lower(): each for each in known}
+    near = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, n=3)]
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
 
 
 def check_size(name: str, value: Any, least: int = 1) -> int:

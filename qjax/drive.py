@@ -13,7 +13,7 @@ from qjax.checkpoint import Checkpoint
 from qjax.groups import Groups
 from qjax.interrupt import Interrupt
 from qjax.plan import Part
-from qjax.points import NEVER, Point, Tally, Totals
+from qjax.points import NEVER, Point, Tally, Totals, of_lanes
 from qjax.progress import Progress
 from qjax.runs import Run
 
@@ -194,7 +194,7 @@ class Drive:
         self._notes = [tuple(note) for note in found.manifest["points"]]
         self.run.go_on(found)
         lanes = self.groups.local
-        self.points = [_of(point, lanes) for point in self.run.points(self._notes)]
+        self.points = [of_lanes(point, lanes) for point in self.run.points(self._notes)]
         for point in self.points:
             self._remember(point)
         found.forget()
@@ -202,14 +202,3 @@ class Drive:
     def everywhere(self, column: np.ndarray) -> np.ndarray:
         """Return a column `[local lanes]` of all lanes, on every host."""
         return self.groups.everywhere(column)
-
-
-def _of(point: Point, lanes: np.ndarray) -> Point:
-    """Return a log point of some of its lanes."""
-
-    def rows(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: column[lanes] for name, column in value.items()}
-        return value[lanes] if isinstance(value, np.ndarray) else value
-
-    return Point(*(rows(value) for value in point))

@@ -6,8 +6,8 @@ itself (network, rates, replay, exploration) is the `Protocol`'s, by default Cle
 own constants are those of its paper.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -15,47 +15,100 @@ import optax
 
 from qjax import schedules
 from qjax.agents import dqn, pqn
-from qjax.checks import check_range, check_size, concrete
+from qjax.checks import check_range, check_size, concrete, one_of
 from qjax.envs import Env
-from qjax.heads import categorical, quantile
+from qjax.heads import categorical, huber, quantile, scalar, squared
 from qjax.loop import Loop, make_loop
 from qjax.memory import latest, n_step, ring
 from qjax.networks import MLP, convolutional, encoded
-from qjax.parts import Member, Parts
+from qjax.parts import Member, Parts, falling, steps_of
 from qjax.policies import epsilon_greedy, greedy
 from qjax.prioritized import prioritized
 from qjax.rewards import munchausen
 from qjax.selects import double
 from qjax.tabular_members import TABULAR, TabularProtocol, tabular_epsilon, tabular_loop
 from qjax.targets import periodic
-from qjax.types import Memory, NetworkLike, Policy, Schedule
+from qjax.types import Head, Memory, NetworkLike, Policy, Schedule
 
 
 class Protocol(NamedTuple):
-    """What members have in common. Numbers that are no sizes may be traced, and so swept.
+    """The constants of a deep member. What is `Any` may be traced, and so swept; the rest shapes the program.
 
-    `pqn` has no replay, no warm-up and no target, and does not read their sizes; `noisy-dqn` and `rainbow` act
-    greedily, and do not read epsilon's.
+    None stands for the member's own constant, that of its paper, where it says so. No member reads all of them:
+    `reads` says which.
     """
 
-    steps: int = 500_000
-    """Environment steps of one seed: epsilon falls and beta rises with them."""
+    steps: int | None = 500_000
+    """Environment steps of one seed: epsilon and PQN's rate fall, and beta rises, with them."""
+    episodes: int | None = None
+    """Episodes after which a seed is done."""
     hidden: Sequence[int] = (120, 84)
-    learning_rate: Any = 2.5e-4
+    """Widths of the hidden layers; of images, of those after the convolution."""
+    optimizer: str | None = None
+    """adam, radam or rmsprop (`OPTIMIZERS`); None: adam, `pqn` radam."""
+    learning_rate: Any = None
+    """None: 2.5e-4, `pqn` 5e-4, falling to 0."""
+    max_grad_norm: Any = None
+    """Norm to which the gradient is clipped; None: not at all, `pqn` 10."""
+    loss: str = "squared"
+    """squared or huber, of members whose network gives plain values."""
     gamma: Any = 0.99
     capacity: int = 10_000
     batch_size: int = 128
-    num_envs: int = 10
-    """CleanRL steps one environment ten times between two updates; here ten environments step once."""
+    num_envs: int | None = None
+    """None: 10, `pqn` 4. CleanRL steps one environment ten times between two updates; here ten step once."""
+    rollout: int | None = None
+    """Steps of each environment between two updates; None: 1, `pqn` 128."""
     warmup: int = 10_000
     """Environment steps before the first update."""
-    target_period: int = 500
-    """Environment steps between two copies of the target."""
+    target_period: Any = 500
+    """Time between two copies of the target."""
+    target_unit: str = "step"
+    """Its unit: step (of an environment), episode or update."""
     epsilon_end: Any = 0.05
     epsilon_fraction: Any = 0.5
     """Share of `steps` in which epsilon falls from 1 to its end."""
+    epsilon_decay: Any = None
+    """In place of that, the factor by which epsilon falls from 1 with every episode."""
+    n: int | None = None
+    """Steps of a target; None: 1, `n-step-dqn` and `rainbow` 3."""
+    alpha: Any = None
+    """How much priorities count; None: 0.6, `rainbow` 0.5. Of `munchausen-dqn` the bonus's weight; None: 0.9."""
+    beta: Any = 0.4
+    """How much of prioritized replay's bias is corrected at first; it rises to 1 over `steps`."""
+    temperature: Any = 0.03
+    """Of Munchausen's policy."""
+    low: Any = -1.0
+    """Least value of Munchausen's bonus, before its weight."""
     support: tuple[Any, Any] | None = None
-    """Least and largest value for `c51` and `rainbow`; default `support_of` the environment."""
+    """Least and largest value for `c51` and `rainbow`; None: `support_of` the environment."""
+    atoms: int = 51
+    """Values of `c51` and `rainbow`."""
+    quantiles: int = 200
+    """Of `qr-dqn`."""
+    levels: int = 64
+    """Levels of `iqn` that are drawn for a batch."""
+    kappa: Any = 1.0
+    """Threshold of the Huber loss of `qr-dqn` and `iqn`."""
+    lam: Any = 0.65
+    """lambda of `pqn`."""
+    epochs: int = 4
+    """Passes of `pqn` over a rollout."""
+    minibatches: int = 4
+    """Optimiser steps of a pass."""
+
+
+SHARED = {"optimizer": "adam", "learning_rate": 2.5e-4, "num_envs": 10, "rollout": 1, "n": 1}
+"""What members have that leave these to themselves; the names are `Protocol`'s, as in `Member.own`."""
+
+OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "radam": optax.radam,
+    "rmsprop": partial(optax.rmsprop, decay=0.95, eps=0.01, centered=True, eps_in_sqrt=False, momentum=0.95),
+}
+"""`rate -> optimiser`; rmsprop with the constants of Young and Tian 2019."""
+
+LOSSES = {"squared": squared, "huber": huber()}
 
 
 REWARDS = {"CartPole-v1": (0.0, 1.0), "Acrobot-v1": (-1.0, 0.0), "MountainCar-v0": (-1.0, 0.0)}
@@ -88,11 +141,23 @@ def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
     return encoded(build(env.num_actions, protocol.hidden, **options), env.encode)
 
 
+def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
+    """Return the protocol's optimiser, at a rate or a schedule of optax's.
+
+    Raises:
+        ValueError: there is no such optimiser, or the learning rate is not positive.
+
+    """
+    check_range("learning_rate", protocol.learning_rate, 0, float("inf"), open_low=True)
+    made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate)
+    if protocol.max_grad_norm is None:
+        return made
+    return optax.chain(optax.clip_by_global_norm(protocol.max_grad_norm), made)
+
+
 def epsilon(protocol: Protocol | TabularProtocol) -> Schedule:
-    """Return the protocol's epsilon: from 1 straight to its end, unless a tabular one has another."""
-    if isinstance(protocol, TabularProtocol):
-        return tabular_epsilon(protocol)
-    return schedules.linear(1.0, protocol.epsilon_end, protocol.epsilon_fraction * protocol.steps)
+    """Return the protocol's epsilon: falling from 1 to its end, unless a tabular one has another."""
+    return tabular_epsilon(protocol) if isinstance(protocol, TabularProtocol) else falling(protocol)
 
 
 def valued(
@@ -100,7 +165,7 @@ def valued(
     protocol: Protocol,
     *,
     memory: Callable[..., Memory] = ring,
-    n: int = 1,
+    head: Head | None = None,
     policy: Policy | None = None,
     net: dict[str, Any] | None = None,
     **agent: Any,
@@ -111,108 +176,136 @@ def valued(
         env: the environment.
         protocol: the constants.
         memory: `memory(capacity, batch_size, window=n)`.
-        n: steps of a target.
+        head: default plain values with the protocol's loss.
         policy: what acts; default epsilon-greedy.
         net: options of the network, as `MLP` takes them.
         agent: arguments of `dqn`.
 
     """
+    n = check_size("n", protocol.n)
     held = memory(protocol.capacity, protocol.batch_size, window=n)
     learner = dqn(
         network(env, protocol, **(net or {})),
-        optax.adam(protocol.learning_rate),
-        target=periodic(protocol.target_period, "step"),
+        optimizer(protocol, protocol.learning_rate),
+        head=scalar(one_of("loss", protocol.loss, LOSSES)) if head is None else head,
+        target=periodic(protocol.target_period, protocol.target_unit),
         **agent,
     )
-    return Parts(learner, policy or epsilon_greedy(epsilon(protocol)), held if n == 1 else n_step(held, n))
+    acts = policy or epsilon_greedy(epsilon(protocol))
+    return Parts(learner, acts, held if n == 1 else n_step(held, n), **_sizes(protocol))
 
 
-def _replayed(protocol: Protocol, alpha: float) -> Callable[..., Memory]:
-    """Return prioritized replay with beta rising from 0.4 to 1 over the run."""
-    beta = schedules.linear(0.4, 1.0, protocol.steps)
-    return lambda capacity, batch_size, window: prioritized(capacity, batch_size, alpha, beta, window=window)
+def _sizes(protocol: Protocol) -> dict[str, int]:
+    """Return the sizes of a loop with replay; warm-up and the target's cadence in iterations."""
+    num_envs, rollout = (check_size(name, getattr(protocol, name)) for name in ("num_envs", "rollout"))
+    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": 0, "cadence": 1}
+    intervals = {"warmup": "warmup"}
+    if protocol.target_unit == "step" and concrete(protocol.target_period):
+        intervals["target_period"] = "cadence"
+    for name, size in intervals.items():
+        sizes[size], rest = divmod(getattr(protocol, name), num_envs * rollout)
+        if rest:
+            raise ValueError(
+                f"{name} of {getattr(protocol, name)} steps is no multiple of an iteration's {num_envs * rollout}"
+            )
+    return sizes
 
 
-def c51(env: Env, protocol: Protocol) -> Parts:
-    """Return C51: 51 atoms on the environment's support (Bellemare et al. 2017)."""
-    return valued(env, protocol, head=categorical(*support_of(env, protocol), 51), net={"atoms": 51})
+def _replayed(protocol: Protocol) -> Callable[..., Memory]:
+    """Return prioritized replay with beta rising to 1 over the run."""
+    beta = schedules.linear(protocol.beta, 1.0, steps_of(protocol))
+    return lambda capacity, batch_size, window: prioritized(
+        capacity, batch_size, protocol.alpha, beta, window=window
+    )
+
+
+def c51(env: Env, protocol: Protocol, **options: Any) -> Parts:
+    """Return C51: atoms on the environment's support (Bellemare et al. 2017); options as for `valued`."""
+    head, net = categorical(*support_of(env, protocol), protocol.atoms), {"atoms": protocol.atoms}
+    return valued(env, protocol, head=head, **{**options, "net": net | options.get("net", {})})
 
 
 def rainbow(env: Env, protocol: Protocol) -> Parts:
     """Return Rainbow: all of the six, with their constants there (Hessel et al. 2018, table 1)."""
-    return valued(
-        env,
-        protocol,
-        head=categorical(*support_of(env, protocol), 51),
-        select=double,
-        memory=_replayed(protocol, alpha=0.5),
-        n=3,
-        policy=greedy,
-        net={"atoms": 51, "dueling": True, "noisy": True},
-    )
+    net = {"dueling": True, "noisy": True}
+    return c51(env, protocol, select=double, memory=_replayed(protocol), policy=greedy, net=net)
 
 
 def pqn_parts(env: Env, protocol: Protocol) -> Parts:
-    """Return PQN with CleanRL's constants for CartPole, but a learning rate twice the protocol's.
+    """Return PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large.
 
     Rollouts of 128 steps in 4 environments, lambda 0.65, 4 epochs of 4 minibatches, LayerNorm, RAdam after clipping
     the gradient's norm to 10, its learning rate falling to 0.
     """
-    rollout, envs, epochs, minibatches = 128, 4, 4, 4
-    updates = max(protocol.steps // (rollout * envs), 1) * epochs * minibatches
+    rollout, envs = (check_size(name, getattr(protocol, name)) for name in ("rollout", "num_envs"))
+    epochs, minibatches = protocol.epochs, protocol.minibatches
+    updates = max(steps_of(protocol) // (rollout * envs), 1) * epochs * minibatches
 
     def rate(count: Any) -> Any:
-        return 2 * protocol.learning_rate * jnp.maximum(1 - count / updates, 0)
+        return protocol.learning_rate * jnp.maximum(1 - count / updates, 0)
 
-    optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.radam(rate))
-    learner = pqn(network(env, protocol, norm=True), optimizer, lam=0.65, epochs=epochs, minibatches=minibatches)
-    return Parts(learner, epsilon_greedy(epsilon(protocol)), latest(), rollout, envs)
+    sizes = {"lam": protocol.lam, "epochs": epochs, "minibatches": minibatches}
+    learner = pqn(network(env, protocol, norm=True), optimizer(protocol, rate), **sizes)
+    return Parts(learner, epsilon_greedy(epsilon(protocol)), latest(), envs, rollout)
+
+
+def _member(compose: Callable[..., Parts], composition: str, paper: str, **own: Any) -> Member:
+    return Member(compose, composition, paper, {**SHARED, **own})
 
 
 DEEP = {
-    "dqn": Member(valued, "dqn on ring", "Mnih et al. 2015"),
-    "double-dqn": Member(
-        lambda env, protocol: valued(env, protocol, select=double), "select=double", "van Hasselt et al. 2016"
-    ),
-    "dueling-dqn": Member(
-        lambda env, protocol: valued(env, protocol, net={"dueling": True}), "MLP(dueling=True)", "Wang et al. 2016"
-    ),
-    "n-step-dqn": Member(
-        lambda env, protocol: valued(env, protocol, n=3), "n_step(ring(window=3), 3)", "Sutton and Barto 2018, 7.1"
-    ),
-    "prioritized-dqn": Member(
-        lambda env, protocol: valued(env, protocol, memory=_replayed(protocol, alpha=0.6)),
+    "dqn": _member(valued, "dqn on ring", "Mnih et al. 2015"),
+    "double-dqn": _member(partial(valued, select=double), "select=double", "van Hasselt et al. 2016"),
+    "dueling-dqn": _member(partial(valued, net={"dueling": True}), "MLP(dueling=True)", "Wang et al. 2016"),
+    "n-step-dqn": _member(valued, "n_step(ring(window=3), 3)", "Sutton and Barto 2018, 7.1", n=3),
+    "prioritized-dqn": _member(
+        lambda env, protocol: valued(env, protocol, memory=_replayed(protocol)),
         "prioritized(alpha=0.6, beta=0.4 to 1)",
         "Schaul et al. 2016",
+        alpha=0.6,
     ),
-    "c51": Member(c51, "categorical(low, high, 51), MLP(atoms=51)", "Bellemare et al. 2017"),
-    "qr-dqn": Member(
-        lambda env, protocol: valued(env, protocol, head=quantile(), net={"atoms": 200}),
+    "c51": _member(c51, "categorical(low, high, 51), MLP(atoms=51)", "Bellemare et al. 2017"),
+    "qr-dqn": _member(
+        lambda env, protocol: valued(
+            env, protocol, head=quantile(protocol.kappa), net={"atoms": protocol.quantiles}
+        ),
         "quantile(kappa=1), MLP(atoms=200)",
         "Dabney et al. 2018a",
     ),
-    "iqn": Member(
-        lambda env, protocol: valued(env, protocol, head=quantile(), net={"levels": 64}),
+    "iqn": _member(
+        lambda env, protocol: valued(env, protocol, head=quantile(protocol.kappa), net={"levels": protocol.levels}),
         "quantile(kappa=1), MLP(levels=64)",
         "Dabney et al. 2018b",
     ),
-    "munchausen-dqn": Member(
-        lambda env, protocol: valued(env, protocol, **munchausen()),
+    "munchausen-dqn": _member(
+        lambda env, protocol: valued(
+            env, protocol, **munchausen(protocol.temperature, protocol.alpha, protocol.low)
+        ),
         "munchausen(temperature=0.03, alpha=0.9, low=-1)",
         "Vieillard et al. 2020",
+        alpha=0.9,
     ),
-    "noisy-dqn": Member(
-        lambda env, protocol: valued(env, protocol, policy=greedy, net={"noisy": True}),
+    "noisy-dqn": _member(
+        partial(valued, policy=greedy, net={"noisy": True}),
         "MLP(noisy=True), policy=greedy",
         "Fortunato et al. 2018",
     ),
-    "rainbow": Member(
+    "rainbow": _member(
         rainbow,
         "double, n_step(prioritized(alpha=0.5, beta=0.4 to 1), 3), categorical, MLP(dueling, noisy), greedy",
         "Hessel et al. 2018",
+        n=3,
+        alpha=0.5,
     ),
-    "pqn": Member(
-        pqn_parts, "pqn(lam=0.65) on latest, rollouts of 128 steps in 4 environments", "Gallici et al. 2024"
+    "pqn": _member(
+        pqn_parts,
+        "pqn(lam=0.65) on latest, rollouts of 128 steps in 4 environments",
+        "Gallici et al. 2024",
+        optimizer="radam",
+        learning_rate=5e-4,
+        max_grad_norm=10.0,
+        num_envs=4,
+        rollout=128,
     ),
 }
 
@@ -226,15 +319,29 @@ def member(name: str) -> Member:
         ValueError: there is none; the nearest names are given.
 
     """
-    if name not in MEMBERS:
-        near = difflib.get_close_matches(name, MEMBERS, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(MEMBERS)}"
-        raise ValueError(f"no member {name!r}; {hint}")
-    return MEMBERS[name]
+    return one_of("member", name, MEMBERS)
 
 
-def make(name: str, env: Env, protocol: Protocol | TabularProtocol | None = None) -> Loop:
+def protocol_of(name: str) -> Any:
+    """Return a member's protocol with the constants of its paper, a `TabularProtocol` or a `Protocol`.
+
+    Raises:
+        ValueError: there is no such member.
+
+    """
+    return member(name).complete(TabularProtocol() if name in TABULAR else Protocol())
+
+
+def make(
+    name: str, env: Env, protocol: Protocol | TabularProtocol | None = None, *, cadence: int | None = None
+) -> Loop:
     """Return the training loop of one seed of a named member; default the protocol of its family.
+
+    Args:
+        name: the member's.
+        env: the environment.
+        protocol: the constants.
+        cadence: iterations between two calls of `Agent.sync`; default the target's period. 1 where that is swept.
 
     Raises:
         TypeError: the protocol is the other family's, or a tabular member meets observations that are not discrete.
@@ -248,25 +355,48 @@ def make(name: str, env: Env, protocol: Protocol | TabularProtocol | None = None
     if isinstance(protocol, TabularProtocol):
         return tabular_loop(found, env, protocol)
     check_range("gamma", protocol.gamma, 0, 1)
-    check_range("learning_rate", protocol.learning_rate, 0, float("inf"), open_low=True)
-    check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
-    for size in ("steps", "target_period", "num_envs"):
-        check_size(size, getattr(protocol, size))
-    agent, policy, memory, rollout, envs = found.parts(env, protocol)
-    sizes = {"num_envs": envs or protocol.num_envs, "rollout": rollout}
-    if envs is None:  # replay; without it there is no warm-up and no target
-        sizes |= _intervals(protocol)
-    return make_loop(env, agent, policy, memory, gamma=protocol.gamma, **sizes)
+    if protocol.steps is not None:
+        check_size("steps", protocol.steps)
+    agent, policy, memory, *sizes = found.parts(env, protocol)
+    given = dict(zip(Parts._fields[3:], sizes, strict=True)) | ({} if cadence is None else {"cadence": cadence})
+    return make_loop(env, agent, policy, memory, gamma=protocol.gamma, episodes=protocol.episodes, **given)
 
 
-def _intervals(protocol: Protocol) -> dict[str, int]:
-    """Return warm-up and cadence of the target in iterations."""
-    for name in ("warmup", "target_period"):
-        if getattr(protocol, name) % protocol.num_envs:
-            raise ValueError(
-                f"{name} of {getattr(protocol, name)} steps is no multiple of an iteration's {protocol.num_envs}"
-            )
-    return {
-        "warmup": protocol.warmup // protocol.num_envs,
-        "cadence": protocol.target_period // protocol.num_envs,
-    }
+def _never(*_: Any) -> Any:
+    raise AssertionError("this environment is never run")
+
+
+_ANY = Env(
+    name="any", reset=_never, step=_never, encode=_never, num_actions=2, num_states=2, obs_shape=(),
+    max_steps=100, unwrapped=None, params=None,
+)  # fmt: skip
+"""Stands for an environment of either family: a loop is made with it, and never run."""
+
+
+def reads(name: str, protocol: Protocol | TabularProtocol | None = None) -> frozenset[str]:
+    """Return the names of the fields that a member reads of a protocol.
+
+    Found out by making its loop: a number that makes others idle, a table's constant epsilon for instance, has them
+    left out.
+
+    Raises:
+        ValueError: as for `make`.
+
+    """
+    family: Any = TabularProtocol if name in TABULAR else Protocol
+    seen = set()
+
+    class Noted(family):
+        def __getattribute__(self, field: str) -> Any:
+            if field in family._fields:
+                seen.add(field)
+            return super().__getattribute__(field)
+
+    make(name, _ANY, Noted(*(family() if protocol is None else protocol)))
+    return frozenset(seen)
+
+
+def traced(field: str) -> bool:
+    """Return whether a field of either protocol may be traced, and so swept in one program."""
+    kinds = {**TabularProtocol.__annotations__, **Protocol.__annotations__}
+    return kinds[field] is Any

@@ -70,6 +70,47 @@ def learning_curve(
     _save(figure, path)
 
 
+def learning_curves(
+    curves: Mapping[str, list[Point]],
+    path: str | Path,
+    title: str,
+    level: float | None = None,
+    level_name: str = "",
+    resamples: int = 500,
+) -> None:
+    """Draw training return against environment steps for several settings.
+
+    Lines are interquartile means over seeds, bands their 95% bootstrap intervals.
+
+    Args:
+        curves: log points of each setting, by what it is called.
+        path: where the PNG goes.
+        title: title of the picture.
+        level: a return to mark with a line, and its name.
+        level_name: its name in the legend.
+        resamples: of the bootstrap.
+
+    """
+    from matplotlib.ticker import EngFormatter
+
+    figure, axes = _figure(6.0, 3.8 + 0.18 * len(curves))
+    for colour, style, (name, points) in zip(COLOURS, STYLES, curves.items(), strict=False):
+        x, returns = returns_by_step(points)
+        seen = [column[~np.isnan(column)] for column in returns.T]
+        band = np.array([iqm_interval(column, resamples=resamples) for column in seen])
+        middle = [iqm(column) if column.size else np.nan for column in seen]
+        axes.fill_between(x, band[:, 0], band[:, 1], color=colour, alpha=0.2, linewidth=0)
+        axes.plot(x, middle, color=colour, linestyle=style, linewidth=1.5, label=name)
+    if level is not None:
+        axes.axhline(level, color=GREY, linewidth=1, linestyle=":", label=level_name)
+    axes.set(xlabel="environment steps", ylabel="training return, interquartile mean")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    _save(figure, path)
+
+
 def lake_picture(
     path: str | Path,
     tiles: list[str],

@@ -44,6 +44,17 @@ class Point(NamedTuple):
     """Run time since the start, compilation left out."""
 
 
+def of_lanes(point: Point, lanes: np.ndarray) -> Point:
+    """Return a log point of some of its lanes, numbers or flags of them; `updates` and `done` stay those of all."""
+
+    def rows(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: column[lanes] for name, column in value.items()}
+        return value[lanes] if isinstance(value, np.ndarray) else value
+
+    return Point(*(rows(value) for value in point))
+
+
 class Totals(NamedTuple):
     """Counts of each lane since the start, `[lanes]`, int64: what a checkpoint keeps of a `Tally`."""
 

@@ -8,12 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 from qjax import schedules
 from qjax.agents import tabular, traces, uncut
-from qjax.checks import check_range, check_size
+from qjax.checks import check_size, one_of
 from qjax.dyna import dyna
 from qjax.envs import Env
 from qjax.loop import Loop, make_loop
 from qjax.memory import latest
-from qjax.parts import Member, Parts
+from qjax.parts import Member, Parts, falling
 from qjax.policies import epsilon_greedy, first, greedy
 from qjax.selects import executed, expected
 from qjax.types import Agent, Memory, Policy, Schedule
@@ -23,8 +23,10 @@ from qjax.waiting import pairs
 class TabularProtocol(NamedTuple):
     """What members have in common. Numbers that are no sizes may be traced, and so swept."""
 
-    steps: int = 100_000
+    steps: int | None = 100_000
     """Environment steps of one seed: epsilon falls with them."""
+    episodes: int | None = None
+    """Episodes after which a seed is done."""
     alpha: Any = 0.1
     """Step size: a number, a schedule, or (without traces) a `qjax.visit_count`."""
     gamma: Any = 0.99
@@ -33,6 +35,8 @@ class TabularProtocol(NamedTuple):
     epsilon_end: Any = 0.05
     epsilon_fraction: Any = 0.5
     """Share of `steps` in which epsilon falls from 1 to its end."""
+    epsilon_decay: Any = None
+    """In place of that, the factor by which epsilon falls from 1 with every episode."""
     initial: Any = 0.0
     """Of every value, or of each, `[S, A]`."""
     ties: Literal["random", "first"] = "random"
@@ -52,21 +56,18 @@ def tabular_epsilon(protocol: TabularProtocol) -> Schedule:
     """Return the protocol's epsilon.
 
     Raises:
-        ValueError: it lies outside [0, 1], or `epsilon_fraction` outside (0, 1].
+        ValueError: it lies outside [0, 1], or as for `falling`.
 
     """
     if protocol.epsilon is not None:
         return schedules.as_schedule("epsilon", protocol.epsilon, 0, 1)
-    check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
-    return schedules.linear(1.0, protocol.epsilon_end, protocol.epsilon_fraction * protocol.steps)
+    return falling(protocol)
 
 
 def behaviour(protocol: TabularProtocol) -> Policy:
     """Return the policy that acts: epsilon-greedy, its ties as the protocol says."""
-    bases = {"random": greedy, "first": first}
-    if protocol.ties not in bases:
-        raise ValueError(f"ties must be random or first, got {protocol.ties!r}")
-    return epsilon_greedy(tabular_epsilon(protocol), bases[protocol.ties])
+    base = one_of("ties", protocol.ties, {"random": greedy, "first": first})
+    return epsilon_greedy(tabular_epsilon(protocol), base)
 
 
 def tabled(env: Env, protocol: TabularProtocol, memory: Memory, **agent: Any) -> Parts:
@@ -135,7 +136,8 @@ def tabular_loop(member: Member, env: Env, protocol: TabularProtocol) -> Loop:
         ValueError: a constant of the protocol is out of range.
 
     """
-    for size in ("steps", "num_envs"):
-        check_size(size, getattr(protocol, size))
+    if protocol.steps is not None:
+        check_size("steps", protocol.steps)
+    sizes: dict[str, Any] = {"num_envs": protocol.num_envs, "episodes": protocol.episodes}
     agent, policy, memory, *_ = member.parts(env, protocol)
-    return make_loop(env, agent, policy, memory, gamma=protocol.gamma, num_envs=protocol.num_envs)
+    return make_loop(env, agent, policy, memory, gamma=protocol.gamma, **sizes)

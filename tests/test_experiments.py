@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import get_args
 
 import jax
 import numpy as np
@@ -147,8 +146,9 @@ def test_tutorial_constants():
     constants = cartpole.preset("tutorial", None)
     loop = cartpole.build(constants)
     assert (loop.num_envs, loop.warmup, loop.episodes, loop.cadence) == (1, 63, 500, 1)
-    assert float(constants.epsilon(qjax.Time(0, 10, 0))) == pytest.approx(0.995**10)
-    assert float(constants.epsilon(qjax.Time(0, 2000, 0))) == pytest.approx(0.01)
+    epsilon = members.epsilon(constants)
+    assert float(epsilon(qjax.Time(0, 10, 0))) == pytest.approx(0.995**10)
+    assert float(epsilon(qjax.Time(0, 2000, 0))) == pytest.approx(0.01)
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_was_logged(tmp_path):
@@ -240,7 +240,6 @@ def test_train_lists_its_members():
     done = shell("experiments.train", "--list")
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in members.MEMBERS) and "Hessel et al. 2018" in done.stdout
-    assert set(get_args(train.Name)) == set(members.MEMBERS)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def learned(name, env):
 def learned_by_pqn(env):
     """Return the same of the named PQN; its rate falls to 0 at the end."""
     iterations = 100
-    protocol = members.Protocol(iterations * 128 * 4, hidden=(16,), learning_rate=5e-3, gamma=GAMMA)
+    protocol = members.Protocol(iterations * 128 * 4, hidden=(16,), learning_rate=1e-2, gamma=GAMMA)
     parts = members.member("pqn").parts(env, protocol)
     sizes = {"rollout": parts.rollout, "num_envs": parts.num_envs}
     loop = qjax.make_loop(env, parts.agent, qjax.uniform, parts.memory, gamma=GAMMA, **sizes)

@@ -1,0 +1,295 @@
+"""The arguments of `experiments.train`: what a member reads, where constants come from, configs given back."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+import qjax
+from experiments.command import FREE, Common
+from experiments.grid import Floats, Ints, Names, Widths, flag, split
+from experiments.presets import PRESETS, Preset
+from qjax import members
+from qjax.checks import one_of
+
+FIELDS = tuple(dict.fromkeys((*members.TabularProtocol._fields, *members.Protocol._fields)))
+"""Of both families' protocols: arguments of the same name."""
+
+PROGRAM = "python -m experiments.train"
+RATE = tyro.conf.arg(aliases=("--lr",))
+
+
+@dataclass(kw_only=True)
+class Arguments(Common):
+    """Train one member of a family over many seeds, and over a grid of settings.
+
+    Flags that are written NUMBER [NUMBER ...] take several values, which make a grid: numbers side by side in one
+    program, sizes and names one run after another (--dry-run says which). `MEMBER --help` shows the flags that the
+    member reads, with their values, and `--list` all members and presets.
+    """
+
+    name: Annotated[str, tyro.conf.arg(name="", metavar="MEMBER"), tyro.conf.Positional]
+    """Which member; a preset or a config has one."""
+    env: str = ""
+    """A gymnax environment with discrete actions, and for a table discrete observations; default the preset's, else
+    CartPole-v1, and FrozenLake-v1 for a table."""
+    preset: str | None = None
+    """A published configuration; flags beside it override it."""
+    config: Path | None = None
+    """A run's folder or its config.json, to run again; flags beside it override it."""
+    seeds: int = 16
+    steps: int | None = None
+    """Environment steps per seed; default 500,000, and 100,000 for a table, unless there are episodes."""
+    episodes: int | None = None
+    """Episodes after which a seed is done."""
+    learning_rate: Annotated[Floats, RATE] = None
+    """Of the optimiser; that of pqn falls to 0."""
+    gamma: Floats = None
+    """Discount factor."""
+    hidden: Widths = None
+    """Widths of the hidden layers, with commas between them: 120,84."""
+    optimizer: Names = None
+    """adam, radam or rmsprop."""
+    max_grad_norm: Floats = None
+    """Norm to which the gradient is clipped."""
+    loss: Names = None
+    """squared or huber, of members whose network gives plain values."""
+    batch_size: Ints = None
+    """Transitions of an update."""
+    capacity: Ints = None
+    """Transitions held."""
+    num_envs: Ints = None
+    """Environments of a seed."""
+    rollout: Ints = None
+    """Steps of each environment between two updates."""
+    warmup: Ints = None
+    """Environment steps before the first update."""
+    target_period: Ints = None
+    """Time between two copies of the target."""
+    target_unit: Names = None
+    """Its unit: step, episode or update."""
+    epsilon_end: Floats = None
+    """What epsilon falls to, from 1."""
+    epsilon_fraction: Floats = None
+    """Share of the steps in which it does."""
+    epsilon_decay: Floats = None
+    """In place of that, the factor by which epsilon falls with every episode."""
+    epsilon: Floats = None
+    """Of a table: a constant in place of all three."""
+    alpha: Floats = None
+    """Of a table, step size; of prioritized replay, the exponent of priorities; of munchausen-dqn, the bonus's
+    weight."""
+    beta: Floats = None
+    """How much of prioritized replay's bias is corrected at first; it rises to 1."""
+    temperature: Floats = None
+    """Of Munchausen's policy."""
+    low: Floats = None
+    """Least value of Munchausen's bonus, before its weight."""
+    n: Ints = None
+    """Steps of a target."""
+    lam: Floats = None
+    """lambda of returns or traces."""
+    support: tuple[float, float] | None = None
+    """Least and largest value for c51 and rainbow; default by environment."""
+    atoms: Ints = None
+    """Values of the support."""
+    quantiles: Ints = None
+    """Of qr-dqn."""
+    levels: Ints = None
+    """Levels of iqn that are drawn for a batch."""
+    kappa: Floats = None
+    """Threshold of the quantiles' Huber loss."""
+    epochs: Ints = None
+    """Passes of pqn over a rollout."""
+    minibatches: Ints = None
+    """Optimiser steps of a pass."""
+    initial: Floats = None
+    """Of a table: every value at the start."""
+    ties: Names = None
+    """random or first, of a table: how equal values are told apart when acting."""
+    replacing: bool | None = None
+    """Let traces replace in place of accumulating."""
+    planning: Ints = None
+    """Planned steps per step of dyna-q."""
+    eval_episodes: int = 20
+    """Greedy episodes per seed at the end."""
+    out: Path
+    """Folder for the results; refused if it holds something."""
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> "Arguments":
+        """Return the arguments of a command line; not settled, for that would start JAX before its devices are set.
+
+        Raises:
+            ValueError: a preset or a config is none, or the config is another member's.
+            SystemExit: tyro's own, for what is no flag or no value, and for help.
+
+        """
+        given = {name: _value(words, flag(name)) for name in ("preset", "config")}
+        if given["config"] is not None:  # to know what an older run read starts JAX
+            cores = _value(words, "--cores") or ""
+            qjax.use_cores(int(cores) if cores.isdecimal() else None)
+        base = _base(**given)
+        if {"-h", "--help"} & set(words):
+            _help(words, base)
+        options: Any = {} if base is None else {"default": base}
+        args: Arguments = tyro.cli(cls, args=words, prog=PROGRAM, **options)
+        if given["config"] is not None and base is not None and args.name != base.name:
+            raise ValueError(f"{given['config']} is the config of a {base.name}, not of a {args.name}")
+        return dataclasses.replace(args, config=None)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The protocol's fields that have a value."""
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def settle(args: Arguments) -> Arguments:
+    """Return the arguments with every constant that the member reads, and None for those that it does not.
+
+    A constant is the flag's, else the preset's, else the member's own.
+
+    Raises:
+        ValueError: the member or the preset is unknown, or a constant is given that the member does not read.
+
+    """
+    preset = None if args.preset is None else one_of("preset", args.preset, PRESETS)
+    published = {} if preset is None else dict(preset.values)
+    own = _written(members.protocol_of(args.name)._asdict())
+    usual = {**own, **published}
+    usual = _kept(usual, members.reads(args.name, protocol(args.name, usual)))
+    if unread := sorted(published.keys() - usual.keys()):
+        raise ValueError(f"the preset {args.preset} is another member's: {_refusal(args.name, unread)}")
+    if "episodes" in {**published, **args.given} and "steps" not in published:
+        del usual["steps"]  # episodes end the run
+    chosen = {**usual, **args.given}
+    reads = members.reads(args.name, protocol(args.name, chosen))
+    ours = {name: value for name, value in args.given.items() if usual.get(name) != value}
+    if unread := sorted(ours.keys() - reads):
+        raise ValueError(_refusal(args.name, unread))
+    read = _kept(chosen, reads)
+    usual_env = "FrozenLake-v1" if args.name in members.TABULAR else "CartPole-v1"
+    env = args.env or (usual_env if preset is None else preset.env)
+    values: dict[str, Any] = {name: read.get(name) for name in FIELDS}
+    return dataclasses.replace(args, env=env, **values)
+
+
+def protocol(name: str, values: Mapping[str, Any]) -> Any:
+    """Return a member's protocol from its fields, of several values the first; it leaves out the other family's."""
+    own = members.protocol_of(name)
+    known = {field: value for field, value in values.items() if field in own._fields}
+    grid = split(known)
+    known |= {field: several[0] for field, several in (grid.traced | grid.static).items()}
+    if isinstance(hidden := known.get("hidden"), str):
+        known["hidden"] = tuple(int(width) for width in hidden.split(","))
+    return own._replace(**{"steps": None, **known})
+
+
+def _written(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a protocol's fields as arguments, those without a value left out."""
+    written = {name: value for name, value in fields.items() if value is not None}
+    return written | ({"hidden": ",".join(map(str, written["hidden"]))} if "hidden" in written else {})
+
+
+def _kept(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _refusal(name: str, unread: Sequence[str]) -> str:
+    """Return what to say of flags that a member does not read."""
+    reads = members.reads(name)
+    why = " with the other flags given" if set(unread) <= reads else ""
+    read = " ".join(flag(field) for field in FIELDS if field in reads)
+    return f"{name} does not read {' '.join(map(flag, unread))}{why}; it reads {read}"
+
+
+def read_back(folder: str | Path) -> Arguments:
+    """Return the arguments of a run, by its folder or its config.json, but for where and how it was run.
+
+    Raises:
+        FileNotFoundError: there is no config.
+        ValueError: it is damaged, or that of another experiment.
+
+    """
+    path = Path(folder)
+    path = path.parent if path.is_file() else path
+    if not (path / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is neither a config.json nor a folder with one")
+    config = qjax.load_config(path)
+    if config.get("experiment") not in members.MEMBERS:
+        raise ValueError(f"{path} holds a run of {config.get('experiment')!r}, not of experiments.train")
+    return from_config(config["arguments"], path)
+
+
+def from_config(arguments: Mapping[str, Any], out: Path) -> Arguments:
+    """Return a config's arguments, lists as tuples; what has no place here is left out."""
+    known = {field.name for field in dataclasses.fields(Arguments)} - {*FREE, "config"}
+    given = _kept(arguments if "preset" in arguments else _older(arguments), known)
+    values: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
+    return Arguments(**values | {"out": out})
+
+
+def _older(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return in today's words what was written before there were presets.
+
+    Every run had all flags then, a table's `alpha`, `n` and `lam` among them, and PQN took twice the learning rate.
+    """
+    name = arguments["name"]
+    unread = set(FIELDS) - members.reads(name)
+    if name in members.DEEP:
+        unread |= {"alpha", "n", "lam"}
+    kept = {field: value for field, value in arguments.items() if field not in unread}
+    return kept | ({"learning_rate": 2 * arguments["learning_rate"]} if name == "pqn" else {})
+
+
+def _value(words: Sequence[str], name: str) -> str | None:
+    """Return what stands after a flag on a command line."""
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        if word == name:
+            return after
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None
+
+
+def _base(preset: str | None, config: str | None) -> Arguments | None:
+    """Return what a preset or a config says in place of the defaults."""
+    if preset is not None and config is not None:
+        raise ValueError("give either --preset or --config, not both")
+    missing: Any = tyro.MISSING
+    if config is not None:
+        args = read_back(config)
+        return dataclasses.replace(args, out=missing, width=_width(config))
+    if preset is not None:
+        found: Preset = one_of("preset", preset, PRESETS)
+        return Arguments(name=found.name, preset=preset, out=missing)
+    return None
+
+
+def _width(config: str) -> int | None:
+    """Return the width that a run had, None for several runs: with another one, last digits may differ."""
+    path = Path(config)
+    return qjax.load_config(path.parent if path.is_file() else path).get("sweep", {}).get("width")
+
+
+def _help(words: Sequence[str], base: Arguments | None) -> None:
+    """Show the flags that a member reads, with its values, and end; return where no member is named."""
+    names = [*words[:1], *([] if base is None else [base.name])]
+    name = next((each for each in names if each in members.MEMBERS), None)
+    if name is None:
+        return
+    missing: Any = tyro.MISSING
+    shown = settle(dataclasses.replace(base or Arguments(name=name, out=missing), name=name))
+    hidden = set(FIELDS) - members.reads(name)
+    fields = [
+        (field.name, Annotated[field.type, tyro.conf.Suppress], field)
+        for field in dataclasses.fields(Arguments)
+        if field.name in hidden
+    ]
+    cls = dataclasses.make_dataclass("Arguments", fields, bases=(Arguments,), kw_only=True)
+    default = cls(**{field.name: getattr(shown, field.name) for field in dataclasses.fields(Arguments)})
+    tyro.cli(cls, args=["--help"], default=default, prog=PROGRAM, description=Arguments.__doc__)

@@ -1,0 +1,165 @@
+"""How a command with several settings ends: a score for each of them and each seed, one table, one picture."""
+
+import json
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import qjax
+from experiments.command import THRESHOLDS, cost, outcome
+from experiments.grid import label
+from qjax import hypers, plot, stats
+from qjax.loop import Loop
+from qjax.points import Point, of_lanes
+
+CURVES = len(plot.COLOURS)
+"""So many settings are drawn at most: those with the best final scores."""
+
+Build = Callable[[Any], Loop]
+
+
+def play(build: Build, swept: Any, result: qjax.Result, root: Any, episodes: int) -> np.ndarray:
+    """Return the greedy score of every final agent, its mean return over so many episodes, `[lanes]`.
+
+    Where the agents act alike in all settings they are evaluated together, else (a swept support) one setting after
+    another; every setting meets the same episodes' keys, seed by seed.
+    """
+    scores = np.zeros(len(result.seeds))
+    numbers = range(result.settings.max() + 1)
+    for group in [list(numbers)] if _alike(build, swept, result.agents) else [[number] for number in numbers]:
+        lanes = np.flatnonzero(np.isin(result.settings, group))
+        loop, agents = (
+            build(hypers.setting(swept, group[0])),
+            jax.tree.map(operator.itemgetter(lanes), result.agents),
+        )
+        played = qjax.evaluate_seeds(loop.env, loop.agent, agents, result.seeds[lanes], root, episodes)
+        scores[lanes] = np.asarray(played.returns).mean(1)
+    return scores
+
+
+def _alike(build: Build, swept: Any, agents: Any) -> bool:
+    """Return whether the values that agents act on depend on nothing swept."""
+    loop = build(hypers.setting(swept, 0))
+    lane = jax.eval_shape(loop.init, jax.random.key(0))
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (lane.obs, agents))
+
+    def values(hyper: Any, obs: Any, agent: Any) -> Any:
+        return build(hyper).agent.values(None, agent, obs)
+
+    jaxpr = jax.make_jaxpr(values)(hypers.setting(swept, 0), *one)
+    return hypers.unused(jaxpr, swept) == hypers.names(swept)
+
+
+def conclude(
+    args: Any, title: str, build: Build, swept: Mapping[str, np.ndarray], trained: tuple[qjax.Run, qjax.Result]
+) -> None:
+    """Evaluate a sweep's final agents greedily, draw and print how its settings compare, write its summary.
+
+    Args:
+        args: those of `experiments.train`, settled.
+        title: of the picture and the table.
+        build: returns the loop of a setting.
+        swept: the settings.
+        trained: what `experiments.command.train` returned.
+
+    """
+    folder, result = trained
+    scores, threshold = play(build, swept, result, args.root, args.eval_episodes), THRESHOLDS.get(args.env)
+    settings = []
+    for number in range(result.settings.max() + 1):
+        own = scores[result.settings == number]
+        solved = own >= (np.inf if threshold is None else threshold)
+        values = {name: column[number] for name, column in swept.items()}
+        ended = {"final_return_iqm_interval": stats.iqm_interval(own), **outcome(result, own, solved, number)}
+        settings.append({"setting": values, **ended})
+    show(settings, title)
+    draw(settings, curves(folder.folder), folder.folder, title, args.env)
+    summary = {**cost(args.name, result, args.seeds), "environment": args.env, "settings": settings}
+    folder.finish(summary)
+    print(f"results in {folder.folder}")
+
+
+def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, title: str) -> None:
+    """Write the summary of several finished runs, one for each static setting, and print and draw how they compare.
+
+    Args:
+        run: the folder that holds them.
+        folders: the static setting of each, by the name of its folder.
+        args: those of `experiments.train`, settled.
+        title: of the picture and the table.
+
+    """
+    settings: list[dict[str, Any]] = []
+    lines: dict[str, list[Point]] = {}
+    total = {"env_steps": 0, "compile_s": 0.0, "run_s": 0.0}
+    for name, static in folders.items():
+        summary = json.loads((run.folder / name / "summary.json").read_text())
+        total = {key: value + summary[key] for key, value in total.items()}
+        kept = {key: value for key, value in summary.items() if key.startswith(("final", "solved", "diverged"))}
+        for each in summary.get("settings", [{"setting": {}, **kept}]):
+            settings.append({**each, "run": name, "setting": {**static, **each["setting"]}})
+        found = curves(run.folder / name)
+        lines.update({label({**static, **values}): points for values, points in found})
+    show(settings, title)
+    known = [each["setting"] for each in settings]
+    draw(settings, [(values, lines[label(values)]) for values in known], run.folder, title, args.env)
+    run.finish(
+        {"experiment": args.name, "seeds": args.seeds, **total, "environment": args.env, "settings": settings}
+    )
+    print(f"results in {run.folder}, one folder for each run")
+
+
+def curves(folder: Path) -> list[tuple[dict[str, Any], list[Point]]]:
+    """Return every setting of a run with its log points."""
+    points, sweep = qjax.load_points(folder), qjax.load_config(folder)["sweep"]
+    columns = sweep["hypers"]
+    settings = len(next(iter(columns.values()))) if columns else 1
+    seeds = len(points[0].env_steps) // settings
+    return [
+        (
+            {name: column[number] for name, column in columns.items()},
+            [of_lanes(point, np.arange(number * seeds, (number + 1) * seeds)) for point in points],
+        )
+        for number in range(settings)
+    ]
+
+
+def show(settings: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Print a line for each setting."""
+    names = list(settings[0]["setting"])
+    table = Table(*names, "IQM [95% interval]", "mean", "worst seed", "solved", title=f"greedy return, {title}")
+    for each in settings:
+        (low, high), scores = each["final_return_iqm_interval"], np.asarray(each["final_return_per_seed"])
+        low, high = (np.nan if end is None else end for end in (low, high))
+        table.add_row(
+            *(f"{each['setting'][name]}" for name in names),
+            f"{float(each['final_return_iqm']):.1f} [{low:.1f}, {high:.1f}]",
+            f"{scores.mean():.1f}",
+            f"{scores.min():.1f}",
+            f"{each['solved_fraction']:.0%}",
+        )
+    Console().print(table)
+
+
+def draw(
+    settings: Sequence[Mapping[str, Any]],
+    lines: Sequence[tuple[Mapping[str, Any], list[Point]]],
+    folder: Path,
+    title: str,
+    env: str,
+) -> None:
+    """Draw the learning curves of the settings, the best ones where they are many."""
+    order = np.argsort([-float(each["final_return_iqm"]) for each in settings], kind="stable")
+    best = sorted(order[:CURVES].tolist())
+    shown = {label(lines[number][0]): lines[number][1] for number in best}
+    if len(shown) < len(settings):
+        title += f"\nthe best {len(shown)} of {len(settings)} settings"
+    threshold = THRESHOLDS.get(env)
+    name = "" if threshold is None else f"solved ({threshold:g})"
+    plot.learning_curves(shown, folder / "learning_curve.png", title, level=threshold, level_name=name)

@@ -1,0 +1,271 @@
+"""The general command line: grids, presets, configs given back, and what it refuses."""
+
+import dataclasses
+import json
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import qjax
+from experiments import arguments, command, grid, results, settings, train
+from experiments.arguments import Arguments, settle
+from experiments.presets import PRESETS
+from qjax import hypers, members
+
+
+def command_line(monkeypatch, *words):
+    """Run a command line in this process; return its exit status, None where it just returned."""
+    monkeypatch.setattr(sys, "argv", ["train", "--cores", "2", *map(str, words)])
+    try:
+        command.main(train.run, Arguments)
+    except SystemExit as ended:
+        return ended.code
+    return None
+
+
+def parsed(*words):
+    return settle(Arguments.parse([*map(str, words), "--out", "runs/x"]))
+
+
+def named(name, **given):
+    return settle(Arguments(name=name, out="runs/x", **given))
+
+
+# ---- grids
+
+
+def counted(env, agent, states, seeds, root, episodes):
+    """Stand for an evaluation, which takes seconds to compile: a return is what an agent's table adds up to."""
+    returns = np.asarray(states, np.float64).reshape(len(seeds), -1).sum(1)
+    return qjax.Episodes(np.repeat(returns[:, None], episodes, 1), None, None)
+
+
+SMALL = ("--seeds", 2, "--steps", 300, "--eval-episodes", 2)
+
+
+def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(qjax, "evaluate_seeds", counted)
+    out = tmp_path / "grid"
+    words = ("n-step-q", "--initial", 0.5, 1, "--n", 1, 2, *SMALL)
+    assert command_line(monkeypatch, *words, "--out", out) is None
+    said = capsys.readouterr().out
+    assert "side by side 2 settings in one program: --initial 0.5 1.0\n" in said
+    assert "in turn      2 runs, each with a compilation of its own: --n 1 2\n" in said
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"n=1", "n=2"}
+    assert qjax.load_config(out)["arguments"]["n"] == [1, 2]
+    assert qjax.load_config(out / "n=2")["arguments"]["n"] == 2
+
+    summary = json.loads((out / "summary.json").read_text())
+    found = [(each["setting"]["n"], each["setting"]["initial"]) for each in summary["settings"]]
+    assert found == [(1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0)]
+    assert (out / "learning_curve.png").is_file() and (out / "n=1" / "learning_curve.png").is_file()
+    assert set(qjax.load_metrics(out / "n=1")["initial"]) == {0.5, 1.0}
+
+    # A score is that of the agents that `load` finds under its setting.
+    loop, agents = train.load(out / "n=1", setting=1)
+    played = qjax.evaluate_seeds(loop.env, loop.agent, agents, np.arange(2), 0, 2)
+    np.testing.assert_allclose(np.asarray(played.returns).mean(1), summary["settings"][1]["final_return_per_seed"])
+    with pytest.raises(ValueError, match="holds several runs: n=1, n=2"):
+        train.load(out)
+    with pytest.raises(ValueError, match="has 2 settings, 0 to 1, got 2"):
+        train.load(out / "n=1", setting=2)
+
+    # A config given back makes the same bytes, with a flag beside it others; and all of it can be resumed.
+    again = tmp_path / "again"
+    assert command_line(monkeypatch, "--config", out / "n=2" / "config.json", "--out", again) is None
+    assert (again / "metrics.csv").read_bytes() == (out / "n=2" / "metrics.csv").read_bytes()
+    assert qjax.load_config(again)["sweep"] == qjax.load_config(out / "n=2")["sweep"]
+    (out / "summary.json").unlink()
+    assert command_line(monkeypatch, *words, "--out", out, "--resume") is None
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert command_line(monkeypatch, *words, "--out", out) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_the_grid_is_one_program(tmp_path, monkeypatch, capsys):
+    words = ("q-learning", "--alpha", 0.1, 0.5, "--epsilon", 0.1, 0.2, 0.3, *SMALL, "--dry-run")
+    assert command_line(monkeypatch, *words, "--out", tmp_path / "out") is None
+    said = capsys.readouterr().out
+    assert "12 = 6 setting(s) x 2 seed(s)" in said and "compiles    3: init, take, learn" in said
+    assert "never used" not in said and not (tmp_path / "out").exists()
+
+
+def test_what_is_traced_and_what_is_in_turn():
+    args = parsed("dqn", "--lr", "1e-3", "1e-4", "--target-period", 100, 500, "--hidden", "64", "64,64", "--n", 3)
+    made = grid.split(args.given)
+    assert made.traced == {"learning_rate": (1e-3, 1e-4), "target_period": (100, 500)}
+    assert made.static == {"hidden": ("64", "64,64")} and args.n == 3 and args.gamma == 0.99
+    assert grid.folder({"hidden": "64,64", "n": 3}) == "hidden=64,64_n=3"
+    # A swept period is looked at after every iteration, one period after as many as it has.
+    assert [train.build(args, {"target_period": 100}).cadence, train.build(parsed("dqn")).cadence] == [1, 50]
+    swept = {name: np.array(x) for name, x in made.traced.items()}
+    assert hypers.check(lambda hyper: train.build(args, hyper), swept)[1] == 2
+
+
+@pytest.mark.parametrize("name", ["munchausen-dqn", "iqn", "rainbow", "pqn", "sarsa-lambda"])
+def test_every_number_that_may_be_traced_counts(name):
+    """Each field `Any` that a member reads, swept, is an input of the program that something depends on."""
+    small = {"hidden": (4,), "steps": 2_000, "levels": 4, "rollout": 4, "warmup": 0, "target_period": 40}
+    own = members.protocol_of(name)
+    protocol = own._replace(**{field: value for field, value in small.items() if field in own._fields})
+    fields = [field for field in sorted(members.reads(name)) if members.traced(field)]
+    values = {field: getattr(protocol, field) for field in fields if field not in ("epsilon", "epsilon_decay")}
+    values = {field: np.array([value, value]) for field, value in values.items() if value is not None}
+    env = qjax.make("FrozenLake-v1")
+
+    def build(hyper):
+        return members.make(name, env, protocol._replace(**hyper), cadence=1)
+
+    hypers.check(build, values)
+    assert values and hypers.unused(hypers.program(build, values), values) == []
+
+
+@pytest.mark.parametrize(("swept", "alike"), [("learning_rate", True), ("gamma", False)])
+def test_agents_are_evaluated_with_their_own_support(swept, alike):
+    args = named("c51", **{swept: (0.5, 0.9)})
+    build, values = train.builder(args), grid.split(args.given).hypers
+    agent = jax.eval_shape(lambda: build({swept: 0.5}).init(jax.random.key(0))).agent
+    lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), agent)
+    assert settings._alike(build, values, lanes) is alike
+
+
+# ---- where constants come from
+
+
+def test_a_members_own_constants():
+    assert (named("rainbow").alpha, named("rainbow").n, named("prioritized-dqn").alpha) == (0.5, 3, 0.6)
+    assert (named("munchausen-dqn").alpha, named("munchausen-dqn").temperature) == (0.9, 0.03)
+    pqn = named("pqn")
+    assert (pqn.learning_rate, pqn.num_envs, pqn.rollout, pqn.optimizer, pqn.lam) == (5e-4, 4, 128, "radam", 0.65)
+    assert pqn.warmup is None and pqn.steps == 500_000 and pqn.env == "CartPole-v1"
+    assert named("sarsa").steps == 100_000 and named("sarsa").env == "FrozenLake-v1"
+    assert settle(pqn) == pqn
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name):
+    args = parsed("--preset", name)
+    preset = PRESETS[name]
+    assert (args.name, args.env) == (preset.name, preset.env)
+    assert {field: getattr(args, field) for field in preset.values} == dict(preset.values)
+    assert args.episodes == preset.values.get("episodes") and args.steps == preset.values.get("steps")
+    assert settle(args) == args
+    train.build(args)
+
+
+def test_flags_override_a_preset():
+    args = parsed("double-dqn", "--preset", "minatar-dqn", "--env", "Asterix-MinAtar", "--lr", 1, 2, "--steps", 9)
+    assert (args.name, args.env, args.steps, args.capacity) == ("double-dqn", "Asterix-MinAtar", 9, 100_000)
+    assert args.learning_rate == (1.0, 2.0) and args.loss == "huber"
+    assert parsed("--preset", "tutorial-dqn", "--steps", 1000).episodes == 500
+
+
+def test_young_and_tians_optimizer():
+    """Centred RMSProp with momentum as PyTorch has it: v / (sqrt(E g^2 - (E g)^2) + eps), twice by hand."""
+    made = members.OPTIMIZERS["rmsprop"](0.5)
+    params, state = np.float32(1.0), made.init(np.float32(1.0))
+    square = mean = velocity = 0.0
+    for gradient in (2.0, -1.0):
+        square, mean = 0.95 * square + 0.05 * gradient**2, 0.95 * mean + 0.05 * gradient
+        velocity = 0.95 * velocity + gradient / ((square - mean**2) ** 0.5 + 0.01)
+        update, state = made.update(np.float32(gradient), state, params)
+        np.testing.assert_allclose(update, -0.5 * velocity, rtol=1e-5)
+
+
+def written(folder, args, **config):
+    folder.mkdir()
+    plain = json.loads(json.dumps(dataclasses.asdict(args), default=str))
+    content = {"experiment": args.name, "arguments": plain, "sweep": {"width": 4}, **config}
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_config_given_back(tmp_path):
+    args = named(
+        "c51", seeds=3, gamma=(0.9, 0.99), support=(0.0, 9.0), fast_keys=True, width=8, preset="cleanrl-c51"
+    )
+    folder = written(tmp_path / "run", args)
+    found = parsed("--config", folder)
+    assert found == dataclasses.replace(args, width=4, out=found.out)
+    assert settle(arguments.read_back(folder / "config.json")).gamma == (0.9, 0.99)
+    other = parsed("c51", "--config", folder, "--gamma", 0.5, "--seed", 2)
+    assert (other.gamma, other.seed, other.support) == (0.5, 2, (0.0, 9.0))
+
+
+def test_what_older_runs_wrote(tmp_path):
+    """Every flag stood in a config, a table's too; PQN took twice the rate."""
+    flags = {
+        "env": "CartPole-v1", "seeds": 2, "steps": 9_000, "learning_rate": 2.5e-4, "gamma": 0.99, "batch_size": 128,
+        "capacity": 10_000, "warmup": 1_000, "target_period": 500, "epsilon_fraction": 0.5, "epsilon": None,
+        "alpha": 0.1, "initial": 0.0, "ties": "random", "n": 3, "lam": 0.9, "replacing": False, "planning": 10,
+        "support": None, "eval_episodes": 20, "out": "runs/x", "seed": 0, "width": None,
+    }  # fmt: skip
+    old = lambda name: settle(arguments.from_config({"name": name, **flags}, tmp_path))
+    expected = lambda name, **given: named(name, seeds=2, steps=9_000, env="CartPole-v1", **given).given
+    assert old("dqn").given == expected("dqn", warmup=1_000)
+    assert old("rainbow").given == expected("rainbow", warmup=1_000)
+    assert old("pqn").given == expected("pqn")
+    assert old("sarsa-lambda").given == expected("sarsa-lambda")
+    words = results.command({"name": "pqn", **flags})
+    assert words == "python -m experiments.train pqn --seeds 2 --out runs/x --env CartPole-v1 --steps 9000"
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dqnn",), "no member 'dqnn'; did you mean dqn"),
+        (("pqn", "--warmup", 10), r"pqn does not read --warmup; it reads .*--rollout"),
+        (("dqn", "--alpha", 0.1, "--ties", "first"), r"dqn does not read --alpha --ties; it reads"),
+        (("sarsa", "--lr", 0.1), r"sarsa does not read --learning-rate; it reads .*--alpha"),
+        (("sarsa", "--epsilon", 0.1, "--epsilon-fraction", 0.2), "--epsilon-fraction with the other flags given"),
+        (("c51", "--preset", "minatar-dqn"), "preset minatar-dqn is another member's: c51 does not read --loss"),
+        (("dqn", "--preset", "cleanrl-dqm"), "no preset 'cleanrl-dqm'; did you mean cleanrl-dqn"),
+        (("dqn", "--optimizer", "adm"), "no optimizer 'adm'; did you mean adam"),
+        (("dqn", "--loss", "hubber"), "no loss 'hubber'; did you mean huber"),
+        (("q-learning", "--ties", "frist"), "no ties 'frist'; did you mean first"),
+        (("sarsa", "--episodes", 10), "give steps, or for epsilon epsilon_decay"),
+        (("--config", "nowhere"), "nowhere is neither a config.json nor a folder with one"),
+        (("--preset", "minatar-dqn", "--config", "nowhere"), "give either --preset or --config"),
+    ],
+)
+def test_refused(words, said):
+    with pytest.raises((ValueError, OSError), match=said):
+        parsed(*words)
+
+
+def test_configs_of_others_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="is the config of a pqn, not of a dqn"):
+        parsed("dqn", "--config", written(tmp_path / "pqn", named("pqn")))
+    with pytest.raises(ValueError, match=r"a run of 'cartpole', not of experiments\.train"):
+        parsed("--config", written(tmp_path / "cartpole", named("dqn"), experiment="cartpole"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--lerning-rate", 3), "--learning-rate"),
+        (("--lr", "abc"), "could not convert string to float: 'abc'"),
+        (("--lr", "1e-3", "0.001"), "given twice: 0.001 1e-3"),
+        (("--batch-size", "1.5"), "invalid literal for int() with base 10: '1.5'"),
+        (("--hidden", "64,x"), "written like 120,84, got"),
+        (("--gamma",), "gamma"),
+    ],
+)
+def test_mistyped_flags_and_values(words, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parsed("dqn", *words)
+    said_words = "".join(capsys.readouterr().err.split())
+    assert ended.value.code == 2 and "".join(said.split()) in said_words.replace("│", "")
+
+
+def test_help_shows_what_a_member_reads(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parsed("pqn", "--preset", "minatar-pqn", "--help")
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--minibatches" in said and "(default: 32)" in said and "--warmup" not in said and "--ties" not in said
