@@ -26,7 +26,22 @@ from qjax.sweep import plan
 
 
 @dataclass(kw_only=True)
-class Setting:
+class Machine:
+    """Arguments of every script: what it runs on."""
+
+    cores: int | None = None
+    """CPU devices to shard the seeds over; default one per core."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder, one subfolder per version of JAX and type of CPU."""
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> Self:
+        """Return the arguments of a command line; what is wrong with it ends the process with status 2."""
+        return tyro.cli(cls, args=words)
+
+
+@dataclass(kw_only=True)
+class Setting(Machine):
     """Arguments of every script that trains."""
 
     seeds: int
@@ -35,18 +50,9 @@ class Setting:
     """Root of all randomness."""
     out: Path
     """Folder for the results."""
-    cores: int | None = None
-    """CPU devices to shard the seeds over; default one per core."""
     fast_keys: bool = False
     """Draw from a fast hash in place of JAX's default, threefry: other random numbers, and nearly twice as
     many steps a second of a table."""
-    compilation_cache: bool = True
-    """Keep compiled programs in the user's cache folder, one subfolder per version of JAX and type of CPU."""
-
-    @classmethod
-    def parse(cls, words: Sequence[str]) -> Self:
-        """Return the arguments of a command line; what is wrong with it ends the process with status 2."""
-        return tyro.cli(cls, args=words)
 
     @property
     def root(self) -> Any:
@@ -90,11 +96,11 @@ THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
 EXIT = {"SIGINT": 130, "SIGTERM": 143, "nan": 3}
 """Exit status of a run that was stopped, by what stopped it."""
 
-Arguments = TypeVar("Arguments", bound=Setting)
+Arguments = TypeVar("Arguments", bound=Machine)
 
 
 def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
-    """Parse the command line and run; a bad argument or a full disk ends with one line and exit status 2."""
+    """Parse the command line and run; a bad argument, full disk or missing extra ends with one line, status 2."""
     try:
         args = arguments.parse(sys.argv[1:])
     except (ValueError, OSError) as error:
@@ -110,7 +116,7 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
         if distributed:
             hosts.initialize()
         run(args)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         if distributed:
             _stop(2)  # an orderly exit would wait for the others

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import THRESHOLDS, cost, outcome
+from experiments.command import THRESHOLDS, cost, describe_interval, outcome
 from experiments.grid import label
-from qjax import hypers, plot, stats
+from qjax import hypers, plot
 from qjax.loop import Loop
 from qjax.points import Point, of_lanes
 
@@ -76,7 +76,7 @@ def conclude(
         own = scores[result.settings == number]
         solved = own >= (np.inf if threshold is None else threshold)
         values = {name: column[number] for name, column in swept.items()}
-        ended = {"final_return_iqm_interval": stats.iqm_interval(own), **outcome(result, own, solved, number)}
+        ended = {"final_return_iqm_interval": describe_interval(own)[0], **outcome(result, own, solved, number)}
         settings.append({"setting": values, **ended})
     show(settings, title)
     draw(settings, curves(folder.folder), folder.folder, title, args.env)

@@ -1,6 +1,7 @@
 """Evaluation: whole episodes, a fixed number of them, on keys and environments of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,11 @@ from qjax.types import Agent, Policy, State, Time
 
 EVALUATION = 2**32 - 1
 """Folded into the root key in place of a lane's number: the stream of keys for evaluation."""
+
+
+def evaluation_key(seed: int | Key[Array, ""], number: Any) -> Key[Array, ""]:
+    """Return the key that `evaluate_seeds` gives to seed `number` of a sweep from root `seed`."""
+    return jax.random.fold_in(jax.random.fold_in(root_key(seed), EVALUATION), number)
 
 
 class Episodes(NamedTuple):
@@ -58,6 +64,42 @@ def evaluate(
         TypeError: `key` is not a typed key.
 
     """
+    played = play(env, agent, state, key, episodes, policy, max_steps)
+    return played.run(played.given, played.start).episodes
+
+
+class Carry(NamedTuple):
+    """Where episodes stand between two steps."""
+
+    tick: Int[Array, ""]
+    limit: Any
+    """The tick at which the loop ends."""
+    obs: Any
+    """What is acted on next: of a new episode where one has ended."""
+    env_state: Any
+    action: Int[Array, " E"]
+    """The last one."""
+    final_obs: Any
+    """What it led to, before any reset; at the start the first observation."""
+    episodes: Episodes
+
+
+class Played(NamedTuple):
+    """Episodes about to be played."""
+
+    start: Carry
+    given: Any
+    """What does not change: the agent's state and the key."""
+    running: Callable[[Carry], Any]
+    """Whether an episode goes on, and the limit is not reached."""
+    run: Callable[[Any, Carry], Carry]
+    """`(given, carry) -> carry`, to the end of all episodes or to the limit."""
+
+
+def play(
+    env: Env, agent: Agent, state: State, key: Any, episodes: int, policy: Policy, max_steps: int | None
+) -> Played:
+    """Return what `evaluate` runs; its arguments."""
     check_key(key)
     check_size("episodes", episodes)
     if max_steps is not None:
@@ -71,11 +113,11 @@ def evaluate(
     time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
 
     def running(carry):
-        tick, _, _, result = carry
-        return (tick < limit) & ~result.ended.all()
+        return (carry.tick < carry.limit) & ~carry.episodes.ended.all()
 
-    def body(carry):
-        tick, obs, env_state, result = carry
+    def advance(given, carry):
+        state, run_key = given
+        tick, limit, obs, env_state, _, _, result = carry
         act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
         q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
         probabilities = jax.vmap(policy, in_axes=(0, None))(q, time)
@@ -86,10 +128,17 @@ def evaluate(
             lengths=result.lengths + ~result.ended,
             ended=result.ended | step.terminated | step.truncated,
         )
-        return tick + 1, step.obs, step.state, result
+        final_obs = jnp.asarray(step.final_obs, obs.dtype)
+        return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, result)
 
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
-    return lax.while_loop(running, body, (jnp.int32(0), obs, env_state, none))[-1]
+    action = jnp.zeros(episodes, jnp.int32)
+    return Played(
+        start=Carry(jnp.int32(0), jnp.int32(limit), obs, env_state, action, obs, none),
+        given=(state, run_key),
+        running=running,
+        run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
+    )
 
 
 def evaluate_seeds(
@@ -116,8 +165,7 @@ def evaluate_seeds(
 
     """
     check_size("batch_size", batch_size)
-    root = jax.random.fold_in(root_key(seed), EVALUATION)
-    keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(jnp.asarray(seeds, jnp.uint32))
+    keys = jax.vmap(lambda s: evaluation_key(seed, s))(jnp.asarray(seeds, jnp.uint32))
 
     @jax.jit
     def run(states: State, keys: Any) -> Episodes:

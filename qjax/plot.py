@@ -96,10 +96,8 @@ def learning_curves(
     figure, axes = _figure(6.0, 3.8 + 0.18 * len(curves))
     for colour, style, (name, points) in zip(COLOURS, STYLES, curves.items(), strict=False):
         x, returns = returns_by_step(points)
-        seen = [column[~np.isnan(column)] for column in returns.T]
-        band = np.array([iqm_interval(column, resamples=resamples) for column in seen])
-        middle = [iqm(column) if column.size else np.nan for column in seen]
-        axes.fill_between(x, band[:, 0], band[:, 1], color=colour, alpha=0.2, linewidth=0)
+        middle, low, high = _middle(returns, resamples)
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(x, middle, color=colour, linestyle=style, linewidth=1.5, label=name)
     if level is not None:
         axes.axhline(level, color=GREY, linewidth=1, linestyle=":", label=level_name)

@@ -1,0 +1,164 @@
+"""An animated GIF of a trained agent that plays greedily.
+
+    python -m experiments.watch runs/cartpole --seed 3
+
+RUN is a folder of `experiments.train`, `experiments.cartpole` or `experiments.frozenlake`. Its first episode starts
+from the key with which the run's end evaluated that seed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+import qjax
+from experiments import cartpole, frozenlake, train
+from experiments.command import Machine, main
+from experiments.render import frames, renderer, write_gif
+from qjax import members
+from qjax.checks import check_range, check_size
+from qjax.evaluate import evaluation_key
+from qjax.recording import Recording, record
+from qjax.runs import AGENTS, CONFIG
+
+UNLIMITED = 200
+"""Steps after which an episode is cut where the environment has no limit of its own."""
+
+
+@dataclass(kw_only=True)
+class Arguments(Machine):
+    """Write an animated GIF of a trained agent that plays greedily."""
+
+    folder: Annotated[Path, tyro.conf.arg(name="RUN"), tyro.conf.Positional]
+    """Folder of a run of experiments.train, experiments.cartpole or experiments.frozenlake."""
+    seed: int = 0
+    """Which of its seeds."""
+    setting: int = 0
+    """Which of its settings, where it has several: the column `setting` of its metrics.csv."""
+    episodes: int = 1
+    """Episodes, shown one after the other."""
+    max_steps: int | None = None
+    """Steps after which an episode is cut; default the environment's own limit, 200 where it has none."""
+    fps: float | None = None
+    """Steps shown per second, at most 50; default by environment."""
+    out: Path | None = None
+    """The picture; default watch_SEED.gif in RUN."""
+
+
+class Trained(NamedTuple):
+    """One trained agent of a run."""
+
+    loop: qjax.Loop
+    state: Any
+    policy: qjax.Policy
+    """The greedy one that the run was evaluated with."""
+    key: Any
+    """The key that it was evaluated with."""
+
+
+def load(folder: Path, seed: int, setting: int = 0) -> Trained:
+    """Return the last agent of a run's seed in one of its settings.
+
+    Raises:
+        OSError: there is no such folder, or no run in it, or one that has not ended.
+        ValueError: the run is of another experiment or version, or has not this seed or setting.
+
+    """
+    config = _config(folder)
+    experiment, arguments = config["experiment"], config["arguments"]
+    place = _place(config["sweep"], folder, seed, setting)
+    if not (folder / AGENTS).is_dir():
+        raise FileNotFoundError(
+            f"{folder} holds no final agents: the run was interrupted, or still goes on; its command with --resume"
+            " ends it"
+        )
+    policy: qjax.Policy = qjax.greedy
+    try:
+        if experiment == "frozenlake":
+            loop, agents = frozenlake.load(folder)
+            policy = frozenlake.base_policy(arguments["ties"])
+        else:
+            loop, agents = cartpole.load(folder) if experiment == "cartpole" else train.load(folder, setting)
+        root = qjax.fast_key(arguments["seed"]) if arguments["fast_keys"] else arguments["seed"]
+    except KeyError as error:
+        raise ValueError(f"{folder} is of another version: its {CONFIG} has no {error}") from None
+    return Trained(loop, jax.tree.map(lambda x: jnp.asarray(x[place]), agents), policy, evaluation_key(root, seed))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Return the config of a run that can be watched."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"{folder} holds no run: it has no {CONFIG}")
+    config = qjax.load_config(folder)
+    if not {"experiment", "arguments", "sweep"} <= config.keys():
+        raise ValueError(f"{folder} holds no run that can be watched: its {CONFIG} tells no sweep of an experiment")
+    known = ("cartpole", "frozenlake", *members.MEMBERS)
+    if config["experiment"] not in known:
+        raise ValueError(
+            f"{folder} is a run of {config['experiment']!r}; those of experiments.train, experiments.cartpole and"
+            " experiments.frozenlake can be watched"
+        )
+    return config
+
+
+def _place(sweep: dict[str, Any], folder: Path, seed: int, setting: int) -> int:
+    """Return which of its setting's seeds a seed is; check that both are in the run."""
+    given = sweep["seeds"]
+    seeds = list(range(given)) if isinstance(given, int) else given
+    settings = sweep["lanes"] // len(seeds)
+    if seed not in seeds:
+        there = f"0 to {given - 1}" if isinstance(given, int) else ", ".join(map(str, given))
+        raise ValueError(f"{folder} has no seed {seed}; its seeds are {there}")
+    if not 0 <= setting < settings:
+        raise ValueError(f"{folder} has no setting {setting}; its settings are 0 to {settings - 1}")
+    return seeds.index(seed)
+
+
+def play(trained: Trained, episodes: int = 1, max_steps: int | None = None) -> Recording:
+    """Return whole episodes of a trained agent, step by step."""
+    env = trained.loop.env
+    limit = UNLIMITED if max_steps is None and env.max_steps is None else max_steps
+    return record(env, trained.loop.agent, trained.state, trained.key, episodes, trained.policy, limit)
+
+
+def destination(args: Arguments) -> Path:
+    """Return where the picture goes.
+
+    Raises:
+        OSError: its folder is not there.
+        ValueError: it is not named as a GIF.
+
+    """
+    suffix = f"_setting{args.setting}" if args.setting else ""
+    out = args.folder / f"watch_{args.seed}{suffix}.gif" if args.out is None else args.out
+    if out.suffix.lower() != ".gif":
+        raise ValueError(f"--out names a GIF, *.gif; got {out}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {out.parent} for {out.name}")
+    return out
+
+
+def run(args: Arguments) -> None:
+    """Play, write the picture, and print what it shows."""
+    check_size("episodes", args.episodes)
+    if args.max_steps is not None:
+        check_size("max_steps", args.max_steps)
+    if args.fps is not None:
+        check_range("fps", args.fps, 0, 50, open_low=True)  # players slow down what is faster
+    trained = load(args.folder, args.seed, args.setting)
+    out, drawn = destination(args), renderer(trained.loop.env)
+    recording = play(trained, args.episodes, args.max_steps)
+    write_gif(out, frames(drawn, recording), args.fps or drawn.fps)
+    played = recording.episodes
+    for number, (total, length, ended) in enumerate(zip(*map(list, played), strict=True)):
+        print(f"episode {number + 1}: return {total:g} in {length} steps{'' if ended else ', cut before its end'}")
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
+
+
+if __name__ == "__main__":
+    main(run, Arguments)
