@@ -1,6 +1,6 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
-from qjax import clock, mdp, mdps, plot, progress, random, schedules, solve, stats
+from qjax import clock, mdp, mdps, plot, progress, random, results, schedules, sinks, solve, stats
 from qjax.agents import (
     CountedState,
     DQNState,
@@ -36,9 +36,10 @@ from qjax.progress import Progress
 from qjax.random import fast_key
 from qjax.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.rewards import environment_reward, munchausen
-from qjax.runs import Run, load_agents, load_config, load_metrics, load_points
+from qjax.runs import Run, load_agents, load_config, load_points
 from qjax.selects import double, executed, expected, maximum, sampled
 from qjax.sweep import Result, static_sweeps, sweep
+from qjax.tables import load_metrics
 from qjax.targets import periodic, polyak
 from qjax.types import (
     Agent,
@@ -139,10 +140,12 @@ __all__ = [
     "progress",
     "quantile",
     "random",
+    "results",
     "ring",
     "sampled",
     "scalar",
     "schedules",
+    "sinks",
     "solve",
     "squared",
     "static_sweeps",

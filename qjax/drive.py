@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax import hosts, stats
+from qjax import hosts, stats, tables
 from qjax.checkpoint import Checkpoint
 from qjax.groups import Groups
 from qjax.interrupt import Interrupt
@@ -16,6 +16,7 @@ from qjax.plan import Part
 from qjax.points import NEVER, Point, Tally, Totals, of_lanes
 from qjax.progress import Progress
 from qjax.runs import Run
+from qjax.sinks import Feed, Sink, Start
 
 CHECKPOINT_SHARE = 20
 """Two checkpoints are at least this many times as far apart as the last one took to write."""
@@ -29,6 +30,7 @@ class Options(NamedTuple):
     chunk_seconds: float
     checkpoint_every: float
     stop_on_nan: bool
+    sinks: Sequence[Sink] = ()
 
 
 class Drive:
@@ -46,6 +48,8 @@ class Drive:
         self._diverged = 0
         self._saved, self._save_s, self._saved_tick = time.monotonic(), 0.0, -1
         self._columns = work.columns(groups.local)
+        folder, arguments = (None, {}) if run is None else (run.folder, run.arguments)
+        self._feed = Feed(options.sinks, Start(folder, self._columns, arguments))
         self._returns = np.full(len(groups.local), np.nan)
 
     def go(self) -> str | None:
@@ -101,6 +105,8 @@ class Drive:
         self._notes.append((updates, min(message["done"] for message in messages), point.seconds, steps))
         if self.run is not None:
             self.run.log(point, self._columns, len(self._notes) - 1, self.groups.local, (steps, updates))
+        if self._feed:
+            self._feed.write(tables.rows(point, self._columns), self.seconds)
         if self.options.on_log is not None:
             self.options.on_log(point)
 
@@ -197,7 +203,13 @@ class Drive:
         self.points = [of_lanes(point, lanes) for point in self.run.points(self._notes)]
         for point in self.points:
             self._remember(point)
+            if self._feed:
+                self._feed.write(tables.rows(point, self._columns))
         found.forget()
+
+    def close(self) -> None:
+        """End the sinks."""
+        self._feed.close()
 
     def everywhere(self, column: np.ndarray) -> np.ndarray:
         """Return a column `[local lanes]` of all lanes, on every host."""

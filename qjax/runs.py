@@ -1,15 +1,15 @@
-"""A run's folder: config.json, metrics.csv, timing.csv, summary.json, the final agents, and the last checkpoint.
+"""A run's folder: config.json, its tables, summary.json, the final agents, and the last checkpoint.
 
-`metrics.csv` is tidy, one row per lane and log point, and holds nothing that depends on the clock on the wall; that
-stands in `timing.csv`. Both grow while the run does, and are cut back to the checkpoint when it is resumed. On
-several hosts each process writes the rows of its own lanes, and the first joins them at every checkpoint.
+`metrics.csv` (or `metrics.parquet`) is tidy, one row per lane and log point, and holds nothing that depends on the
+clock on the wall; that stands in `timing.csv`. Both grow while the run does, and are cut back to the checkpoint
+when it is resumed. On several hosts each process writes the rows of its own lanes, and the first joins those of
+CSV at every checkpoint.
 """
 
 import csv
 import io
 import json
 import math
-import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,23 +21,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjax import checkpoint, hosts
+from qjax import checkpoint, hosts, tables
 from qjax.checkpoint import Checkpoint
-from qjax.points import NEVER, Point
+from qjax.points import Point
+from qjax.tables import METRICS, PARQUET, TIMING
 
-CONFIG, METRICS, TIMING, SUMMARY = "config.json", "metrics.csv", "timing.csv", "summary.json"
+CONFIG, SUMMARY = "config.json", "summary.json"
 CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
 WRITTEN = (
-    METRICS, TIMING, SUMMARY, AGENTS, CHECKPOINTS, "checkpoints.old", PARTS, "learning_curve.png", "policy.png",
+    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, CHECKPOINTS, "checkpoints.old", PARTS, "tensorboard", "wandb",
+    "learning_curve.png", "policy.png",
 )  # fmt: skip
 """What a run writes beside its config, and what replaces it removes."""
 
 NEW_CONFIG, OLD_CHECKPOINTS = f"{CONFIG}.new", f"{CHECKPOINTS}.old"
 KNOWN = ("seed", "setting", "env_steps", "episodes", "mean_return", "loss", "mean_q", "diverged_at")
 """Columns of every table."""
-
-COLUMNS = {"loss": "loss", "q": "mean_q"}
-"""Names in metrics.csv of the means that every agent reports; others keep their own."""
 
 
 class Run:
@@ -51,6 +50,7 @@ class Run:
         overwrite: bool = False,
         resume: bool = False,
         free: Iterable[str] = (),
+        parquet: bool = False,
     ):
         """Check that the folder may be written to.
 
@@ -61,8 +61,11 @@ class Run:
             overwrite: replace an earlier run: `WRITTEN` is removed, and nothing else.
             resume: go on from the folder's last checkpoint, or begin where there is none.
             free: names of arguments that do not change the numbers, and may differ when it is resumed.
+            parquet: write the table as Parquet (`metrics.parquet`) in place of CSV, for long sweeps; a run that is
+                resumed keeps the kind it has.
 
         Raises:
+            ImportError: `parquet` without pyarrow.
             FileExistsError: the folder holds something and neither `overwrite` nor `resume` is set, or what it
                 holds is no run, or it is a file.
             ValueError: both are set, or the run to resume has another experiment or other arguments.
@@ -72,10 +75,15 @@ class Run:
         self.resume = resume
         self._overwrite = overwrite
         self._free = set(free)
+        self._parquet = parquet
         self._config: dict[str, Any] = {"experiment": experiment, "arguments": _plain(arguments)}
         self._last = (0.0, 0)
+        self._next = 0
+        self._digests: dict[str, list[int]] = {}
         self._began = False
         self._lock: Any = None
+        if parquet:
+            tables.arrow()
         if overwrite and resume:
             raise ValueError("either overwrite a run or resume it, not both")
         self._check_folder()
@@ -119,6 +127,11 @@ class Run:
     def finished(self) -> bool:
         """Whether the run that is resumed has already ended, its summary written."""
         return self.resume and (self.folder / SUMMARY).is_file()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments, as they stand in the config."""
+        return self._config["arguments"]
 
     @property
     def begun(self) -> bool:
@@ -196,7 +209,7 @@ class Run:
             if (self.folder / CHECKPOINTS).is_dir():
                 shutil.rmtree(self.folder / OLD_CHECKPOINTS, ignore_errors=True)
                 (self.folder / CHECKPOINTS).rename(self.folder / OLD_CHECKPOINTS)
-            self._write(CONFIG, {**self._config, "versions": versions()})
+            self._write(CONFIG, {**self._config, "parquet": self._parquet, "versions": versions()})
             for name in WRITTEN:
                 path = self.folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -204,23 +217,20 @@ class Run:
 
     def go_on(self, found: Checkpoint) -> None:
         """Cut the tables back to a checkpoint."""
+        self._parquet = load_config(self.folder).get("parquet", False)
         if hosts.is_first():
-            kept = found.manifest["tables"]
-            for name in (METRICS, TIMING):
-                if name in kept:
-                    os.truncate(self.folder / name, kept[name][0])
-                else:
-                    (self.folder / name).unlink(missing_ok=True)
+            tables.cut(self.folder, found.manifest["tables"])
             shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         if found.manifest["points"]:
             _, _, seconds, env_steps = found.manifest["points"][-1]
             self._last = (seconds, env_steps)
+            self._next = len(found.manifest["points"])
         self._start_parts()
 
     def _start_parts(self) -> None:
         hosts.gather({})
         self._began = True
-        if jax.process_count() > 1:
+        if jax.process_count() > 1 and not self._parquet:
             (self.folder / PARTS).mkdir(exist_ok=True)
             self._part().write_text("")
 
@@ -231,7 +241,7 @@ class Run:
         self,
         point: Point,
         columns: Mapping[str, np.ndarray],
-        number: int = 0,
+        number: int | None = None,
         lanes: np.ndarray | None = None,
         totals: tuple[int, int] | None = None,
     ) -> None:
@@ -240,35 +250,27 @@ class Run:
         Args:
             point: of this process's lanes.
             columns: what identifies the lanes, `seed` first, arrays `[lanes]`.
-            number: the point's number.
+            number: the point's number; default the one after the last.
             lanes: which lanes they are, for several hosts.
             totals: env-steps since the start and updates of the interval, of all hosts; default the point's.
 
         """
         self.begin()
-        means = {COLUMNS.get(name, name): column for name, column in point.means.items()}
-        table = {
-            "seed": columns["seed"],
-            "env_steps": point.env_steps,
-            "episodes": point.episodes,
-            "mean_return": point.mean_return,
-            "loss": means.pop("loss", np.full(len(point.env_steps), np.nan)),
-            **point.values,
-            "mean_q": means.pop("mean_q", np.full(len(point.env_steps), np.nan)),
-            **means,
-            **{name: column for name, column in columns.items() if name != "seed"},
-            "diverged_at": point.diverged_at,
-        }
-        cells = [_cells(name, column[point.changed]) for name, column in table.items()]
-        rows = [list(row) for row in zip(*cells, strict=True)]
-        if jax.process_count() > 1:
+        number = self._next if number is None else number
+        self._next = number + 1
+        table = tables.rows(point, columns)
+        if self._parquet:
+            tables.write_part(self.folder, number, jax.process_index(), table)
+        elif jax.process_count() > 1:
             which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
-            rows = [[str(number), str(lane), *row] for lane, row in zip(which.tolist(), rows, strict=True)]
+            ids = [[str(number), str(lane)] for lane in which.tolist()]
+            rows = [[*of, *row] for of, row in zip(ids, tables.cells(table), strict=True)]
             self._append(self._part(), rows)
         else:
-            self._append(self.folder / METRICS, rows, table)
+            self._append(self.folder / METRICS, tables.cells(table), table)
         if hosts.is_first():
-            self._header(table)
+            if not self._parquet:
+                self._header(table)
             self._time(point.seconds, *(totals or (int(point.env_steps.sum()), point.updates)))
 
     def _header(self, table: Iterable[str]) -> None:
@@ -291,16 +293,20 @@ class Run:
         """
         self.begin()
         self.join()
-        names = [name for name in (METRICS, TIMING) if (self.folder / name).is_file()]
-        tables = {name: list(checkpoint.digest(self.folder / name)) for name in names}
-        whole = {"config": self._config, "versions": versions(), "tables": tables, **manifest}
+        self._digests = tables.digests(self.folder, self._digests)
+        whole = {"config": self._config, "versions": versions(), "tables": self._digests, **manifest}
         checkpoint.write(self.folder / CHECKPOINTS, groups, totals, program, whole)
 
     def join(self) -> None:
-        """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane."""
+        """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane.
+
+        Files of Parquet stand where they belong; then the processes only wait for each other.
+        """
         if jax.process_count() == 1:
             return
         hosts.gather({})
+        if self._parquet:
+            return
         if hosts.is_first():
             text = "".join(path.read_text() for path in sorted((self.folder / PARTS).glob("metrics_*.csv")))
             rows = sorted(csv.reader(io.StringIO(text)), key=lambda row: (int(row[0]), int(row[1])))
@@ -310,8 +316,8 @@ class Run:
         self._part().write_text("")
 
     def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:
-        """Return the log points so far, of all lanes, from metrics.csv and what a checkpoint notes of each."""
-        return _points(self.folder, notes)
+        """Return the log points so far, of all lanes, from the table and what a checkpoint notes of each."""
+        return tables.points(self.folder, _sweep(self.folder), notes)
 
     def save_agents(self, agents: Any) -> None:
         """Write the agents' final states (without their memories); all processes call."""
@@ -373,25 +379,18 @@ def load_config(folder: str | Path) -> dict[str, Any]:
     """Return a run's config: `experiment`, `arguments`, `sweep` and `versions`.
 
     Raises:
+        FileNotFoundError: the folder is missing, or holds no run.
         ValueError: it is no JSON.
 
     """
     path = Path(folder) / CONFIG
+    if not path.is_file():
+        lacking = f"it has no {CONFIG}" if path.parent.is_dir() else "there is no such folder"
+        raise FileNotFoundError(f"{folder} holds no run: {lacking}")
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
-    """Return the columns of a run's metrics.csv; empty cells are NaN."""
-    with (Path(folder) / METRICS).open() as file:
-        header, *rows = csv.reader(file)
-    columns = zip(*rows, strict=True) if rows else [()] * len(header)
-    return {
-        name: np.array([float(cell) if cell else np.nan for cell in column])
-        for name, column in zip(header, columns, strict=True)
-    }
 
 
 def load_points(folder: str | Path) -> list[Point]:
@@ -399,64 +398,26 @@ def load_points(folder: str | Path) -> list[Point]:
 
     Where a lane did not step it keeps its counts and has no means. `updates` and `done` are not in the tables: 0
     and NaN.
+
+    Raises:
+        FileNotFoundError: there is no run or no table.
+        ValueError: a table is damaged, or none that a sweep wrote.
+
     """
-    with (Path(folder) / TIMING).open() as file:
-        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return _points(Path(folder), [(0, math.nan, s, 0) for s in seconds])
+    try:
+        return tables.points(Path(folder), _sweep(folder))
+    except ValueError as error:
+        written, here = load_config(folder).get("versions", {}).get("qjax"), version("qjax")
+        if written == here:
+            raise
+        raise ValueError(f"{error}; it was written by qjax {written}, and this is qjax {here}") from error
 
 
-def _points(folder: Path, notes: Sequence[Sequence[float]]) -> list[Point]:
-    """Read log points from metrics.csv; `notes` are the updates, share done and seconds of each."""
-    if not notes:
-        return []
-    table, sweep = load_metrics(folder), load_config(folder)["sweep"]
-    ids = np.stack([table.pop(name) for name in ("seed", "setting") if name in table], 1)
-    # Every lane steps before the first log point, so there the rows show all lanes in their order.
-    _, first, which = np.unique(ids, axis=0, return_index=True, return_inverse=True)
-    lane = np.argsort(np.argsort(first))[which.reshape(-1)]
-    number = np.concatenate([[0], np.cumsum(lane[1:] <= lane[:-1])])
-
-    def spread(name: str, missing: float) -> np.ndarray:
-        column = np.full((len(notes), len(first)), float(missing))
-        column[number, lane] = table.pop(name)
-        return column
-
-    def counts(name: str, missing: int) -> np.ndarray:
-        return np.maximum.accumulate(np.nan_to_num(spread(name, missing), nan=missing), 0).astype(np.int64)
-
-    changed = np.zeros((len(notes), len(first)), bool)
-    changed[number, lane] = True
-    steps, episodes, diverged = counts("env_steps", 0), counts("episodes", 0), counts("diverged_at", NEVER)
-    for name in sweep["columns"]:
-        table.pop(name, None)
-    columns = {name: spread(name, np.nan).astype(np.float32) for name in list(table)}
-    returns = columns.pop("mean_return")
-    values = {name: columns.pop(name) for name in sweep["logged"]}
-    plain = {shown: name for name, shown in COLUMNS.items()}
-    return [
-        Point(
-            env_steps=steps[i],
-            episodes=episodes[i],
-            mean_return=returns[i],
-            means={plain.get(name, name): column[i] for name, column in columns.items()},
-            values={name: column[i] for name, column in values.items()},
-            changed=changed[i],
-            diverged_at=diverged[i],
-            updates=int(updates),
-            done=done,
-            seconds=seconds,
-        )
-        for i, (updates, done, seconds, _) in enumerate(notes)
-    ]
-
-
-def _cells(name: str, column: np.ndarray) -> list[str]:
-    """Return numbers in the fewest digits that read back as the same bits; nothing for NaN and for never."""
-    if np.issubdtype(column.dtype, np.floating):
-        empty = np.isnan(column)
-    else:
-        empty = (column == NEVER) if name == "diverged_at" else np.zeros(len(column), bool)
-    return ["" if none else str(value) for value, none in zip(column, empty.tolist(), strict=True)]
+def _sweep(folder: str | Path) -> dict[str, Any]:
+    sweep = load_config(folder).get("sweep", {})
+    if lacking := [name for name in ("seeds", "lanes", "hypers", "columns", "logged") if name not in sweep]:
+        raise ValueError(f"{Path(folder) / CONFIG} does not tell the sweep's {lacking}")
+    return sweep
 
 
 def _plain(value: Any) -> Any:

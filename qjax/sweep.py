@@ -28,6 +28,7 @@ from qjax.points import Point, Schedules, Tally
 from qjax.progress import Progress
 from qjax.random import describe_key, root_key
 from qjax.runs import KNOWN, Run, versions
+from qjax.sinks import Sink, check_sinks
 
 
 class Result(NamedTuple):
@@ -130,6 +131,7 @@ def sweep(
     report: Report | None = None,
     on_log: Callable[[Point], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    sinks: Sequence[Sink] = (),
     run: Run | None = None,
     chunk_seconds: float = 2.0,
     checkpoint_every: float = 60.0,
@@ -159,6 +161,8 @@ def sweep(
             state: what else to log, computed on the device at each log point.
         on_log: called with every new `Point`.
         on_progress: called at the end of every chunk.
+        sinks: where log points go beside the run's tables (`qjax.sinks.tensorboard()`, `qjax.sinks.wandb()`); one
+            that fails is told of and left out.
         run: a folder for config, metrics and checkpoints; with it SIGINT and SIGTERM stop the sweep at the end of
             a chunk, after a checkpoint.
         chunk_seconds: about how long a chunk takes.
@@ -167,7 +171,8 @@ def sweep(
 
     Raises:
         ValueError: no seeds or one twice, hypers of different lengths, a value that a factory refuses, steps that
-            end before warm-up does, or a run that cannot be resumed; the first difference is named.
+            end before warm-up does, a sink that needs a run, or a run that cannot be resumed; the first difference
+            is named.
         TypeError: a hyper-parameter that shapes the program.
         MemoryError: more lanes than the devices hold; the largest number that fits is named.
         OSError: the folder cannot be written to, or another process runs in it.
@@ -175,6 +180,7 @@ def sweep(
     """
     check_range("chunk_seconds", chunk_seconds, 0, float("inf"), open_low=True)
     check_range("checkpoint_every", checkpoint_every, 0, float("inf"))
+    check_sinks(sinks, run is not None)
     work = _prepare(build, seeds, hypers, seed, steps, log_points)
     logged = {} if schedules is None else schedules
     names = _logged(work, logged, report)
@@ -189,7 +195,7 @@ def sweep(
     plan.check()
     own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[groups.local]], work.hypers)
     tally = Tally(work.loop, len(groups.local), work.steps, logged, own)
-    options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan)
+    options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan, sinks)
     drive = Drive(work, groups, tally, run, options, program)
     stopped = _driven(drive, found, plan)
     return Result(
@@ -218,6 +224,8 @@ def _driven(drive: Drive, found: Checkpoint | None, plan: Plan) -> str | None:
         if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
             raise
         raise MemoryError(f"{plan.exhausted()}: {str(error).splitlines()[0]}") from error
+    finally:
+        drive.close()
 
 
 def plan(

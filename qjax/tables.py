@@ -1,0 +1,292 @@
+"""A run's tables: a log point as rows, and those rows as CSV or Parquet, written and read back.
+
+A table is tidy, one row for every lane that stepped in the interval. As CSV it is one file that grows,
+`metrics.csv`. As Parquet it is a folder, `metrics.parquet`, with a file for each log point and process, written
+beside its place and moved there whole; readers of Parquet take the folder for one table. A sweep that is resumed
+drops what its checkpoint does not know of: the end of the one, files of the other.
+"""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from qjax.checkpoint import digest
+from qjax.points import NEVER, Point
+
+METRICS, PARQUET, TIMING = "metrics.csv", "metrics.parquet", "timing.csv"
+COLUMNS = {"loss": "loss", "q": "mean_q"}
+"""Names in the table of the means that every agent reports; others keep their own."""
+
+Table = dict[str, np.ndarray]
+"""Columns `[rows]`; what is missing is NaN, or `NEVER` for `diverged_at`."""
+
+
+def rows(point: Point, columns: Mapping[str, np.ndarray]) -> Table:
+    """Return a log point's rows, one for every lane that stepped.
+
+    Args:
+        point: of some lanes.
+        columns: what identifies the lanes, `seed` first, arrays `[lanes]`.
+
+    """
+    means = {COLUMNS.get(name, name): column for name, column in point.means.items()}
+    nothing = np.full(len(point.env_steps), np.nan)
+    table = {
+        "seed": columns["seed"],
+        "env_steps": point.env_steps,
+        "episodes": point.episodes,
+        "mean_return": point.mean_return,
+        "loss": means.pop("loss", nothing),
+        **point.values,
+        "mean_q": means.pop("mean_q", nothing),
+        **means,
+        **{name: column for name, column in columns.items() if name != "seed"},
+        "diverged_at": point.diverged_at,
+    }
+    return {name: column[point.changed] for name, column in table.items()}
+
+
+def missing(name: str, column: np.ndarray) -> np.ndarray:
+    """Return which cells of a column hold nothing, bool `[rows]`: NaN, and a divergence that never came."""
+    if np.issubdtype(column.dtype, np.floating):
+        return np.isnan(column)
+    return (column == NEVER) if name == "diverged_at" else np.zeros(len(column), bool)
+
+
+def cells(table: Table) -> list[list[str]]:
+    """Return a table's rows as text: numbers in the fewest digits that read back as the same bits."""
+    shown = []
+    for name, column in table.items():
+        numbers = column.astype(int) if column.dtype == bool else column
+        empty = missing(name, column).tolist()
+        shown.append(["" if none else str(value) for value, none in zip(numbers, empty, strict=True)])
+    return [list(row) for row in zip(*shown, strict=True)]
+
+
+def arrow() -> Any:
+    """Return pyarrow with its Parquet module.
+
+    Raises:
+        ImportError: it is not installed; the message names the extra.
+
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError("a Parquet table needs pyarrow: pip install 'qjax[parquet]'") from error
+    return pyarrow
+
+
+def write_part(folder: Path, number: int, process: int, table: Table) -> None:
+    """Write one process's rows of one log point as a file of `metrics.parquet`, whole at every instant."""
+    pa = arrow()
+    path = folder / PARQUET / f"{number:06d}-{process:05d}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    arrays = {name: pa.array(column, mask=missing(name, column)) for name, column in table.items()}
+    new = path.parent / f".{path.name}.new"  # readers of Parquet pass over hidden files
+    pa.parquet.write_table(pa.table(arrays), new, compression="zstd")
+    new.replace(path)
+
+
+def files(folder: Path) -> list[str]:
+    """Return the names of the tables' files that are there, relative to the folder."""
+    parts = [f"{PARQUET}/{path.name}" for path in _parts(folder)]
+    return [name for name in (METRICS, TIMING, *parts) if (folder / name).is_file()]
+
+
+def digests(folder: Path, known: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return length and CRC-32 of every file of the tables; those of Parquet never change, and `known` are kept."""
+    found = {}
+    for name in files(folder):
+        fixed = name.startswith(PARQUET) and name in known
+        found[name] = known[name] if fixed else list(digest(folder / name))
+    return found
+
+
+def cut(folder: Path, kept: Mapping[str, Sequence[int]]) -> None:
+    """Cut the tables back to what they were: `kept` holds the length of each file that there was."""
+    for path in (folder / PARQUET).glob(".*.new"):
+        path.unlink()
+    for name in files(folder):
+        if name in kept:
+            os.truncate(folder / name, kept[name][0])
+        else:
+            (folder / name).unlink()
+
+
+def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
+    """Return the columns of a run's table, float64 `[rows]`; empty cells are NaN.
+
+    A last row of `metrics.csv` that a kill left half written is passed over.
+
+    Raises:
+        FileNotFoundError: there is no table: no run got as far as its first log point here.
+        ValueError: the table is damaged; the file and the line are named.
+        ImportError: it is one of Parquet, and pyarrow is not installed.
+
+    """
+    return _load(Path(folder))[0]
+
+
+def points(folder: Path, sweep: Mapping[str, Any], notes: Sequence[Sequence[float]] | None = None) -> list[Point]:
+    """Return log points `[lanes]` from a run's table.
+
+    Args:
+        folder: the run's.
+        sweep: what its config says of the sweep.
+        notes: updates, share done and seconds of each log point, from a checkpoint; default 0, NaN and what
+            `timing.csv` says of as many as the table has.
+
+    Raises:
+        ValueError: the table is damaged, or has other columns than the sweep.
+
+    """
+    if notes is not None and not notes:
+        return []
+    table, number = _load(folder)
+    seeds = lane_seeds(sweep)
+    _check_columns(folder, table, sweep)
+    lane = _lanes(folder, table.pop("seed"), table.pop("setting", None), seeds, sweep["lanes"])
+    if number is None:  # lanes come in their order, and one that has ended stays away
+        number = np.cumsum(np.diff(lane, prepend=-1) <= 0)
+    if notes is None:
+        notes = _timed(folder, int(number.max(initial=-1)) + 1)
+    shape = (len(notes), sweep["lanes"])
+
+    def spread(name: str, empty: float) -> np.ndarray:
+        column = np.full(shape, float(empty))
+        column[number, lane] = table.pop(name)
+        return column
+
+    def counts(name: str, empty: int) -> np.ndarray:
+        return np.maximum.accumulate(np.nan_to_num(spread(name, empty), nan=empty), 0).astype(np.int64)
+
+    changed = np.zeros(shape, bool)
+    changed[number, lane] = True
+    steps, episodes, diverged = counts("env_steps", 0), counts("episodes", 0), counts("diverged_at", NEVER)
+    for name in sweep["columns"]:
+        del table[name]
+    columns = {name: spread(name, np.nan).astype(np.float32) for name in list(table)}
+    returns = columns.pop("mean_return")
+    values = {name: columns.pop(name) for name in sweep["logged"]}
+    plain = {shown: name for name, shown in COLUMNS.items()}
+    return [
+        Point(
+            env_steps=steps[i],
+            episodes=episodes[i],
+            mean_return=returns[i],
+            means={plain.get(name, name): column[i] for name, column in columns.items()},
+            values={name: column[i] for name, column in values.items()},
+            changed=changed[i],
+            diverged_at=diverged[i],
+            updates=int(updates),
+            done=done,
+            seconds=seconds,
+        )
+        for i, (updates, done, seconds, *_) in enumerate(notes)
+    ]
+
+
+def lane_seeds(sweep: Mapping[str, Any]) -> np.ndarray:
+    """Return the seeds of every setting, in their order, from what a config says of its sweep."""
+    return np.arange(sweep["seeds"]) if isinstance(sweep["seeds"], int) else np.array(sweep["seeds"])
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted((folder / PARQUET).glob("[0-9]*.parquet"))
+
+
+def _load(folder: Path) -> tuple[Table, np.ndarray | None]:
+    """Return a table's columns, float64, and the log point of each row where its files say that."""
+    if (folder / PARQUET).is_dir():
+        return _load_parquet(folder)
+    if not (folder / METRICS).is_file():
+        raise FileNotFoundError(f"{folder} holds neither {METRICS} nor {PARQUET}: no run has logged anything there")
+    header, found = read_csv(folder / METRICS)
+    columns = list(zip(*found, strict=True)) if found else [()] * len(header)
+    table = {}
+    for name, column in zip(header, columns, strict=True):
+        try:
+            table[name] = np.array([float(cell) if cell else np.nan for cell in column])
+        except ValueError:
+            _wrong_cell(folder / METRICS, name, column)
+    return table, None
+
+
+def _wrong_cell(path: Path, name: str, column: Sequence[str]) -> NoReturn:
+    for line, cell in enumerate(column, 2):
+        try:
+            float(cell or "nan")
+        except ValueError:
+            raise ValueError(f"{path} is damaged: line {line} has {cell!r} for {name}, no number") from None
+    raise AssertionError
+
+
+def _load_parquet(folder: Path) -> tuple[Table, np.ndarray]:
+    pa, parts = arrow(), _parts(folder)
+    if not parts:
+        raise FileNotFoundError(f"{folder / PARQUET} is empty: no run has logged anything there")
+    read = []
+    for path in parts:
+        try:
+            # One file at a time: a folder's name of the form key=value would make a column.
+            read.append(pa.parquet.ParquetFile(path).read())
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+        if read[-1].column_names != read[0].column_names:
+            raise ValueError(f"{path} has columns {read[-1].column_names}, {parts[0]} {read[0].column_names}")
+    whole = pa.concat_tables(read, promote_options="permissive")
+    number = np.repeat([int(path.name.split("-")[0]) for path in parts], [len(part) for part in read])
+    table = {name: whole[name].to_numpy().astype(np.float64) for name in whole.column_names}
+    return table, number
+
+
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of a table, without a last line that is not whole.
+
+    Raises:
+        ValueError: a row has another number of cells than the header; its line is named.
+
+    """
+    text = path.read_text()
+    lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
+    if not lines:
+        raise ValueError(f"{path} is damaged: it has no header")
+    header, *found = lines
+    for line, row in enumerate(found, 2):
+        if len(row) != len(header):
+            raise ValueError(f"{path} is damaged: line {line} has {len(row)} cells, the header {len(header)}")
+    return header, found
+
+
+def _check_columns(folder: Path, table: Table, sweep: Mapping[str, Any]) -> None:
+    wanted = ["seed", "env_steps", "episodes", "mean_return", "diverged_at", *sweep["columns"], *sweep["logged"]]
+    if lacking := [name for name in wanted if name not in table]:
+        raise ValueError(f"the table in {folder} has no columns {lacking}, only {list(table)}")
+
+
+def _lanes(folder: Path, seed: np.ndarray, setting: np.ndarray | None, seeds: np.ndarray, lanes: int) -> np.ndarray:
+    """Return the lane of each row: settings in order, and the seeds of each in theirs."""
+    order = np.argsort(seeds)
+    place = order[np.searchsorted(seeds, seed, sorter=order).clip(max=len(seeds) - 1)]
+    lane = place + (0 if setting is None else setting * len(seeds))
+    strange = (seeds[place] != seed) | ~(lane < lanes)
+    if strange.any():
+        row = int(np.flatnonzero(strange)[0])
+        where = "" if setting is None else f" of setting {setting[row]:g}"
+        raise ValueError(
+            f"the table in {folder} is damaged: row {row + 1} has seed {seed[row]:g}{where}, none of the sweep's"
+        )
+    return lane.astype(int)
+
+
+def _timed(folder: Path, count: int) -> list[tuple[float, ...]]:
+    """Return notes of the first log points: their times, NaN where a kill came between the two tables."""
+    header, found = read_csv(folder / TIMING) if (folder / TIMING).is_file() else (["seconds"], [])
+    seconds = [float(row[header.index("seconds")]) for row in found[:count]]
+    return [(0, np.nan, now, 0) for now in [*seconds, *[np.nan] * (count - len(seconds))]]
