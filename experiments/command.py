@@ -82,11 +82,17 @@ class Common(Setting):
     """Lanes that run side by side on one device; default by the size of the agent."""
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
+    parquet: bool = False
+    """Write the table as Parquet in place of CSV, for long sweeps; needs the extra of that name, as do the next two."""
+    tensorboard: bool = False
+    """Write the log points for TensorBoard, too: a run for each seed and setting, in the folder's tensorboard."""
+    wandb: bool = False
+    """The same for Weights & Biases, offline."""
 
 
 FREE = (
     "out", "overwrite", "resume", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan", "width", "cores",
-    "distributed", "compilation_cache",
+    "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
@@ -157,9 +163,9 @@ def train(
         print(planned)
         planned.check()
         return None
-    folder = qjax.Run(
-        args.out, experiment, dataclasses.asdict(args), overwrite=args.overwrite, resume=args.resume, free=FREE
-    )
+    sinks = [sink() for sink in (qjax.sinks.tensorboard, qjax.sinks.wandb) if getattr(args, sink.__name__)]
+    again: dict[str, Any] = {"overwrite": args.overwrite, "resume": args.resume, "parquet": args.parquet}
+    folder = qjax.Run(args.out, experiment, dataclasses.asdict(args), free=FREE, **again)
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
@@ -173,6 +179,7 @@ def train(
             chunk_seconds=args.chunk_seconds,
             checkpoint_every=args.checkpoint_every,
             stop_on_nan=args.stop_on_nan,
+            sinks=sinks,
             **work,
         )
         if result.stopped is None:

@@ -168,8 +168,8 @@ def tabular(
 def _places(key: Any, row: Transition, tables: int) -> tuple[Any, tuple[Int[Array, "K N"], ...]]:
     """Return a key, and where a row's values stand in the table or tables, as indices `[K, N]` of each axis.
 
-    They are the values of the observations in the tables that learn, of their successors there, and, where there are
-    two tables, of the successors in the tables that evaluate.
+    They are those of the observations in the tables that learn, of their successors there, and, where there are two
+    tables, of the successors in the tables that evaluate.
     """
     if tables == 1:
         return key, (jnp.stack([row.obs, row.next_obs]),)
