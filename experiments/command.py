@@ -83,7 +83,7 @@ class Common(Setting):
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
     parquet: bool = False
-    """Write the table as Parquet in place of CSV, for long sweeps; needs the extra of that name, as do the next two."""
+    """Write the table as Parquet in place of CSV, for long sweeps; needs that extra, as the next two do."""
     tensorboard: bool = False
     """Write the log points for TensorBoard, too: a run for each seed and setting, in the folder's tensorboard."""
     wandb: bool = False
