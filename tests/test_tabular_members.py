@@ -80,19 +80,26 @@ class Large(probes.Walk):
 
 
 @pytest.mark.parametrize(
-    ("name", "change"),
+    ("name", "change", "count"),
     [
-        ("sarsa", {}),
-        ("double-q-learning", {"alpha": qjax.visit_count(), "num_envs": 2}),
-        ("n-step-q", {"n": 6}),
-        ("dyna-q", {"planning": 7}),
+        ("sarsa", {}, 2),
+        ("double-q-learning", {"alpha": qjax.visit_count(), "num_envs": 2}, 2),
+        ("n-step-q", {"n": 6}, 2),
+        ("dyna-q", {"planning": 7}, 2),
+        ("q-learning", {}, 1),
+        ("double-q-learning", {"alpha": qjax.visit_count()}, 1),
+        ("dyna-q", {}, 1),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
-def test_a_step_touches_no_whole_table(name, change):
-    """Every operation as large as a table is a scatter, in place: the cost of a step does not grow with it."""
+def test_a_step_touches_no_whole_table(name, change, count):
+    """Every operation as large as a table updates it in place: the cost of a step does not grow with it.
+
+    Of several lanes that is a scatter. Of one lane and environment it is a slice, whose rows the compiler may read
+    again later, and for that copy the table, unless they are read as `tabular` and `dyna` do.
+    """
     loop = members.make(name, qjax.make(Large()), members.TabularProtocol(**change))
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
     lanes = jax.eval_shape(jax.vmap(loop.init), keys)
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
     lowered = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0))
@@ -102,7 +109,7 @@ def test_a_step_touches_no_whole_table(name, change):
         dims, opcode, rest = match.groups()
         if math.prod(map(int, dims.split(","))) % STATES == 0 and opcode not in KEPT:
             found.append("scatter" if opcode == "fusion" and "scatter" in rest else opcode)
-    assert found and set(found) == {"scatter"}
+    assert found and set(found) <= {"scatter", "dynamic-update-slice"}
 
 
 # ---- constants

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 from qjax.checks import check_key, check_range, check_size, check_states
 from qjax.returns import td_error, td_target
@@ -165,7 +165,7 @@ def tabular(
     return Agent(init, values, learn, inert=True)
 
 
-def _places(key: Any, row: Transition, tables: int) -> tuple[Any, tuple[Int[Array, "K N"], ...]]:
+def _places(key: Any, row: Transition, tables: int) -> tuple[Any, tuple[Shaped[Array, "K N"], ...]]:
     """Return a key, and where a row's values stand in the table or tables, as indices `[K, N]` of each axis.
 
     They are those of the observations in the tables that learn, of their successors there, and, where there are two
