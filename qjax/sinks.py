@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -197,8 +197,8 @@ def wandb(project: str = "qjax", folder: str | Path | None = None, mode: str = "
                 shutil.rmtree(own / "wandb", ignore_errors=True)
             runs[lane] = library.init(
                 project=project, group=None if begin.folder is None else begin.folder.name, name=lane, dir=own,
-                id=(own / "id").read_text(), resume="allow", reinit="create_new", mode=mode, config=hypers,
-                settings=settings,
+                id=(own / "id").read_text(), resume="allow", reinit="create_new", mode=cast("Any", mode),
+                config=hypers, settings=settings,
             )  # fmt: skip
 
     def write(rows: Table) -> None:
