@@ -14,7 +14,7 @@ import pytest
 import victim
 
 import qjax
-from qjax import drive, plan, results, sinks
+from qjax import drive, plan, results, sinks, tables
 from qjax.points import Point
 
 HYPERS = qjax.grid(alpha=[0.1, 0.5])
@@ -363,6 +363,20 @@ def test_parquet_holds_what_csv_does(tmp_path):
     for a, b in zip(qjax.load_points(parquet), qjax.load_points(csv_), strict=True):
         for x, y in zip(a[:7], b[:7], strict=True):
             assert str(x) == str(y)
+
+
+def test_processes_write_files_of_their_own(tmp_path):
+    """Two hosts, each with one of the seeds, and with the later lane first."""
+    points = list(table(BOTH, STEPS))
+    folder = written(tmp_path / "run", points, parquet=True)
+    for number, point in enumerate(points):
+        rows = tables.rows(point, {"seed": np.array([3, 7])})
+        for process, lane in enumerate((1, 0)):
+            tables.write_part(folder, number, process, {name: column[[lane]] for name, column in rows.items()})
+    assert len(tables.files(folder)) == 1 + 6
+    found = results.load(folder)
+    assert found.env_steps.tolist() == [[list(STEPS)] * 2]
+    np.testing.assert_array_equal(found["mean_return"][0, 1], [point.mean_return[1] for point in points])
 
 
 def test_parquet_needs_an_extra(tmp_path, monkeypatch):
