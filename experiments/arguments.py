@@ -1,6 +1,7 @@
 """The arguments of `experiments.train`: what a member reads, where constants come from, configs given back."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ class Arguments(Common):
     """Of a table: every value at the start."""
     ties: Names = None
     """random or first, of a table: how equal values are told apart when acting."""
-    replacing: bool | None = None
+    replacing: bool = False
     """Let traces replace in place of accumulating."""
     planning: Ints = None
     """Planned steps per step of dyna-q."""
@@ -143,9 +144,9 @@ class Arguments(Common):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The protocol's fields that have a value."""
+        """The protocol's fields that have a value; a flag that is not set has none."""
         values = {name: getattr(self, name) for name in FIELDS}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def settle(args: Arguments) -> Arguments:
@@ -174,7 +175,7 @@ def settle(args: Arguments) -> Arguments:
     read = _kept(chosen, reads)
     usual_env = "FrozenLake-v1" if args.name in members.TABULAR else "CartPole-v1"
     env = args.env or (usual_env if preset is None else preset.env)
-    values: dict[str, Any] = {name: read.get(name) for name in FIELDS}
+    values: dict[str, Any] = {name: read.get(name) for name in FIELDS} | {"replacing": args.replacing}
     return dataclasses.replace(args, env=env, **values)
 
 
@@ -292,4 +293,4 @@ def _help(words: Sequence[str], base: Arguments | None) -> None:
     ]
     cls = dataclasses.make_dataclass("Arguments", fields, bases=(Arguments,), kw_only=True)
     default = cls(**{field.name: getattr(shown, field.name) for field in dataclasses.fields(Arguments)})
-    tyro.cli(cls, args=["--help"], default=default, prog=PROGRAM, description=Arguments.__doc__)
+    tyro.cli(cls, args=["--help"], default=default, prog=PROGRAM, description=inspect.getdoc(Arguments))

@@ -155,6 +155,15 @@ def test_presets(name):
     train.build(args)
 
 
+def test_a_flag_without_a_value():
+    args = parsed("sarsa-lambda", "--replacing")
+    assert args.replacing and train.protocol(args.name, args.given).replacing
+    assert "--replacing" in results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str))).split()
+    assert not parsed("sarsa-lambda").replacing
+    with pytest.raises(ValueError, match="dqn does not read --replacing"):
+        parsed("dqn", "--replacing")
+
+
 def test_flags_override_a_preset():
     args = parsed("double-dqn", "--preset", "minatar-dqn", "--env", "Asterix-MinAtar", "--lr", 1, 2, "--steps", 9)
     assert (args.name, args.env, args.steps, args.capacity) == ("double-dqn", "Asterix-MinAtar", 9, 100_000)
