@@ -134,7 +134,7 @@ def play(
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
     action = jnp.zeros(episodes, jnp.int32)
     return Played(
-        start=Carry(jnp.int32(0), jnp.int32(limit), obs, env_state, action, obs, none),
+        start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none),
         given=(state, run_key),
         running=running,
         run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
