@@ -99,6 +99,9 @@ FREE = (
 THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
 """gymnasium's `reward_threshold`."""
 
+UNLIMITED = 1_000
+"""Steps after which an episode of an evaluation is cut where the environment has no limit of its own."""
+
 EXIT = {"SIGINT": 130, "SIGTERM": 143, "nan": 3}
 """Exit status of a run that was stopped, by what stopped it."""
 
@@ -225,8 +228,7 @@ def conclude(
     """
     folder, result = trained
     threshold = THRESHOLDS.get(loop.env.name)
-    played = qjax.evaluate_seeds(loop.env, loop.agent, result.agents, result.seeds, args.root, args.eval_episodes)
-    per_seed = np.asarray(played.returns).mean(1)
+    per_seed = greedy_scores(loop, result.agents, result.seeds, args.root, args.eval_episodes)
     interval, shown = describe_interval(per_seed)
     plot.learning_curve(
         qjax.load_points(folder.folder),
@@ -249,6 +251,16 @@ def conclude(
     table.add_row("run, compile", f"{result.run_s:.1f} s, {result.compile_s:.1f} s")
     Console().print(table)
     print(f"results in {folder.folder}")
+
+
+def greedy_scores(loop: Loop, agents: Any, seeds: np.ndarray, root: Any, episodes: int) -> np.ndarray:
+    """Return the mean greedy return of every agent over so many episodes, `[lanes]`.
+
+    They are cut after `UNLIMITED` steps where the environment has no limit of its own.
+    """
+    limit = UNLIMITED if loop.env.max_steps is None else None
+    played = qjax.evaluate_seeds(loop.env, loop.agent, agents, seeds, root, episodes, max_steps=limit)
+    return np.asarray(played.returns).mean(1)
 
 
 def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float, float], str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import THRESHOLDS, cost, describe_interval, outcome
+from experiments.command import THRESHOLDS, cost, describe_interval, greedy_scores, outcome
 from experiments.grid import label
 from qjax import hypers, plot
 from qjax.loop import Loop
@@ -38,8 +38,7 @@ def play(build: Build, swept: Any, result: qjax.Result, root: Any, episodes: int
             build(hypers.setting(swept, group[0])),
             jax.tree.map(operator.itemgetter(lanes), result.agents),
         )
-        played = qjax.evaluate_seeds(loop.env, loop.agent, agents, result.seeds[lanes], root, episodes)
-        scores[lanes] = np.asarray(played.returns).mean(1)
+        scores[lanes] = greedy_scores(loop, agents, result.seeds[lanes], root, episodes)
     return scores
 
 

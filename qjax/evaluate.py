@@ -134,7 +134,7 @@ def play(
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
     action = jnp.zeros(episodes, jnp.int32)
     return Played(
-        start=Carry(jnp.int32(0), jnp.int32(limit), obs, env_state, action, obs, none),
+        start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none),
         given=(state, run_key),
         running=running,
         run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
@@ -150,6 +150,7 @@ def evaluate_seeds(
     episodes: int,
     policy: Policy = greedy,
     batch_size: int = 64,
+    max_steps: int | None = None,
 ) -> Episodes:
     """Evaluate the agents of a sweep, `batch_size` of them at a time; fields are `[lanes, E]`.
 
@@ -162,6 +163,10 @@ def evaluate_seeds(
         episodes: E.
         policy: default greedy, ties broken at random.
         batch_size: agents side by side.
+        max_steps: default the environment's own limit.
+
+    Raises:
+        ValueError: there is no limit on an episode's steps, or a size is not positive.
 
     """
     check_size("batch_size", batch_size)
@@ -170,7 +175,7 @@ def evaluate_seeds(
     @jax.jit
     def run(states: State, keys: Any) -> Episodes:
         def one(x: Any) -> Episodes:
-            return evaluate(env, agent, x[0], x[1], episodes, policy)
+            return evaluate(env, agent, x[0], x[1], episodes, policy, max_steps)
 
         return lax.map(one, (states, keys), batch_size=batch_size)
 

@@ -36,7 +36,7 @@ def named(name, **given):
 # ---- grids
 
 
-def counted(env, agent, states, seeds, root, episodes):
+def counted(env, agent, states, seeds, root, episodes, max_steps=None):
     """Stand for an evaluation, which takes seconds to compile: a return is what an agent's table adds up to."""
     returns = np.asarray(states, np.float64).reshape(len(seeds), -1).sum(1)
     return qjax.Episodes(np.repeat(returns[:, None], episodes, 1), None, None)
