@@ -6,6 +6,7 @@ The worlds are random MDPs (`mdps.garnet`) of 4 actions and 2 outcomes. That eve
 table is an update in place is tested (`tests/test_tabular_members.py`); here is what that is worth.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +41,9 @@ def by_states(args: Arguments) -> Table:
     sizes = [f"{states:,} states" for states in args.states]
     table = Table("", *sizes, title="steps/s of one lane, and the ratio to the smallest table: median (spread)")
     for name in args.names:
-        found = [Contender("table", member=name, states=states) for states in args.states]
-        try:
+        with ExitStack() as stack:
+            found = [stack.enter_context(Contender("table", member=name, states=n)) for n in args.states]
             rounds(found, args.seconds, args.repeats)
-        finally:
-            for contender in found:
-                contender.__exit__(None, None, None)
         cells = [f"{one.speed:,.0f}, {ratio(one.speeds, found[0].speeds)}" for one in found]
         table.add_row(name, *cells)
     return table
@@ -57,7 +55,7 @@ def taxi(lanes: int, steps: int) -> str:
     loop = members.make("q-learning", qjax.make("Taxi-v4"), members.TabularProtocol(steps=steps))
     result = qjax.sweep(lambda _: loop, seeds=lanes, steps=steps, log_points=2)
     returns = result.points[-1].mean_return
-    size = sum(x.nbytes for x in [result.agents]) / 2**20
+    size = result.agents.nbytes / 2**20
     return (
         f"Taxi, {lanes:,} lanes of {steps:,} steps in one call: {result.run_s:.1f} s, compiled in"
         f" {result.compile_s:.1f} s, {result.env_steps / result.run_s:,.0f} env-steps/s, tables of {size:,.0f} MiB,"

@@ -159,12 +159,7 @@ def train(
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
     work["hypers"] = hypers
     if args.dry_run:
-        width = args.width
-        if args.resume and width is None:
-            width = qjax.Run(args.out, experiment, dataclasses.asdict(args), resume=True, free=FREE).width
-        planned = plan(build, width=width, **work)
-        print(planned)
-        planned.check()
+        _show_plan(args, experiment, build, work)
         return None
     sinks = [sink() for sink in (qjax.sinks.tensorboard, qjax.sinks.wandb) if getattr(args, sink.__name__)]
     again: dict[str, Any] = {"overwrite": args.overwrite, "resume": args.resume, "parquet": args.parquet}
@@ -187,14 +182,29 @@ def train(
         )
         if result.stopped is None:
             folder.save_agents(result.agents)
+    _tell(result, several=hypers is not None)
+    return (folder, result) if hosts.is_first() else None
+
+
+def _show_plan(args: Common, experiment: str, build: Callable[[Any], Loop], work: dict[str, Any]) -> None:
+    """Print what a sweep would take, and raise where it would not fit."""
+    width = args.width
+    if args.resume and width is None:
+        width = qjax.Run(args.out, experiment, dataclasses.asdict(args), resume=True, free=FREE).width
+    planned = plan(build, width=width, **work)
+    print(planned)
+    planned.check()
+
+
+def _tell(result: qjax.Result, several: bool) -> None:
+    """Tell which seeds diverged, and end the process where the sweep was stopped; `several` settings are named."""
     for lane in np.flatnonzero(result.diverged_at != NEVER)[:10]:
-        where = "" if hypers is None else f" of setting {result.settings[lane]}"
+        where = f" of setting {result.settings[lane]}" if several else ""
         print(f"seed {result.seeds[lane]}{where} diverged at step {result.diverged_at[lane]}", file=sys.stderr)
     if result.stopped is not None:
         done = result.env_steps
         print(f"stopped by {result.stopped} after {done:,} env-steps; go on with --resume", file=sys.stderr)
         _stop(EXIT[result.stopped])
-    return (folder, result) if hosts.is_first() else None
 
 
 @contextmanager

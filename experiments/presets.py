@@ -20,28 +20,26 @@ class Preset(NamedTuple):
 
 _STEPPED = "ten environments step once where one steps ten times"
 
+_CLEANRL = {
+    "steps": 500_000, "hidden": "120,84", "optimizer": "adam", "learning_rate": 2.5e-4, "gamma": 0.99,
+    "capacity": 10_000, "batch_size": 128, "num_envs": 10, "rollout": 1, "warmup": 10_000, "target_period": 500,
+    "target_unit": "step", "epsilon_end": 0.05, "epsilon_fraction": 0.5, "n": 1,
+}  # fmt: skip
+"""What its DQN and its C51 for CartPole share."""
+
 PRESETS = {
     "cleanrl-dqn": Preset(
         "dqn",
         "CartPole-v1",
-        {
-            "steps": 500_000, "hidden": "120,84", "optimizer": "adam", "learning_rate": 2.5e-4, "loss": "squared",
-            "gamma": 0.99, "capacity": 10_000, "batch_size": 128, "num_envs": 10, "rollout": 1, "warmup": 10_000,
-            "target_period": 500, "target_unit": "step", "epsilon_end": 0.05, "epsilon_fraction": 0.5, "n": 1,
-        },
+        {**_CLEANRL, "loss": "squared"},
         "CleanRL's dqn.py (Huang et al. 2022)",
         _STEPPED,
     ),
     "cleanrl-c51": Preset(
         "c51",
         "CartPole-v1",
-        {
-            "steps": 500_000, "hidden": "120,84", "optimizer": "adam", "learning_rate": 2.5e-4, "gamma": 0.99,
-            "capacity": 10_000, "batch_size": 128, "num_envs": 10, "rollout": 1, "warmup": 10_000,
-            "target_period": 500, "target_unit": "step", "epsilon_end": 0.05, "epsilon_fraction": 0.5, "n": 1,
-            "atoms": 101, "support": (-100.0, 100.0),
-        },
-        "CleanRL's c51.py (Huang et al. 2022)",
+        {**_CLEANRL, "atoms": 101, "support": (-100.0, 100.0)},
+        "CleanRL's c51_jax.py (Huang et al. 2022)",
         f"{_STEPPED}; Adam's epsilon is 1e-8",
     ),
     "cleanrl-pqn": Preset(

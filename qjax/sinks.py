@@ -52,16 +52,7 @@ class Feed:
     """The sinks of a sweep under way."""
 
     def __init__(self, sinks: Sequence[Sink], start: Start):
-        """Call nothing yet: a sweep that fails before its first log point leaves nothing.
-
-        Raises:
-            ValueError: a sink needs a run's folder, and there is none.
-
-        """
-        if start.folder is None and (homeless := [sink.name for sink in sinks if sink.in_run]):
-            raise ValueError(
-                f"the sinks {homeless} write into a run's folder: give a run, or a folder of their own"
-            )
+        """Call nothing yet: a sweep that fails before its first log point leaves nothing."""
         self._left, self._start, self._started = list(sinks), start, False
         self._spent, self._told = 0.0, False
 

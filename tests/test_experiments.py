@@ -200,7 +200,19 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
     [
         ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--seeds", 2, "--warmup", 500, "--batch-size", 8),
         ("pqn", "--env", "CartPole-v1", "--steps", 2048, "--seeds", 2),
-        ("sarsa", "--env", "CliffWalking-v1", "--steps", 2000, "--seeds", 1, "--epsilon", 0.1),
+        (
+            "sarsa",
+            "--env",
+            "CliffWalking-v1",
+            "--steps",
+            2000,
+            "--seeds",
+            1,
+            "--epsilon",
+            0.1,
+            "--parquet",
+            "--tensorboard",
+        ),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -216,6 +228,8 @@ def test_train(arguments, tmp_path, monkeypatch, capsys):
     assert (summary["final_return_iqm_interval"] == [None, None]) == (seeds == 1)
     assert summary["env_steps"] >= seeds * arguments[4]
     assert (out / "learning_curve.png").is_file()
+    assert (out / "metrics.parquet").is_dir() == ("--parquet" in arguments) != (out / "metrics.csv").is_file()
+    assert len(list(out.glob("tensorboard/*/events*"))) == seeds * ("--tensorboard" in arguments)
     loop, agents = train.load(out)
     # CliffWalking has no limit of its own.
     cut = None if loop.env.max_steps else command.UNLIMITED

@@ -12,6 +12,7 @@ import numpy as np
 import pandas
 import pytest
 import victim
+from victim import Crash
 
 import qjax
 from qjax import drive, plan, results, sinks, tables
@@ -23,10 +24,6 @@ ARGUMENTS = {"gamma": 0.9, "hidden": [16, 16], "alpha": [0.1, 0.5], "preset": No
 WORK = {"seeds": SEEDS, "hypers": HYPERS, "steps": 24, "log_points": 3, "width": 3}
 
 
-class Crash(Exception):
-    pass
-
-
 def build(hyper):
     env = qjax.make(victim.probes.Walk())
     agent = qjax.tabular(env.num_states, 2, hyper["alpha"])
@@ -35,14 +32,6 @@ def build(hyper):
 
 def sweep(folder, crash_after=None, sinks=(), checkpoint_every=0.0, **options):
     """Sweep with a checkpoint after every chunk; `crash_after` chunks raise from outside."""
-    chunks = 0
-
-    def count(progress):
-        nonlocal chunks
-        chunks += 1
-        if chunks == crash_after:
-            raise Crash
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drive, "CHECKPOINT_SHARE", 0)
         patch.setattr(plan, "TURN_ITERATIONS", 2)
@@ -50,7 +39,7 @@ def sweep(folder, crash_after=None, sinks=(), checkpoint_every=0.0, **options):
             return qjax.sweep(
                 build,
                 run=run,
-                on_progress=count,
+                on_progress=victim.crashing(crash_after),
                 sinks=sinks,
                 chunk_seconds=1e-9,
                 checkpoint_every=checkpoint_every,

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import victim
+from victim import Crash
 
 import qjax
 from qjax import checkpoint, drive, interrupt, plan
@@ -26,27 +27,15 @@ HERE = Path(__file__).parent
 STEPS = {"tabular": 200, "deep": 200}
 
 
-class Crash(Exception):
-    pass
-
-
 def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, **options):
     """Sweep in `folder`, with a checkpoint after every chunk; `crash_after` chunks raise from outside."""
-    chunks = 0
-
-    def count(progress):
-        nonlocal chunks
-        chunks += 1
-        if chunks == crash_after:
-            raise Crash
-
     options = {"seeds": [4, 0, 9, 2, 7], "steps": STEPS[kind], "log_points": 5, "width": 2, **options}
     with qjax.Run(folder, kind, arguments or {"rate": 1}, resume=resume, free=["cores"]) as folder_:
         return qjax.sweep(
             build or (lambda _: victim.build(kind)),
             run=folder_,
             chunk_seconds=1e-9,
-            on_progress=count,
+            on_progress=victim.crashing(crash_after),
             **{"checkpoint_every": 0.0, **options},
         )
 

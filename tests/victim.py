@@ -1,5 +1,6 @@
 """A small sweep in a process of its own, to be killed: `python victim.py KIND OUT [SETTING=VALUE...]`."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -24,6 +25,21 @@ def build(kind):
         agent = qjax.dqn(qjax.MLP(2, (16,)), optax.adam(1e-2), target=qjax.polyak(0.1))
         memory = qjax.ring(64, 16)
     return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.3), memory, gamma=0.9, num_envs=2, warmup=20)
+
+
+class Crash(Exception):
+    pass
+
+
+def crashing(after):
+    """Return an `on_progress` that raises from outside at the end of so many chunks; None for never."""
+    chunks = itertools.count(1)
+
+    def count(progress):
+        if next(chunks) == after:
+            raise Crash
+
+    return count
 
 
 def main(kind, out, **settings):

@@ -122,8 +122,7 @@ def tabular(
     shape = one if tables == 1 else (tables, *one)
     check_initial(initial, one)
     counts = isinstance(alpha, VisitCount)
-    rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
-    select = (maximum if tables == 1 else double) if select is None else select
+    learn_row = _row_learner(alpha, select or (maximum if tables == 1 else double), tables)
 
     def init(key, obs):
         check_key(key)
@@ -135,6 +134,20 @@ def tabular(
         check_states("a tabular agent", obs, axes=0)
         table = check_table(state.table if counts else state, shape)
         return table[obs] if tables == 1 else table[:, obs].mean(0)
+
+    def learn(key, state, batch, time):
+        check_key(key)
+        table, visits = state if counts else (state, None)
+        ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
+        return CountedState(*ends) if counts else ends[0], info
+
+    return Agent(init, values, learn, inert=True)
+
+
+def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
+    """Return what `learn_in_order` calls for each row: `(table, visits)` in and out, visits None without counts."""
+    counts = isinstance(alpha, VisitCount)
+    rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
 
     def learn_row(key, state, row, weight, time):
         table, visits = state
@@ -156,13 +169,7 @@ def tabular(
         table = _add_errors(table, entry, delta, step, weight)
         return (table, visits), (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
-    def learn(key, state, batch, time):
-        check_key(key)
-        table, visits = state if counts else (state, None)
-        ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
-        return CountedState(*ends) if counts else ends[0], info
-
-    return Agent(init, values, learn, inert=True)
+    return learn_row
 
 
 def _places(key: Any, row: Transition, tables: int) -> tuple[Any, tuple[Shaped[Array, "K N"], ...]]:
