@@ -77,7 +77,7 @@ def conclude(
         values = {name: column[number] for name, column in swept.items()}
         ended = {"final_return_iqm_interval": describe_interval(own)[0], **outcome(result, own, solved, number)}
         settings.append({"setting": values, **ended})
-    show(settings, title)
+    show(settings, title, args.env)
     draw(settings, curves(folder.folder), folder.folder, title, args.env)
     summary = {**cost(args.name, result, args.seeds), "environment": args.env, "settings": settings}
     folder.finish(summary)
@@ -105,7 +105,7 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
             settings.append({**each, "run": name, "setting": {**static, **each["setting"]}})
         found = curves(run.folder / name)
         lines.update({label({**static, **values}): points for values, points in found})
-    show(settings, title)
+    show(settings, title, args.env)
     known = [each["setting"] for each in settings]
     draw(settings, [(values, lines[label(values)]) for values in known], run.folder, title, args.env)
     run.finish(
@@ -129,19 +129,20 @@ def curves(folder: Path) -> list[tuple[dict[str, Any], list[Point]]]:
     ]
 
 
-def show(settings: Sequence[Mapping[str, Any]], title: str) -> None:
+def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
     """Print a line for each setting."""
     names = list(settings[0]["setting"])
-    table = Table(*names, "IQM [95% interval]", "mean", "worst seed", "solved", title=f"greedy return, {title}")
+    level = [f"solved ({THRESHOLDS[env]:g})"] if env in THRESHOLDS else []
+    table = Table(*names, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
+    digits = 1 if max(np.abs(each["final_return_per_seed"]).max() for each in settings) > 10 else 2
     for each in settings:
-        (low, high), scores = each["final_return_iqm_interval"], np.asarray(each["final_return_per_seed"])
-        low, high = (np.nan if end is None else end for end in (low, high))
+        scores = np.asarray(each["final_return_per_seed"])
         table.add_row(
             *(f"{each['setting'][name]}" for name in names),
-            f"{float(each['final_return_iqm']):.1f} [{low:.1f}, {high:.1f}]",
-            f"{scores.mean():.1f}",
-            f"{scores.min():.1f}",
-            f"{each['solved_fraction']:.0%}",
+            f"{float(each['final_return_iqm']):.{digits}f} {describe_interval(scores, digits)[1]}",
+            f"{scores.mean():.{digits}f}",
+            f"{scores.min():.{digits}f}",
+            *(f"{each['solved_fraction']:.0%}" for _ in level),
         )
     Console().print(table)
 
