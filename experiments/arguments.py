@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ class Arguments(Common):
     env: str = ""
     """A gymnax environment with discrete actions, and for a table discrete observations; default the preset's, else
     CartPole-v1, and FrozenLake-v1 for a table."""
+    env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE [KEY=VALUE ...]")] = ()
+    """What `qjax.make` takes beside its name: map_name=8x8 is_slippery=false."""
     preset: str | None = None
     """A published configuration; flags beside it override it."""
     config: Path | None = None
@@ -142,11 +145,32 @@ class Arguments(Common):
             raise ValueError(f"{given['config']} is the config of a {base.name}, not of a {args.name}")
         return dataclasses.replace(args, config=None)
 
+    def make(self) -> qjax.Env:
+        """Return the environment.
+
+        Raises:
+            ValueError: a word of `env_kwargs` is not of the form KEY=VALUE; else as `qjax.make`.
+
+        """
+        if strange := [word for word in self.env_kwargs if not word.partition("=")[0].isidentifier()]:
+            raise ValueError(f"--env-kwargs takes KEY=VALUE, got {' '.join(strange)}")
+        return qjax.make(
+            self.env, **{word.partition("=")[0]: _literal(word.partition("=")[2]) for word in self.env_kwargs}
+        )
+
     @property
     def given(self) -> dict[str, Any]:
         """The protocol's fields that have a value; a flag that is not set has none."""
         values = {name: getattr(self, name) for name in FIELDS}
         return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def _literal(text: str) -> Any:
+    """Return a word as JSON reads it, else the word: false, 0.5, 8x8."""
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return text
 
 
 def settle(args: Arguments) -> Arguments:

@@ -36,13 +36,13 @@ def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qj
     """
     swept = hyper or {}
     cadence = 1 if "target_period" in grid.split(args.given).traced else None
-    made = qjax.make(args.env) if env is None else env
+    made = args.make() if env is None else env
     return members.make(args.name, made, protocol(args.name, args.given)._replace(**swept), cadence=cadence)
 
 
 def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:
     """Return `hyper -> loop` on one environment."""
-    env = qjax.make(args.env)
+    env = args.make()
     return lambda hyper: build(args, hyper, env)
 
 
@@ -132,7 +132,7 @@ def run_one(args: Arguments) -> None:
 
 def title(args: Arguments) -> str:
     """Return what a run is called."""
-    return f"{args.name} on {args.env}, {args.seeds} seeds"
+    return f"{args.name} on {' '.join((args.env, *args.env_kwargs))}, {args.seeds} seeds"
 
 
 def listing() -> tuple[Table, Table]:
