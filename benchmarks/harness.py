@@ -12,12 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
+
+from qjax.devices import processor
 
 PACKAGES = ("jax", "flax", "optax", "numpy", "flashbax", "torch", "stable-baselines3", "gymnasium", "gymnax")
 
@@ -125,11 +126,6 @@ def cores() -> int:
 
 def machine() -> str:
     """Return date, machine and versions in one line."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
     found = []
     for package in PACKAGES:
         try:
@@ -138,7 +134,7 @@ def machine() -> str:
             found.append(f"no {package}")
     today = datetime.datetime.now(tz=datetime.UTC).date()
     python = f"Python {platform.python_version()}"
-    return f"{today}, {model}, {cores()} cores, {_accelerator()}{python}, {', '.join(found)}"
+    return f"{today}, {processor()}, {cores()} cores, {_accelerator()}{python}, {', '.join(found)}"
 
 
 def _accelerator() -> str:

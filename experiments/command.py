@@ -239,7 +239,8 @@ def conclude(
     folder, result = trained
     threshold = THRESHOLDS.get(loop.env.name)
     per_seed = greedy_scores(loop, result.agents, result.seeds, args.root, args.eval_episodes)
-    interval, shown = describe_interval(per_seed)
+    places = digits(per_seed)
+    interval, shown = describe_interval(per_seed, places)
     plot.learning_curve(
         qjax.load_points(folder.folder),
         folder.folder / "learning_curve.png",
@@ -252,8 +253,9 @@ def conclude(
     summary = summarise(experiment, result, per_seed, solved)
     folder.finish({**summary, **facts, "final_return_iqm_interval": interval})
     table = Table("greedy return", "", title=title)
-    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.1f} {shown}")
-    table.add_row("mean, worst, best seed", f"{per_seed.mean():.1f}, {per_seed.min():.1f}, {per_seed.max():.1f}")
+    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.{places}f} {shown}")
+    spread = (per_seed.mean(), per_seed.min(), per_seed.max())
+    table.add_row("mean, worst, best seed", ", ".join(f"{score:.{places}f}" for score in spread))
     if threshold is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
     table.add_row("episodes per seed", f"{args.eval_episodes}")
@@ -271,6 +273,11 @@ def greedy_scores(loop: Loop, agents: Any, seeds: np.ndarray, root: Any, episode
     limit = UNLIMITED if loop.env.max_steps is None else None
     played = qjax.evaluate_seeds(loop.env, loop.agent, agents, seeds, root, episodes, max_steps=limit)
     return np.asarray(played.returns).mean(1)
+
+
+def digits(scores: np.ndarray) -> int:
+    """Return how many digits of scores are worth showing: those of small ones, such as shares, are two."""
+    return 1 if np.abs(scores).max() > 10 else 2
 
 
 def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float, float], str]:

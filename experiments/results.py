@@ -1,11 +1,15 @@
-"""Write experiments/RESULTS.md from the folders of finished runs of `experiments.train`.
+"""Keep records of finished runs of `experiments.train`, and write experiments/RESULTS.md from all of them.
 
 python -m experiments.results runs/family/*
+
+A record is what a page needs of a run's folder, a file in experiments/records, for the folders are large and stay
+where they were made. A run takes the place of an earlier one of the same member in the same environment.
 """
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +17,40 @@ import numpy as np
 import tyro
 
 import qjax
-from benchmarks.harness import machine
-from experiments.arguments import Arguments, from_config, settle
-from experiments.command import FREE, THRESHOLDS
-from qjax import members
+from experiments.arguments import FIELDS, Arguments, from_config, settle
+from experiments.command import FREE, THRESHOLDS, describe_interval, digits
+from qjax import members, stats
 
-PAGE = Path(__file__).parent / "RESULTS.md"
-HEAD = """# Results
+PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
+LAST_EPISODES = 100
+"""So many at least make a seed's training return."""
 
-Greedy returns of the last parameters (never the best checkpoint), whole episodes on keys of their own. Each seed's
-score is its mean over the episodes; the table has the interquartile mean over seeds with its 95% bootstrap interval
-(`qjax.stats.iqm_interval`). Made by `python -m experiments.results` from run folders.
+HEAD = f"""# Results
 
-{note}
+Made by `python -m experiments.results` from the records of runs, one for each member and environment.
 
-Machine: {machine}. Times are of all seeds together, compilation included.
+- *Greedy*: returns of the last parameters (never the best checkpoint), whole episodes on keys of their own. A
+  seed's score is its mean over the episodes; interquartile mean over seeds with its 95% bootstrap interval
+  (`qjax.stats.iqm_interval`), mean, worst seed.
+- *Training*: returns while learning, exploration included, of a seed's last {LAST_EPISODES} episodes or a few more
+  (whole log points); mean and standard deviation over seeds. This is the protocol of the *published* figures,
+  CleanRL's (Huang et al. 2022), which are of a few seeds each. What differs: here ten environments step once
+  between two updates where one steps ten times (PQN has four in both).
+- *Solved*: seeds whose greedy score reaches gymnasium's threshold.
+- *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """
-COLUMNS = ("member", "seeds", "steps", "IQM [95% interval]", "mean", "worst seed", "solved", "time", "env-steps/s")
+COLUMNS = (
+    "member", "seeds", "steps", "greedy: IQM [95% interval]", "mean", "worst seed", "solved", "training",
+    "published", "time", "env-steps/s",
+)  # fmt: skip
+PUBLISHED = {
+    ("CartPole-v1", "dqn"): "488.69 ± 16.11, in JAX 498.38 ± 2.29",
+    ("CartPole-v1", "c51"): "in JAX 491.07 ± 9.70",
+    ("CartPole-v1", "pqn"): "495.13 ± 6.89",
+    ("Acrobot-v1", "dqn"): "in JAX -88.89 ± 1.56",
+    ("Acrobot-v1", "c51"): "in JAX -86.74 ± 2.19",
+}
+"""By environment and member: CleanRL's documentation, mean and standard deviation of training returns."""
 
 
 def command(arguments: dict[str, Any]) -> str:
@@ -37,7 +58,9 @@ def command(arguments: dict[str, Any]) -> str:
     args = from_config(arguments, Path(arguments["out"]))
     usual = settle(Arguments(name=args.name, preset=args.preset, out=args.out))
     words = ["python -m experiments.train", args.name]
-    for field in dataclasses.fields(Arguments):
+    first = ("env", "env_kwargs", "preset", "seeds", "steps")
+    places = {name: place for place, name in enumerate(first)} | {"out": len(FIELDS)}
+    for field in sorted(dataclasses.fields(Arguments), key=lambda each: places.get(each.name, len(first))):
         value = getattr(args, field.name)
         always = field.name in ("env", "seeds", "steps", "out")
         if field.name == "name" or (field.name in FREE and field.name != "out") or value is None:
@@ -52,59 +75,111 @@ def command(arguments: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def row(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a run's arguments and its line of the table."""
-    arguments = qjax.load_config(folder)["arguments"]
+def last_returns(found: qjax.results.Results, least: int = LAST_EPISODES) -> np.ndarray:
+    """Return each lane's mean training return over its last log points with so many episodes, `[settings, seeds]`.
+
+    Of a lane that had fewer it is the mean over all of them, NaN where none has ended.
+    """
+    episodes = found["episodes"]
+    fresh = np.diff(episodes, prepend=0)
+    total = np.cumsum(np.nan_to_num(found["mean_return"]) * fresh, -1)
+    before = (episodes <= episodes[..., -1:] - least).sum(-1)[..., None]
+
+    def since(column: np.ndarray) -> np.ndarray:
+        padded = np.concatenate([np.zeros((*column.shape[:2], 1)), column], -1)
+        return (column[..., -1:] - np.take_along_axis(padded, before, -1))[..., 0]
+
+    counted = since(episodes)
+    return np.divide(since(total), counted, out=np.full(counted.shape, np.nan), where=counted > 0)
+
+
+def record(folder: Path, remark: str = "") -> dict[str, Any]:
+    """Return what the page needs of a finished run.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+        ValueError: it holds a grid of settings.
+
+    """
+    config = qjax.load_config(folder)
+    if not (folder / "summary.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no finished run")
     summary = json.loads((folder / "summary.json").read_text())
-    scores = np.array(summary["final_return_per_seed"])
-    low, high = summary["final_return_iqm_interval"]
-    threshold = THRESHOLDS.get(arguments["env"])
-    solved = "" if threshold is None else f"{(scores >= threshold).sum()} of {len(scores)}"
-    seconds = summary["compile_s"] + summary["run_s"]
-    return arguments, (
+    if "final_return_per_seed" not in summary:
+        raise ValueError(f"{folder} holds a grid of settings; a record is of one")
+    training = last_returns(qjax.results.load(folder, ["episodes", "mean_return"]))[0]
+    return {
+        "arguments": config["arguments"],
+        "greedy": summary["final_return_per_seed"],
+        "training": [None if np.isnan(x) else round(x, 3) for x in training.tolist()],
+        "seconds": round(summary["compile_s"] + summary["run_s"], 1),
+        "env_steps_per_s": round(summary["env_steps_per_s"]),
+        "versions": {**config["versions"], "cores": os.cpu_count()},
+        "remark": remark,
+    }
+
+
+def name_of(arguments: Mapping[str, Any]) -> str:
+    """Return what a record's file is called."""
+    return "-".join((task_of(arguments).replace("=", "-").replace(" ", "-"), arguments["name"]))
+
+
+def task_of(arguments: Mapping[str, Any]) -> str:
+    """Return the environment of a run, with what it was made with."""
+    return " ".join((arguments["env"], *arguments.get("env_kwargs", ())))
+
+
+def row(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a record's line of the table."""
+    arguments, scores = found["arguments"], np.array(found["greedy"])
+    training = np.array([x for x in found["training"] if x is not None])
+    env, places = arguments["env"], digits(scores)
+    threshold = THRESHOLDS.get(env)
+    return (
         f"`{arguments['name']}`",
         str(len(scores)),
         f"{arguments['steps']:,}",
-        f"{summary['final_return_iqm']:.1f} [{low:.1f}, {high:.1f}]",
-        f"{scores.mean():.1f}",
-        f"{scores.min():.1f}",
-        solved,
-        f"{seconds / 60:.1f} min",
-        f"{summary['env_steps_per_s']:,.0f}",
+        f"{stats.iqm(scores):.{places}f} {describe_interval(scores, places)[1]}",
+        f"{scores.mean():.{places}f}",
+        f"{scores.min():.{places}f}",
+        "" if threshold is None else f"{(scores >= threshold).sum()}",
+        f"{training.mean():.{places}f} ± {training.std():.{places}f}" if len(training) else "",
+        PUBLISHED.get((env, arguments["name"]), ""),
+        f"{found['seconds'] / 60:.1f} min",
+        f"{found['env_steps_per_s']:,}",
     )
 
 
-def page(folders: Sequence[Path], note: str) -> str:
-    """Return the whole page.
-
-    Raises:
-        OSError: a folder holds no finished run.
-
-    """
-    rows = [row(folder) for folder in folders]
+def page(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return the whole page, of records as `record` returns them."""
     order = list(members.MEMBERS)
-    rows.sort(key=lambda found: order.index(found[0]["name"]))
-    text = HEAD.format(note=note, machine=machine())
-    for env in dict.fromkeys(arguments["env"] for arguments, _ in rows):
-        here = [(arguments, line) for arguments, line in rows if arguments["env"] == env]
-        lines = [COLUMNS, ("---",) * len(COLUMNS), *(line for _, line in here)]
+    found = sorted(records, key=lambda each: (task_of(each["arguments"]), order.index(each["arguments"]["name"])))
+    text = HEAD
+    for task in dict.fromkeys(task_of(each["arguments"]) for each in found):
+        here = [each for each in found if task_of(each["arguments"]) == task]
+        lines = [COLUMNS, ("---",) * len(COLUMNS), *map(row, here)]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        commands = "\n".join(command(arguments) for arguments, _ in here)
-        text += f"\n## {env}\n\n{table}\n\n```bash\n{commands}\n```\n"
-    return text
+        remarks = "".join(f"`{each['arguments']['name']}`: {each['remark']}\n\n" for each in here if each["remark"])
+        commands = "\n".join(command(each["arguments"]) for each in here)
+        text += f"\n## {task}\n\n{table}\n\n{remarks}```bash\n{commands}\n```\n"
+    machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in found)
+    return text + "\n## Machines\n\n" + "\n".join(f"- {machine}" for machine in machines) + "\n"
 
 
-def main(folders: tyro.conf.Positional[tuple[Path, ...]], note: str = "", out: Path = PAGE) -> None:
-    """Write the page.
+def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "") -> None:
+    """Add runs to the records, and write the page.
 
     Args:
-        folders: of finished runs.
-        note: a paragraph for the page's head.
-        out: the page.
+        folders: of finished runs of one setting each.
+        remark: on these runs: what was tuned or tried.
 
     """
-    out.write_text(page(folders, note))
-    print(f"wrote {out}")
+    made = {name_of(each["arguments"]): each for each in (record(folder, remark) for folder in folders)}
+    RECORDS.mkdir(exist_ok=True)
+    for name, each in made.items():
+        (RECORDS / f"{name}.json").write_text(json.dumps(each) + "\n")
+    PAGE.write_text(page(json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))))
+    print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

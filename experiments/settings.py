@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import THRESHOLDS, cost, describe_interval, greedy_scores, outcome
+from experiments.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
 from experiments.grid import label
 from qjax import hypers, plot
 from qjax.loop import Loop
@@ -134,14 +134,14 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
     names = list(settings[0]["setting"])
     level = [f"solved ({THRESHOLDS[env]:g})"] if env in THRESHOLDS else []
     table = Table(*names, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
-    digits = 1 if max(np.abs(each["final_return_per_seed"]).max() for each in settings) > 10 else 2
+    places = digits(np.array([each["final_return_per_seed"] for each in settings]))
     for each in settings:
         scores = np.asarray(each["final_return_per_seed"])
         table.add_row(
             *(f"{each['setting'][name]}" for name in names),
-            f"{float(each['final_return_iqm']):.{digits}f} {describe_interval(scores, digits)[1]}",
-            f"{scores.mean():.{digits}f}",
-            f"{scores.min():.{digits}f}",
+            f"{float(each['final_return_iqm']):.{places}f} {describe_interval(scores, places)[1]}",
+            f"{scores.mean():.{places}f}",
+            f"{scores.min():.{places}f}",
             *(f"{each['solved_fraction']:.0%}" for _ in level),
         )
     Console().print(table)

@@ -61,8 +61,7 @@ def use_cache(folder: str | Path | None = None) -> Path:
         import platformdirs
 
         folder = platformdirs.user_cache_path("qjax")
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
+    lines = _cpuinfo() or [platform.processor()]
     # The first core's model and features; what changes from moment to moment, such as its clock, is left out.
     features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
     cpu = f"{platform.machine()}-{zlib.crc32(chr(10).join(features).encode()):08x}"
@@ -70,6 +69,17 @@ def use_cache(folder: str | Path | None = None) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(chosen))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small programs add up
     return chosen
+
+
+def processor() -> str:
+    """Return the model of this machine's processor, as far as the system tells."""
+    models = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    return info.read_text().splitlines() if info.is_file() else []
 
 
 def default_width(lane: Lane, lanes: int, devices: Sequence[Any]) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 
 from qjax import checkpoint, hosts, tables
 from qjax.checkpoint import Checkpoint
+from qjax.devices import processor
 from qjax.points import Point
 from qjax.tables import METRICS, PARQUET, TIMING
 
@@ -436,5 +437,5 @@ def _plain(value: Any) -> Any:
 def versions() -> dict[str, str]:
     """Return what else decides a run's last digits: libraries, machine and backend."""
     packages = {name: version(name) for name in ("qjax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "processor": processor()}
     return {**packages, **machine, "backend": jax.default_backend(), "devices": str(jax.device_count())}

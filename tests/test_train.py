@@ -218,7 +218,7 @@ def test_what_older_runs_wrote(tmp_path):
     assert old("pqn").given == expected("pqn")
     assert old("sarsa-lambda").given == expected("sarsa-lambda")
     words = results.command({"name": "pqn", **flags})
-    assert words == "python -m experiments.train pqn --seeds 2 --out runs/x --env CartPole-v1 --steps 9000"
+    assert words == "python -m experiments.train pqn --env CartPole-v1 --seeds 2 --steps 9000 --out runs/x"
 
 
 # ---- what is refused

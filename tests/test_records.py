@@ -1,0 +1,67 @@
+"""Records of runs and the page that is made of them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import qjax
+from experiments import results, train
+from experiments.arguments import settle
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "lake"
+    train.run(
+        train.Arguments(
+            name="q-learning", env="FrozenLake-v1", env_kwargs=("is_slippery=false",), seeds=3, steps=3000, out=out
+        )
+    )
+    return out
+
+
+def test_training_returns_are_of_the_last_episodes(folder):
+    found = qjax.results.load(folder)
+    for least in (1, 100, 10**9):
+        for seed in range(3):
+            episodes, total = 0.0, 0.0
+            reached = [0, *found["episodes"][0, seed]]
+            for point in reversed(range(len(reached) - 1)):
+                fresh = reached[point + 1] - reached[point]
+                if fresh:
+                    total += fresh * found["mean_return"][0, seed, point]
+                episodes += fresh
+                if episodes >= least:
+                    break
+            got = results.last_returns(found, least)[0, seed]
+            assert got == pytest.approx(total / episodes, abs=1e-9), (least, seed)
+    nothing = dataclasses.replace(found, metrics={k: np.zeros_like(v) for k, v in found.metrics.items()})
+    assert np.isnan(results.last_returns(nothing)).all()
+
+
+def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
+    results.main((folder,), remark="tried nothing else")
+    results.main((folder,), remark="tried 0.5")
+    results.main(())
+    page = (tmp_path / "RESULTS.md").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert page.count("| `q-learning` | 3 | 3,000 |") == 1 and "tried nothing" not in page
+    assert "`q-learning`: tried 0.5" in page and "## FrozenLake-v1 is_slippery=false" in page
+    assert f"{summary['final_return_iqm']:.2f} [" in page
+    assert f"--env FrozenLake-v1 --env-kwargs is_slippery=false --seeds 3 --steps 3000 --out {folder}" in page
+
+
+def test_what_makes_no_record(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        results.record(tmp_path / "nowhere")
+    args = settle(train.Arguments(name="q-learning", alpha=(0.1, 0.5), out=tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"arguments": dataclasses.asdict(args)}, default=str))
+    with pytest.raises(FileNotFoundError, match="holds no finished run"):
+        results.record(tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps({"settings": []}))
+    with pytest.raises(ValueError, match="grid of settings"):
+        results.record(tmp_path)
