@@ -99,9 +99,10 @@ class MLP(nn.Module):
 
     def _draw_levels(self, count: int) -> Float[Array, " n"]:
         stream = "own" if self.own_levels else "shared"
-        if self.has_rng(stream):
-            return jax.random.uniform(self.make_rng(stream), (count,))
-        return midpoints(MIDPOINTS)
+        if not self.has_rng(stream):
+            return midpoints(MIDPOINTS)
+        drawn = jax.random.uniform(self.make_rng(stream), (count,))
+        return drawn if self.own_levels else (jnp.arange(count) + drawn) / count
 
     def _check(self, x: Any) -> None:
         if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
