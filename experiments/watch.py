@@ -16,16 +16,13 @@ import tyro
 
 import qjax
 from experiments import cartpole, frozenlake, train
-from experiments.command import Machine, main
+from experiments.command import UNLIMITED, Machine, main
 from experiments.render import frames, renderer, write_gif
 from qjax import members
 from qjax.checks import check_range, check_size
 from qjax.evaluate import evaluation_key
 from qjax.recording import Recording, record
 from qjax.runs import AGENTS, CONFIG
-
-UNLIMITED = 200
-"""Steps after which an episode is cut where the environment has no limit of its own."""
 
 
 @dataclass(kw_only=True)
@@ -41,7 +38,7 @@ class Arguments(Machine):
     episodes: int = 1
     """Episodes, shown one after the other."""
     max_steps: int | None = None
-    """Steps after which an episode is cut; default the environment's own limit, 200 where it has none."""
+    """Steps after which an episode is cut; default the environment's own limit, 1,000 where it has none."""
     fps: float | None = None
     """Steps shown per second, at most 50; default by environment."""
     out: Path | None = None

@@ -31,9 +31,9 @@ CONFIG, SUMMARY = "config.json", "summary.json"
 CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
 WRITTEN = (
     METRICS, PARQUET, TIMING, SUMMARY, AGENTS, CHECKPOINTS, "checkpoints.old", PARTS, "tensorboard", "wandb",
-    "learning_curve.png", "policy.png",
+    "learning_curve.png", "policy.png", "watch_*.gif",
 )  # fmt: skip
-"""What a run writes beside its config, and what replaces it removes."""
+"""What a run writes beside its config, and what is made of it there: what replaces it removes them."""
 
 NEW_CONFIG, OLD_CHECKPOINTS = f"{CONFIG}.new", f"{CHECKPOINTS}.old"
 KNOWN = ("seed", "setting", "env_steps", "episodes", "mean_return", "loss", "mean_q", "diverged_at")
@@ -211,9 +211,8 @@ class Run:
                 shutil.rmtree(self.folder / OLD_CHECKPOINTS, ignore_errors=True)
                 (self.folder / CHECKPOINTS).rename(self.folder / OLD_CHECKPOINTS)
             self._write(CONFIG, {**self._config, "parquet": self._parquet, "versions": versions()})
-            for name in WRITTEN:
-                path = self.folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for path in [path for name in WRITTEN for path in self.folder.glob(name)]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         self._start_parts()
 
     def go_on(self, found: Checkpoint) -> None:

@@ -95,6 +95,7 @@ def test_agents_come_back_with_one_call(tmp_path):
 
 def test_a_folder_that_holds_something_is_refused(folder, tmp_path):
     (folder / "notes.txt").write_text("mine")
+    (folder / "watch_3.gif").write_text("of the run before")
     before = (folder / "metrics.csv").read_text()
     with pytest.raises(FileExistsError, match="is not empty"):
         qjax.Run(folder, "cartpole", {})
@@ -102,7 +103,7 @@ def test_a_folder_that_holds_something_is_refused(folder, tmp_path):
     assert (folder / "metrics.csv").read_text() == before  # nothing is lost before there is something new
     replacing.log(POINTS[0], SEEDS)
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
-    assert not (folder / "summary.json").exists()
+    assert not (folder / "summary.json").exists() and not (folder / "watch_3.gif").exists()
     assert (folder / "notes.txt").read_text() == "mine"
     (tmp_path / "album").mkdir()
     (tmp_path / "album" / "holiday.png").write_text("mine")
