@@ -21,7 +21,7 @@ from experiments import command, grid, settings
 from experiments.arguments import FIELDS, Arguments, protocol, read_back, settle
 from experiments.command import FREE, main
 from experiments.presets import PRESETS
-from qjax import hosts, hypers, members
+from qjax import hosts, hypers, members, plan
 from qjax.checks import check_size
 
 
@@ -104,7 +104,7 @@ def run(args: Arguments) -> None:
             run_one(each)
         return
     for each in runs:
-        builder(each)(None)  # what is wrong with a later one is said before the first one trains
+        check(each)  # what is wrong with a later one is said before the first one trains
     written = dataclasses.asdict(args)
     whole = qjax.Run(args.out, args.name, written, overwrite=args.overwrite, resume=args.resume, free=FREE)
     if whole.finished:
@@ -116,6 +116,15 @@ def run(args: Arguments) -> None:
             run_one(each)
         if hosts.is_first():
             settings.join(whole, folders, args, title(args))
+
+
+def check(args: Arguments) -> None:
+    """Trace what one program will run, and raise what is wrong with it, as `qjax.sweep` would."""
+    make = builder(args)
+    hypers.check(make, grid.split(args.given).hypers)
+    loop = make(None)
+    jax.eval_shape(loop.init, jax.random.key(0))
+    plan.parts(loop, args.steps, log_points=1)
 
 
 def run_one(args: Arguments) -> None:
@@ -141,7 +150,7 @@ def listing() -> tuple[Table, Table]:
         Column("name", no_wrap=True),
         Column("composition", overflow="fold"),
         Column("paper", no_wrap=True),
-        "flags that few others read",
+        Column("flags that few others read", overflow="fold"),
     )
     for family in (members.TABULAR, members.DEEP):
         read = [field for name in family for field in members.reads(name)]
@@ -149,7 +158,9 @@ def listing() -> tuple[Table, Table]:
         for name, member in family.items():
             own = " ".join(grid.flag(field) for field in rare if field in members.reads(name))
             known.add_row(name, member.composition, member.paper, own)
-    presets = Table("--preset", "member", "environment", "source", "differs")
+    presets = Table(
+        "--preset", "member", *(Column(name, overflow="fold") for name in ("environment", "source")), "differs"
+    )
     for name, preset in PRESETS.items():
         presets.add_row(name, preset.name, preset.env, preset.source, preset.differs)
     return known, presets

@@ -1,6 +1,6 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
-from qjax import clock, mdp, mdps, plot, progress, random, results, schedules, sinks, solve, stats
+from qjax import clock, mdp, mdps, members, plot, progress, random, results, schedules, sinks, solve, stats
 from qjax.agents import (
     CountedState,
     DQNState,
@@ -128,6 +128,7 @@ __all__ = [
     "maximum",
     "mdp",
     "mdps",
+    "members",
     "munchausen",
     "n_step",
     "n_step_transition",

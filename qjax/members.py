@@ -145,13 +145,14 @@ def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     """Return the protocol's optimiser, at a rate or a schedule of optax's.
 
     Raises:
-        ValueError: there is no such optimiser, or the learning rate is not positive.
+        ValueError: there is no such optimiser, or the learning rate or the gradient's norm is not positive.
 
     """
     check_range("learning_rate", protocol.learning_rate, 0, float("inf"), open_low=True)
     made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate)
     if protocol.max_grad_norm is None:
         return made
+    check_range("max_grad_norm", protocol.max_grad_norm, 0, float("inf"), open_low=True)
     return optax.chain(optax.clip_by_global_norm(protocol.max_grad_norm), made)
 
 
@@ -174,7 +175,7 @@ def valued(
 
     Args:
         env: the environment.
-        protocol: the constants.
+        protocol: the constants, complete (`Member.complete`).
         memory: `memory(capacity, batch_size, window=n)`.
         head: default plain values with the protocol's loss.
         policy: what acts; default epsilon-greedy.
@@ -198,6 +199,7 @@ def valued(
 def _sizes(protocol: Protocol) -> dict[str, int]:
     """Return the sizes of a loop with replay; warm-up and the target's cadence in iterations."""
     num_envs, rollout = (check_size(name, getattr(protocol, name)) for name in ("num_envs", "rollout"))
+    check_size("warmup", protocol.warmup, least=0)
     sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": 0, "cadence": 1}
     intervals = {"warmup": "warmup"}
     if protocol.target_unit == "step" and concrete(protocol.target_period):
@@ -267,7 +269,10 @@ DEEP = {
     "c51": _member(c51, "categorical(low, high, 51), MLP(atoms=51)", "Bellemare et al. 2017"),
     "qr-dqn": _member(
         lambda env, protocol: valued(
-            env, protocol, head=quantile(protocol.kappa), net={"atoms": protocol.quantiles}
+            env,
+            protocol,
+            head=quantile(protocol.kappa),
+            net={"atoms": check_size("quantiles", protocol.quantiles)},
         ),
         "quantile(kappa=1), MLP(atoms=200)",
         "Dabney et al. 2018a",

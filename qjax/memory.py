@@ -90,7 +90,9 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
         if rows > MODULUS_LIMIT:
             raise ValueError(f"capacity {capacity} makes {rows} rows of {envs}, more than {MODULUS_LIMIT}")
         if window > rows:
-            raise ValueError(f"window {window} exceeds the {rows} rows that capacity {capacity} makes of {envs}")
+            raise ValueError(
+                f"window (n) {window} exceeds the {rows} rows that capacity {capacity} makes of {envs} environments"
+            )
         packed = jax.eval_shape(lambda block: pack(block, axes=2), block)
         return packed.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype))
 

@@ -26,11 +26,12 @@ class MLP(nn.Module):
     With `levels`, quantiles are those of an implicit quantile network (Dabney et al. 2018b): a level's embedding,
     ReLU of a dense layer on cos(pi i level) for i = 0 .. 63 (equation 4), times the last hidden layer, goes through
     a linear output. (In the paper the product is one layer earlier, with the output of the convolutions.) Levels
-    are uniform random numbers of the noise, fresh for each of a loss's networks and at each update. They are drawn
-    once for a whole batch, so the embedding is computed once: each transition's gradient estimate has the
-    published distribution, and only estimates of one batch are no longer independent. With `own_levels` every
-    transition has its own, as published, at many times the cost. Without noise there are 32 midpoints, the
-    published number for acting; where a loop acts with noise, it averages over all `levels`, shared or own.
+    are random numbers of the noise, fresh for each of a loss's networks and at each update. They are drawn once for
+    a whole batch, so the embedding is computed once, and one in each of n equal parts of [0, 1), which keeps their
+    expectations: the gradient's is the published one, and it spreads less. With `own_levels` every transition has n
+    independent uniform levels of its own, as published, at many times the cost. Without noise there are 32
+    midpoints, the published number for acting; where a loop acts with noise, it averages over all `levels`, shared
+    or own.
 
     Attributes:
         actions: A, rows of the output.
@@ -136,7 +137,13 @@ def convolutional(
 
 
 def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
-    """Return a Q-table as a network: its parameters are `[S, A]`, its input an integer scalar."""
+    """Return a Q-table as a network: its parameters are `[S, A]`, its input an integer scalar.
+
+    Raises:
+        TypeError: a size is traced or no whole number.
+        ValueError: a size is not positive.
+
+    """
     check_size("num_states", num_states)
     check_size("num_actions", num_actions)
 
@@ -151,6 +158,10 @@ def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
 
     With `Env.encode` a discrete observation reaches the network as one-hot vector and anything else as float32,
     while the memory keeps the small original.
+
+    Raises:
+        TypeError: `network` lacks `init` or `apply`.
+
     """
     net = as_network(network)
     return Network(

@@ -36,7 +36,13 @@ class Member(NamedTuple):
         return protocol._replace(**{name: value for name, value in self.own.items() if given[name] is None})
 
     def parts(self, env: Any, protocol: Any) -> Parts:
-        """Return what the member puts into a loop."""
+        """Return what the member puts into a loop.
+
+        Raises:
+            TypeError: a size is traced or no whole number.
+            ValueError: a constant lies outside its range, or two of them do not fit together; the values are named.
+
+        """
         return self.compose(env, self.complete(protocol))
 
 
@@ -44,10 +50,12 @@ def falling(protocol: Any) -> Schedule:
     """Return a protocol's epsilon, from 1 to its end: by a factor each episode, or straight over its steps.
 
     Raises:
-        ValueError: `epsilon_fraction` lies outside (0, 1], or there are neither steps nor a factor.
+        ValueError: `epsilon_decay` lies outside [0, 1], or `epsilon_fraction` outside (0, 1], or there are neither
+            steps nor a factor.
 
     """
     if protocol.epsilon_decay is not None:
+        check_range("epsilon_decay", protocol.epsilon_decay, 0, 1)
         return schedules.geometric(1.0, protocol.epsilon_decay, protocol.epsilon_end, "episode")
     check_range("epsilon_fraction", protocol.epsilon_fraction, 0, 1, open_low=True)
     return schedules.linear(1.0, protocol.epsilon_end, protocol.epsilon_fraction * steps_of(protocol))

@@ -20,7 +20,7 @@ LOW, HIGH = -2.0, 3.0
 KEY = jax.random.key(0)
 START = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0))
 ANY = Transition(*[jnp.zeros(())] * 6)  # what these selects do not read
-SELECTS = {"maximum": qjax.maximum, "double": qjax.double}
+SELECTS = {"maximum": qjax.maximum, "double": qjax.double, "expected": qjax.expected(qjax.boltzmann(1.0))}
 SUPPORT = np.linspace(LOW, HIGH, ATOMS)
 
 
@@ -68,9 +68,14 @@ def test_categorical_agrees_with_rlax(select):
 
     def theirs(out, action, reward, discount, next_out, online):
         arguments = support, out, action, reward, discount, support, next_out
+        q = (jax.nn.softmax(online) * support).sum(-1)
         if select == "maximum":
             return rlax.categorical_q_learning(*arguments)
-        return rlax.categorical_double_q_learning(*arguments, (jax.nn.softmax(online) * support).sum(-1))
+        if select == "double":
+            return rlax.categorical_double_q_learning(*arguments, q)
+        # It has no expected update of distributions: this is that of a state, the next state's being the mixture.
+        mixture = jax.nn.softmax(q) @ jax.nn.softmax(next_out)
+        return rlax.categorical_td_learning(support, out[action], reward, discount, support, jnp.log(mixture))
 
     check_same(loss_of(qjax.categorical(LOW, HIGH, ATOMS), SELECTS[select]), theirs, samples())
 
@@ -133,18 +138,24 @@ def test_the_support_may_be_swept():
 # Quantiles ---------------------------------------------------------------------------------------------------
 
 
+def quantiles_of_rlax(select, kappa, out, levels, action, reward, discount, next_out, online):
+    """Its expected update takes the probabilities as given; its kappa may be 0, for no square at all, ours not."""
+    first = out.T, levels, action, reward, discount
+    if select == "expected":
+        return rlax.quantile_expected_sarsa(*first, next_out.T, jax.nn.softmax(online.mean(-1)), kappa)
+    return rlax.quantile_q_learning(*first, (next_out if select == "maximum" else online).T, next_out.T, kappa)
+
+
 @pytest.mark.parametrize("kappa", [1.0, 0.4])
 @pytest.mark.parametrize("select", SELECTS)
 def test_quantile_agrees_with_rlax(select, kappa):
-    def theirs(out, action, reward, discount, next_out, online):
-        selector = next_out if select == "maximum" else online
-        arguments = reward, discount, selector.T, next_out.T, kappa
-        return rlax.quantile_q_learning(out.T, (jnp.arange(ATOMS) + 0.5) / ATOMS, action, *arguments)
-
+    levels = (jnp.arange(ATOMS) + 0.5) / ATOMS
+    theirs = lambda out, *rest: quantiles_of_rlax(select, kappa, out, levels, *rest)
     check_same(loss_of(qjax.quantile(kappa), SELECTS[select]), theirs, samples())
 
 
-def test_implicit_quantiles_agree_with_rlax():
+@pytest.mark.parametrize("select", SELECTS)
+def test_implicit_quantiles_agree_with_rlax(select):
     # Levels and their number differ between the prediction and the target.
     rng = np.random.default_rng(2)
     levels = jnp.asarray(rng.random((COUNT, ATOMS)), jnp.float32)
@@ -155,29 +166,10 @@ def test_implicit_quantiles_agree_with_rlax():
 
     def ours(out, levels, action, reward, discount, next_out, online):
         after = Quantiles(next_out, anywhere), Quantiles(online, anywhere)
-        return loss_of(head, qjax.double)(Quantiles(out, levels), action, reward, discount, *after)
+        return loss_of(head, SELECTS[select])(Quantiles(out, levels), action, reward, discount, *after)
 
-    def theirs(out, levels, action, reward, discount, next_out, online):
-        return rlax.quantile_q_learning(out.T, levels, action, reward, discount, online.T, next_out.T, 1.0)
-
+    theirs = lambda *arguments: quantiles_of_rlax(select, 1.0, *arguments)
     check_same(ours, theirs, (out, levels, action, reward, discount, next_out, online))
-
-
-def test_a_quantile_target_of_a_mixture_is_the_mixture_of_atoms():
-    out, action, reward, discount, next_out, _ = samples()
-    weights = jnp.asarray(np.random.default_rng(1).dirichlet(np.ones(ACTIONS), COUNT), jnp.float32)
-    head = qjax.quantile()
-
-    def ours(out, action, reward, discount, next_out, weights):
-        return head.loss(out, action, head.target(reward, discount, next_out, weights))[0]
-
-    def theirs(out, action, reward, discount, next_out, weights):
-        levels = (jnp.arange(ATOMS) + 0.5) / ATOMS
-        return rlax.quantile_expected_sarsa(
-            out.T, levels, action, reward, discount, next_out.T, weights, huber_param=1.0
-        )
-
-    check_same(ours, theirs, (out, action, reward, discount, next_out, weights))
 
 
 def test_no_atom_of_a_mixture_is_an_average():
@@ -289,7 +281,7 @@ def test_nothing_of_the_size_of_all_pairs_is_kept():
     assert largest(gradient(plain_loss), *shapes) >= lanes * batch * n * n  # so the look can fail
 
 
-# Munchausen --------------------------------------------------------------------------------------------------
+# Munchausen, which rlax has not ------------------------------------------------------------------------------
 
 
 def munchausen_in_numpy(temperature, alpha, low):

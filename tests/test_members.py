@@ -299,18 +299,23 @@ def test_a_mistyped_name_is_answered_with_the_nearest():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"warmup": -10}, "warmup must be at least 0, got -10"),
         ({"warmup": 15}, "warmup of 15 steps is no multiple of an iteration's 10"),
         ({"target_period": 25}, "target_period of 25 steps is no multiple of an iteration's 10"),
         ({"capacity": 64}, "batch_size 128 exceeds capacity 64"),
         ({"support": (1.0, 1.0)}, r"low 1.0 and high 1.0"),
         ({"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
         ({"gamma": 1.5}, "gamma must lie in"),
+        ({"epsilon_decay": 1.5}, "epsilon_decay must lie in .* got 1.5"),
         ({"learning_rate": 0.0}, "learning_rate must lie in"),
+        ({"max_grad_norm": 0.0}, r"max_grad_norm must lie in \(0, inf\], got 0.0"),
+        ({"quantiles": 0}, "quantiles must be at least 1, got 0"),
     ],
 )
 def test_constants_that_do_not_fit(change, said):
     with pytest.raises(ValueError, match=said):
-        members.make("c51", qjax.make("CartPole-v1"), members.Protocol()._replace(**change))
+        name = "qr-dqn" if "quantiles" in change else "c51"
+        members.make(name, qjax.make("CartPole-v1"), members.Protocol()._replace(**change))
 
 
 def test_the_support_follows_gamma_and_the_time_limit():

@@ -262,7 +262,7 @@ def test_uniform_replay_has_nothing_to_update():
 @pytest.mark.parametrize("name", MEMORIES)
 @pytest.mark.parametrize(("capacity", "envs", "n", "rows"), [(10, 2, 6, 5), (4, 1, 5, 4)])
 def test_a_window_longer_than_the_ring(name, capacity, envs, n, rows):
-    message = f"window {n} exceeds the {rows} rows that capacity {capacity} makes of {envs}$"
+    message = rf"window \(n\) {n} exceeds the {rows} rows that capacity {capacity} makes of {envs} environments$"
     with pytest.raises(ValueError, match=message):
         qjax.n_step(MEMORIES[name](capacity, 1, window=n), n).init(scalars(1, envs))
 

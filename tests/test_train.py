@@ -131,6 +131,21 @@ def test_agents_are_evaluated_with_their_own_support(swept, alike):
     assert settings._alike(build, values, lanes) is alike
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("n-step-dqn", "--n", 3, 20_000), "window (n) 20000 exceeds the 1000 rows"),
+        (("pqn", "--minibatches", 4, 5), "128 steps x 4 environments = 512 transitions does not divide into 5"),
+        (("dqn", "--warmup", 100, 30_000), "20000 steps end before the warm-up of 30000 steps"),
+    ],
+)
+def test_a_later_run_that_cannot_be_is_refused_before_the_first_one_trains(
+    words, said, tmp_path, monkeypatch, capsys
+):
+    assert command_line(monkeypatch, *words, "--steps", 20_000, "--out", tmp_path / "out") == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 # ---- where constants come from
 
 
