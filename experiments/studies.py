@@ -1,0 +1,240 @@
+"""Runs' folders as what can be compared: settings with their curves and scores, and what is missing, in words.
+
+Read from the tables alone; no device is needed.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import qjax
+from experiments import grid
+from qjax import plot, results, stats
+from qjax.results import Results
+from qjax.runs import CONFIG, SUMMARY
+
+Score = Literal["evaluation", "final", "area"]
+
+LAST = 0.1
+"""Share of the steps whose log points make a final score."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One setting of a run. N seeds, P log points."""
+
+    setting: Mapping[str, Any]
+    """Values of what was swept."""
+    x: np.ndarray
+    """Environment steps or episodes of each log point, `[P]`."""
+    values: np.ndarray
+    """The metric, `[N, P]`; NaN where there is none."""
+    evaluation: np.ndarray | None
+    """Greedy returns after training, `[N]`."""
+    complete: bool
+    """Whether its run had ended."""
+
+    def score(self, kind: Score, end: float) -> np.ndarray:
+        """Return each seed's score, `[N]`, of the log points until `end`.
+
+        `final` is the mean over the log points in the last tenth of the steps, at least the last one, `area` the
+        mean height of the curve (`stats.area`). A log point without a value has the last one before it.
+
+        Raises:
+            ValueError: there is no log point until `end`, or only one for an area.
+
+        """
+        if kind == "evaluation":
+            assert self.evaluation is not None
+            return self.evaluation
+        there = self.x <= end
+        x, values = self.x[there], self.values[:, there]
+        if not len(x):
+            raise ValueError(f"the first log point is at {self.x[0]:g}, after {end:g}")
+        if kind == "area":
+            return stats.area(values, x)
+        late = x >= min((1 - LAST) * end, x[-1])
+        return held(values)[:, late].mean(1)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run, or the runs of a grid."""
+
+    folder: Path
+    experiment: str
+    environment: str
+    unit: str
+    """What x counts: environment steps or episodes."""
+    samples: Sequence[Sample]
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def swept(self) -> dict[str, list[Any]]:
+        """The values of each hyper-parameter of which there are several, `[settings]` each."""
+        names = self.samples[0].setting
+        columns = {name: [sample.setting[name] for sample in self.samples] for name in names}
+        return {name: column for name, column in columns.items() if len(set(column)) > 1}
+
+    @property
+    def end(self) -> float:
+        """The last x that all settings reach."""
+        return min(float(sample.x[-1]) for sample in self.samples)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Least and most seeds of a setting."""
+        counts = [len(sample.values) for sample in self.samples]
+        return min(counts), max(counts)
+
+    def scores(self, kind: Score, end: float | None = None) -> list[np.ndarray]:
+        """Return the score of every seed of every setting, until the same x."""
+        return [sample.score(kind, self.end if end is None else end) for sample in self.samples]
+
+
+def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
+    """Return what is there of a run, or of the runs that a grid made one after another.
+
+    A run that is counted in episodes has its returns in bins of episodes.
+
+    Args:
+        folder: the run's, or the one that holds the grid's runs.
+        metric: a column of the table.
+        window: log points of a trailing mean.
+
+    Raises:
+        OSError: there is no such folder, or no run or no table in it.
+        ValueError: there is no log point yet, no such metric or no value of it, or what there is cannot be read.
+
+    """
+    config = qjax.load_config(folder)
+    in_turn = "sweep" not in config and any(folder.glob(f"*/{CONFIG}"))
+    parts, notes = _parts(folder, config["arguments"]) if in_turn else ({folder: {}}, [])
+    samples, unit, environment = [], "", ""
+    for path, static in parts.items():
+        try:
+            run = _read(path, metric)
+        except (ValueError, OSError) as error:
+            if not in_turn:
+                raise
+            notes.append(str(error))
+            continue
+        notes += [f"{path}: {note}" for note in (*run.notes, *_of_other_version(path))]
+        own, unit = _samples(run, static, metric, notes)
+        samples += own
+        environment = qjax.load_config(path)["sweep"].get("environment") or run.arguments.get("env", "")
+    if not samples:
+        raise ValueError(f"{folder} holds no run with a log point: {'; '.join(notes)}")
+    if all(np.isnan(sample.values).all() for sample in samples):
+        raise ValueError(f"{folder} has no value of {metric} at any log point")
+    if window > 1:
+        samples = [replace(sample, values=trailing(sample.values, window)) for sample in samples]
+    return Study(folder, config["experiment"], environment, unit, samples, notes)
+
+
+def held(values: np.ndarray) -> np.ndarray:
+    """Return `[N, P]` with the last value before it where there is none."""
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.shape[1])), axis=1)
+    return np.where(last < 0, np.nan, np.take_along_axis(values, np.maximum(last, 0), axis=1))
+
+
+def trailing(values: np.ndarray, window: int) -> np.ndarray:
+    """Return means over the last `window` log points of `[N, P]`; NaN is left out."""
+    padded = np.pad(values, ((0, 0), (window - 1, 0)), constant_values=np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing there
+        return np.nanmean(np.lib.stride_tricks.sliding_window_view(padded, window, axis=1), axis=-1)
+
+
+def _parts(folder: Path, arguments: Mapping[str, Any]) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """Return the folders of a grid's runs with their static settings, and what is missing.
+
+    What the grid made in turn are the arguments of which it has several and its runs one.
+    """
+    own = qjax.load_config(next(folder.glob(f"*/{CONFIG}")).parent)["arguments"]
+    several = {
+        name: tuple(values)
+        for name, values in arguments.items()
+        if isinstance(values, list) and not isinstance(own.get(name), list)
+    }
+    made = {grid.folder(static): static for static in grid.Grid({}, several).runs}
+    lacking = [name for name in made if not (folder / name / CONFIG).is_file()]
+    notes = [f"{folder}: not begun: {', '.join(lacking)}"] if lacking else []
+    return {folder / name: static for name, static in made.items() if name not in lacking}, notes
+
+
+def _read(folder: Path, metric: str) -> Results:
+    """Return a run's results; what `results.load` warns of stands in their notes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return results.load(folder, [metric, "episodes"])
+
+
+def _of_other_version(folder: Path) -> list[str]:
+    written, here = qjax.load_config(folder).get("versions", {}).get("qjax"), version("qjax")
+    return [] if written == here else [f"written by qjax {written}, read by {here}"]
+
+
+def _samples(run: Results, static: Mapping[str, Any], metric: str, notes: list[str]) -> tuple[list[Sample], str]:
+    """Return a run's settings and what their x counts."""
+    sweep, points = qjax.load_config(run.folder)["sweep"], run.env_steps.shape[-1]
+    points -= _torn(run)
+    steps, values = run.env_steps[..., :points], run[metric][..., :points]
+    if metric == "mean_return" and sweep.get("steps") is None and sweep.get("episodes"):
+        unit = "episodes"
+        x, values = _by_episode(run["episodes"][..., :points].astype(int), values, sweep["episodes"])
+        axes = [x] * len(values)
+    else:
+        unit, axes = plot.STEPS, list(steps.max(1))
+        values = _held_to_the_end(run, values, notes)
+    swept = {name: [_plain(value) for value in column.tolist()] for name, column in run.hypers.items()}
+    settings = [{**static, **{name: column[i] for name, column in swept.items()}} for i in range(len(values))]
+    each = zip(settings, axes, values, _evaluations(run.folder, len(values)), strict=True)
+    return [Sample(*parts, run.complete) for parts in each], unit
+
+
+def _by_episode(reached: np.ndarray, returns: np.ndarray, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return episodes `[bins]` and returns `[S, N, bins]`, as far as any lane has come."""
+    found = [plot.episode_bins(*lanes, episodes) for lanes in zip(reached, returns, strict=True)]
+    values = np.stack([binned for _, binned in found])
+    known = ~np.isnan(values).all((0, 1))
+    return found[0][0][known], values[..., known]
+
+
+def _held_to_the_end(run: Results, values: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Return values `[S, N, P]` in which a lane that has ended keeps its last one, so that all count."""
+    after = np.arange(values.shape[-1]) >= run.lengths[..., None]
+    if not after.any():
+        return values
+    ended = after.any(-1).sum()
+    notes.append(
+        f"{run.folder}: {ended} of {run.lengths.size} lanes end before the others and keep their last value"
+    )
+    return np.where(after, np.stack([held(own) for own in values]), values)
+
+
+def _torn(run: Results) -> bool:
+    """Return whether a kill left out lanes of the last log point, which is then better left out, too."""
+    points = run.env_steps.shape[-1]
+    return not run.complete and points > 1 and bool((run.lengths == points - 1).any())
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _evaluations(folder: Path, settings: int) -> list[np.ndarray | None]:
+    """Return the greedy returns in a run's summary, `[seeds]` of each setting, or nothing."""
+    if not (folder / SUMMARY).is_file():
+        return [None] * settings
+    summary = json.loads((folder / SUMMARY).read_text())
+    found = [each.get("final_return_per_seed") for each in summary.get("settings", [summary])]
+    if len(found) != settings:
+        return [None] * settings
+    return [None if each is None else np.array(each, float) for each in found]

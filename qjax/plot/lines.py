@@ -1,0 +1,88 @@
+"""Learning curves: interquartile means over seeds with their bootstrap intervals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from qjax.plot.style import GREY, legend, look, on_side, paper, titled
+from qjax.stats import LEAST_SEEDS, Estimate, estimate, iqm
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""x, `[points]` or `[seeds, points]`, ascending, and values `[seeds, points]`; NaN is a point without a value."""
+
+INTERVAL = "interquartile mean, 95% bootstrap interval"
+STEPS, RETURN = "environment steps", "training return\n(mean of the episodes that ended in the interval)"
+
+FEW = 4
+"""Lines up to which intervals are told apart by their colour; those of more are drawn fainter."""
+
+
+def curves(
+    lines: Mapping[str, Curve],
+    title: str = "",
+    xlabel: str = STEPS,
+    ylabel: str = RETURN,
+    level: float | None = None,
+    level_name: str = "",
+    resamples: int = 2000,
+) -> Any:
+    """Draw learning curves, one column wide: interquartile means over seeds and their 95% bootstrap intervals.
+
+    A line of one seed has no interval. Where seeds have x of their own a line stands at the largest.
+
+    Args:
+        lines: by name, at most as many as there are colours.
+        title: of the picture.
+        xlabel: of the x axis.
+        ylabel: of the y axis.
+        level: a value to mark with a line.
+        level_name: its name.
+        resamples: of the bootstrap.
+
+    Returns:
+        Matplotlib's figure; `save` writes it.
+
+    """
+    with paper():
+        drawn, axes = titled(title, lines)
+        for number, (name, (x, values)) in enumerate(lines.items()):
+            at = np.reshape(x, (-1, np.shape(x)[-1])).max(0)
+            band(axes, at, middle(values, resamples), name, number, faint=len(lines) > FEW)
+        if level is not None:
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":", label=level_name)
+        axes.set(xlabel=xlabel, ylabel=on_side(ylabel), xlim=(0, None))
+        thousands(axes.xaxis)
+        legend(drawn, axes)
+    return drawn
+
+
+def middle(values: np.ndarray, resamples: int = 2000) -> Estimate:
+    """Return the interquartile mean of `[seeds, ...]` and its 95% interval `[...]`, which is NaN of one seed."""
+    if len(values) >= LEAST_SEEDS:
+        return estimate(values[:, None], resamples=resamples)
+    none = np.full(values.shape[1:], np.nan)
+    return Estimate(iqm(values, axis=0), none, none)
+
+
+def band(axes: Any, x: np.ndarray, found: Estimate, name: str, number: int, faint: bool = False) -> None:
+    """Draw a line and its interval, all `[points]`; points without a value are passed over."""
+    known = ~np.isnan(found.value)
+    shade(axes, x, found.low, found.high, number, faint)
+    axes.plot(x[known], found.value[known], label=name, zorder=3, **look(number))
+
+
+def shade(
+    axes: Any, x: np.ndarray, low: Any, high: Any, number: int, faint: bool = False, step: str | None = None
+) -> None:
+    """Draw an interval behind all lines, fainter where there are many."""
+    colour, alpha = look(number)["color"], 0.1 if faint else 0.2
+    axes.fill_between(x, low, high, step=step, color=colour, alpha=alpha, linewidth=0, zorder=1)
+
+
+def thousands(axis: Any) -> None:
+    """Label an axis in k and M, with room between the labels."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    axis.set_major_formatter(EngFormatter(sep=""))
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

@@ -1,0 +1,111 @@
+"""Policies and values on a grid."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qjax.plot.style import BLUE, DPI, ORANGE, figure
+
+ENDS = "HGC"
+"""Tiles on which nothing is chosen."""
+
+ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+"""(x, y) of gymnasium's four moves on a grid: left, down, right, up; y grows downwards."""
+
+
+def lake_picture(
+    path: str | Path,
+    tiles: list[str],
+    policies: np.ndarray,
+    values: np.ndarray,
+    optimal: np.ndarray,
+    title: str,
+) -> None:
+    """Draw the greedy policies of many seeds over the map, beside the learned and the optimal values.
+
+    Args:
+        path: where the PNG goes.
+        tiles: the map's rows, of S, F, H and G.
+        policies: greedy action probabilities `[seeds, S, A]`; an arrow's length is their mean over seeds.
+        values: max_a Q(s, a) `[seeds, S]`; their mean is drawn.
+        optimal: max_a Q*(s, a) `[S]`.
+        title: title of the picture.
+
+    """
+    rows, columns = len(tiles), len(tiles[0])
+    drawn, panels = figure(11.0, 4.1, panels=3)
+    _draw_policy(panels[0], tiles, policies.mean(0), ARROWS)
+    ended = np.array([[tile in ENDS for tile in row] for row in tiles])
+    panels[0].set_title("greedy policy\n(arrow length: share of seeds)", fontsize=10)
+    top = float(max(optimal.max(), values.mean(0).max(), 1e-9))
+    for panel, shown, name in (
+        (panels[1], values.mean(0), "learned value max Q(s, a)\n(mean over seeds)"),
+        (panels[2], optimal, "optimal value max Q*(s, a)\n(value iteration)"),
+    ):
+        grid = np.ma.masked_array(shown.reshape(rows, columns), ended)
+        image = panel.imshow(grid, cmap="viridis", vmin=0, vmax=top)
+        panel.set_facecolor("0.85")
+        for y, x in np.ndindex(rows, columns):
+            if ended[y, x]:
+                panel.text(x, y, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color="0.35")
+            else:
+                ink = "black" if grid[y, x] > 0.6 * top else "white"
+                size = 9 if rows <= 4 else 6
+                panel.text(x, y, f"{grid[y, x]:.2f}", ha="center", va="center", fontsize=size, color=ink)
+        panel.set_title(name, fontsize=10)
+    for panel in panels:
+        panel.set(xticks=[], yticks=[])
+    drawn.colorbar(image, ax=panels[1:], fraction=0.025, label="discounted value")
+    drawn.suptitle(title, fontsize=11)
+    drawn.savefig(path, dpi=DPI)
+
+
+def policy_maps(
+    path: str | Path,
+    tiles: list[str],
+    policies: Mapping[str, np.ndarray],
+    arrows: Sequence[tuple[int, int]],
+    title: str,
+) -> None:
+    """Draw the greedy policies of several agents over one map.
+
+    Args:
+        path: where the PNG goes.
+        tiles: the map's rows, of S, F, H (hole), C (cliff) and G.
+        policies: by name, action probabilities `[S, A]`; an arrow's length is its share.
+        arrows: (x, y) of each action's move, y downwards.
+        title: title of the picture.
+
+    """
+    columns = 4
+    rows, wide = -(-len(policies) // columns), len(tiles[0]) / len(tiles)
+    drawn, panels = figure(11.0, rows * (2.75 / wide + 0.45) + 0.4, columns, rows)
+    for panel, (name, policy) in zip(np.ravel(panels), policies.items(), strict=False):
+        _draw_policy(panel, tiles, policy, arrows)
+        panel.set_title(name, fontsize=10)
+    for panel in np.ravel(panels):
+        panel.set(xticks=[], yticks=[])
+    for panel in np.ravel(panels)[len(policies) :]:
+        panel.axis("off")
+    drawn.suptitle(f"{title}: greedy policies (arrow length: share of seeds)", fontsize=11)
+    drawn.savefig(path, dpi=DPI)
+
+
+def _draw_policy(panel: Any, tiles: list[str], policy: np.ndarray, arrows: Sequence[tuple[int, int]]) -> None:
+    """Draw action probabilities `[S, A]` over a map, as arrows that are as long as they are likely."""
+    rows, columns = len(tiles), len(tiles[0])
+    shade = {"S": 0.82, "F": 0.95, "H": 0.35, "C": 0.35, "G": 0.7}
+    panel.imshow(np.array([[shade[tile] for tile in row] for row in tiles]), cmap="gray", vmin=0, vmax=1)
+    for (y, x), shares in zip(np.ndindex(rows, columns), policy, strict=True):
+        ended = tiles[y][x] in ENDS
+        if tiles[y][x] != "F":
+            place = (x, y) if ended else (x - 0.36, y - 0.3)
+            panel.text(*place, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color=ORANGE)
+        for (dx, dy), share in zip(arrows, shares, strict=True):
+            if not ended and share > 0.02:
+                tip = (x + 0.44 * share * dx, y + 0.44 * share * dy)
+                head = f"-|>,head_length={0.5 * share:.2f},head_width={0.25 * share:.2f}"
+                arrow = {"arrowstyle": head, "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
+                panel.annotate("", tip, (x, y), arrowprops=arrow)

@@ -1,0 +1,186 @@
+"""Pictures that runs draw at their end, from their log points."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from qjax.plot.lines import INTERVAL, STEPS, band, middle, thousands
+from qjax.plot.lines import curves as draw
+from qjax.plot.style import BLUE, DPI, GREY, ORANGE, figure
+from qjax.points import Point
+from qjax.stats import LEAST_SEEDS, Estimate
+
+
+def learning_curve(
+    points: list[Point],
+    path: str | Path,
+    title: str,
+    episodes: int | None = None,
+    level: float | None = None,
+    level_name: str = "",
+    max_lines: int = 32,
+) -> None:
+    """Draw training return against environment steps, or against episodes where a run is counted in them.
+
+    Faint lines are single seeds (at most `max_lines` of them), the bold one the interquartile mean over all
+    seeds, the band its 95% bootstrap interval, which one seed does not have.
+
+    Args:
+        points: log points of a sweep.
+        path: where the PNG goes.
+        title: title of the picture.
+        episodes: episodes of each seed, to draw against them; None for environment steps.
+        level: a return to mark with a line, and its name.
+        level_name: its name in the legend.
+        max_lines: how many single seeds are drawn.
+
+    """
+    drawn, axes = figure(6.0, 3.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    x, returns = returns_by_step(points) if episodes is None else returns_by_episode(points, episodes)
+    found = middle(returns)
+    for line in returns[:max_lines]:
+        known = ~np.isnan(line)
+        axes.plot(x[known], line[known], color=GREY, alpha=0.25, linewidth=0.6)
+    shown = f"one seed ({min(max_lines, len(returns))} of {len(returns)} shown)"
+    axes.plot([], [], color=GREY, alpha=0.6, linewidth=0.8, label=shown)
+    interval = "95% bootstrap interval" if len(returns) >= LEAST_SEEDS else "no interval of one seed"
+    axes.fill_between(x, found.low, found.high, color=BLUE, alpha=0.3, linewidth=0, label=interval)
+    axes.plot(x, found.value, color=BLUE, linewidth=2, label="interquartile mean")
+    if level is not None:
+        axes.axhline(level, color=ORANGE, linewidth=1, linestyle="--", label=level_name)
+    axes.set(xlabel=STEPS if episodes is None else "episodes", ylabel="training return")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlim(left=0)
+    thousands(axes.xaxis)
+    axes.legend(frameon=False, fontsize=8)
+    drawn.savefig(path, dpi=DPI)
+
+
+def learning_curves(
+    curves: Mapping[str, list[Point]],
+    path: str | Path,
+    title: str,
+    level: float | None = None,
+    level_name: str = "",
+    resamples: int = 500,
+) -> None:
+    """Draw training return against environment steps for several settings.
+
+    Lines are interquartile means over seeds, bands their 95% bootstrap intervals.
+
+    Args:
+        curves: log points of each setting, by what it is called.
+        path: where the PNG goes.
+        title: title of the picture.
+        level: a return to mark with a line, and its name.
+        level_name: its name in the legend.
+        resamples: of the bootstrap.
+
+    """
+    lines = {name: returns_by_step(points) for name, points in curves.items()}
+    draw(lines, f"{title}\n{INTERVAL}", level=level, level_name=level_name, resamples=resamples).savefig(
+        path, dpi=300
+    )
+
+
+def measures(
+    path: str | Path,
+    curves: Mapping[str, Mapping[str, list[Point]]],
+    names: Mapping[str, str],
+    title: str,
+    resamples: int = 500,
+) -> None:
+    """Draw logged values against environment steps: a row for each, a column for each task, a line for each agent.
+
+    Lines are interquartile means over seeds, bands their 95% bootstrap intervals.
+
+    Args:
+        path: where the PNG goes.
+        curves: by task and agent, log points.
+        names: which of `Point.values`, and what they are called.
+        title: title of the picture.
+        resamples: of the bootstrap.
+
+    """
+    drawn, panels = figure(2.6 * len(curves) + 0.8, 2.4 * len(names) + 0.8, len(curves), len(names))
+    panels = np.reshape(panels, (len(names), len(curves)))
+    for (i, j), panel in np.ndenumerate(panels):
+        key, label = list(names.items())[i]
+        task, agents = list(curves.items())[j]
+        for number, (name, points) in enumerate(agents.items()):
+            x = np.max([point.env_steps for point in points], axis=1)
+            values = np.stack([point.values[key] for point in points], axis=1)
+            band(panel, x, middle(values, resamples), name, number)
+        panel.set(xlim=(0, None), ylim=(0, None))
+        thousands(panel.xaxis)
+        if i == 0:
+            panel.set_title(task, fontsize=9)
+        if i == len(names) - 1:
+            panel.set_xlabel(STEPS, fontsize=9)
+        if j == 0:
+            panel.set_ylabel(label, fontsize=9)
+        panel.tick_params(labelsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    drawn.suptitle(f"interquartile mean and 95% interval, {title}", fontsize=10)
+    drawn.savefig(path, dpi=DPI)
+
+
+def by_episode(
+    path: str | Path, examples: Mapping[str, tuple[Mapping[str, np.ndarray], str, int]], title: str
+) -> None:
+    """Draw values against episodes, a panel for each example: means over seeds with their 95% intervals (normal).
+
+    Args:
+        path: where the PNG goes.
+        examples: by title, values `[seeds, bins]` of every agent, what they are, and the episodes of a bin.
+        title: title of the picture.
+
+    """
+    drawn, panels = figure(3.6 * len(examples), 3.2, len(examples))
+    for panel, (name, (curves, label, every)) in zip(np.ravel(panels), examples.items(), strict=True):
+        for number, (agent, values) in enumerate(curves.items()):
+            mean, error = values.mean(0), 1.96 * values.std(0, ddof=1) / len(values) ** 0.5
+            x = np.arange(1, len(mean) + 1) * every
+            band(panel, x, Estimate(mean, mean - error, mean + error), agent, number)
+        panel.set(xlabel="episodes", ylabel=label)
+        panel.set_title(name, fontsize=10)
+        panel.legend(frameon=False, fontsize=8)
+    drawn.suptitle(title, fontsize=11)
+    drawn.savefig(path, dpi=DPI)
+
+
+def returns_by_step(points: list[Point]) -> tuple[np.ndarray, np.ndarray]:
+    """Return environment steps per seed `[points]`, and the mean return of each interval `[seeds, points]`."""
+    steps = np.max([point.env_steps for point in points], axis=1)
+    return steps, np.stack([point.mean_return for point in points], axis=1)
+
+
+def returns_by_episode(points: list[Point], episodes: int, bins: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Return episode numbers `[bins]` and each seed's mean return in bins of episodes, `[seeds, bins]`."""
+    reached = np.stack([point.episodes for point in points], axis=1)
+    return episode_bins(reached, np.stack([point.mean_return for point in points], axis=1), episodes, bins)
+
+
+def episode_bins(
+    reached: np.ndarray, returns: np.ndarray, episodes: int, bins: int = 50
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return episode numbers `[bins]` and each seed's mean return in bins of episodes, `[seeds, bins]`.
+
+    Seeds reach an episode at different log points, so the sum of each seed's returns is interpolated between its
+    log points and differenced over the bins.
+
+    Args:
+        reached: episodes since the start, `[seeds, points]`.
+        returns: mean return of those that ended in an interval, `[seeds, points]`.
+        episodes: where the last bin ends.
+        bins: how many, at most as many as episodes.
+
+    """
+    fresh = np.diff(reached, axis=1, prepend=0)
+    total = np.cumsum(np.nan_to_num(returns).astype(np.float64) * fresh, axis=1)
+    edges = np.linspace(0, episodes, min(bins, episodes) + 1)
+    sums = [np.interp(edges, [0, *e], [0, *t], right=np.nan) for e, t in zip(reached, total, strict=True)]
+    return edges[1:], np.diff(np.array(sums), axis=1) / np.diff(edges)

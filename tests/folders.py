@@ -1,0 +1,59 @@
+"""Runs' folders as sweeps leave them, written from arrays."""
+
+import math
+
+import numpy as np
+
+import qjax
+from qjax.points import Point
+
+
+def written(folder, returns, hypers=None, scores=None, **options):
+    """Write a run with these mean returns, `[S, N, P]`; NaN after a lane's last log point ends the lane there.
+
+    Args:
+        folder: the run's.
+        returns: `[S, N, P]`
+        hypers: columns `[S]` of what was swept.
+        scores: greedy returns `[S, N]`, for a summary; without them the run has not ended.
+        options: `experiment`, `env`, `arguments`, `every` (steps between log points), `log_points`, `episodes` (the
+            run is counted in them; `reached` are those of each log point `[S, N, P]`), `parquet`.
+
+    """
+    returns, hypers = np.asarray(returns, float), hypers or {}
+    settings, seeds, points = returns.shape
+    lanes, every = settings * seeds, options.get("every", 100)
+    flat = returns.reshape(lanes, points)
+    lengths = points - np.isnan(flat)[:, ::-1].argmin(1) if options.get("ends") else np.full(lanes, points)
+    episodes = options.get("episodes")
+    reached = options.get("reached", np.broadcast_to(10 * np.arange(1, points + 1), returns.shape))
+    described = {
+        "seeds": seeds, "lanes": lanes, "hypers": {name: list(column) for name, column in hypers.items()},
+        "columns": [], "logged": [], "log_points": options.get("log_points", points), "episodes": episodes,
+        "steps": None if episodes else every * points, "environment": options.get("env", "FrozenLake-v1"),
+    }  # fmt: skip
+    ids = {"seed": np.tile(np.arange(seeds), settings), "setting": np.repeat(np.arange(settings), seeds)}
+    env_steps = np.zeros(lanes, np.int64)
+    with qjax.Run(folder, options.get("experiment", "q-learning"), options.get("arguments", {})) as run:
+        run.open(described)
+        for p in range(points):
+            changed = p < lengths
+            env_steps = np.where(changed, every * (p + 1), env_steps)
+            blank, ended = np.full(lanes, np.nan), np.reshape(reached, (lanes, points))[:, p]
+            point = Point(
+                env_steps, ended, flat[:, p], {"loss": blank}, {}, changed, np.full(lanes, -1), 1, math.nan, p + 1.0
+            )
+            run.log(point, ids)
+        if scores is not None:
+            each = [{"final_return_per_seed": own} for own in np.asarray(scores, float)]
+            run.finish({"settings": each} if hypers else each[0])
+    return folder
+
+
+def grid(folder, several, runs):
+    """Write the config of a grid whose runs were made in turn, and of those runs `arguments, options`."""
+    with qjax.Run(folder, "q-learning", several) as run:
+        run.begin()
+        for name, (arguments, options) in runs.items():
+            written(folder / name, arguments=arguments, **options)
+    return folder
