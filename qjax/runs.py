@@ -31,7 +31,7 @@ CONFIG, SUMMARY = "config.json", "summary.json"
 CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
 WRITTEN = (
     METRICS, PARQUET, TIMING, SUMMARY, AGENTS, CHECKPOINTS, "checkpoints.old", PARTS, "tensorboard", "wandb",
-    "learning_curve.png", "policy.png", "watch_*.gif",
+    "learning_curve.png", "policy.png", "watch_*.gif", "plots",
 )  # fmt: skip
 """What a run writes beside its config, and what is made of it there: what replaces it removes them."""
 
