@@ -16,7 +16,7 @@ import scipy.stats
 import tyro
 
 import qjax
-from experiments import cartpole, command, frozenlake, results, train
+from experiments import cartpole, command, frozenlake, results, study, train
 from qjax import mdps, members, solve
 
 SUMMARY = {
@@ -110,6 +110,23 @@ def test_the_whole_tutorial(tmp_path):
     summary, metrics = read_summary(arguments.out), qjax.load_metrics(arguments.out)
     assert all(metrics["episodes"][metrics["seed"] == seed].max() == 500 for seed in range(16))
     assert 90 < summary["final_return_iqm"] < 300
+
+
+@pytest.mark.slow
+def test_a_small_study(tmp_path):
+    lake = {"lake_seeds": 32, "episodes": 300}
+    rates = {"steps": 11_000, "learning_rates": (1e-4, 1e-3), "target_periods": (100, 500), "seeds": 2}
+    study.run(study.Arguments(out=tmp_path / "study", **lake, **rates))
+    assert {path.name for path in (tmp_path / "study").glob("*.*")} == {
+        f"{picture}.{kind}" for picture in ("ties", "rates") for kind in ("png", "svg")
+    }
+    assert len(read_summary(tmp_path / "study" / "rates")["settings"]) == 4
+
+
+def test_a_study_of_one_rate_is_refused(tmp_path, monkeypatch, capsys):
+    assert command_line(monkeypatch, study, "--learning-rates", 1e-3, "--out", tmp_path / "study") == 2
+    assert "a map needs several values on each axis, got (0.001,)" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
 
 
 def test_cartpole(tmp_path):

@@ -1,0 +1,90 @@
+"""Two results that a few seeds would hide, from training to picture.
+
+    python -m experiments.study --out runs/study
+
+The tutorials' recipe for tabular Q-learning on the deterministic lake, with ties between equal values broken at
+random and as plain `argmax` breaks them; and what the learning rate and the target's period do to DQN on CartPole,
+all cells in one program. Each part is a run's folder; a study that was stopped goes on where it was.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import qjax
+from experiments import frozenlake, studies, train
+from experiments.command import Setting, main
+from qjax import plot, stats
+
+TIES = {"random": "ties at random", "first": "first index (argmax)"}
+
+
+@dataclass(kw_only=True)
+class Arguments(Setting):
+    """Break ties in two ways on the lake, and sweep DQN's learning rate and target period on CartPole."""
+
+    seeds: int = 32
+    """Seeds of each cell of the map."""
+    lake_seeds: int = 512
+    """Seeds of each line of the lake."""
+    episodes: int = 2000
+    """Episodes of each seed on the lake."""
+    steps: int = 100_000
+    """Environment steps of each seed on CartPole."""
+    learning_rates: tuple[float, ...] = (1e-4, 2.5e-4, 1e-3, 4e-3)
+    target_periods: tuple[int, ...] = (100, 500, 2500, 10_000)
+    """Environment steps between two copies of the target."""
+    out: Path = Path("runs/study")
+    """Folder for the runs and the pictures."""
+
+
+def ties(args: Arguments) -> None:
+    """Train the lake with both ways to break ties, and draw how often the goal is reached."""
+    lines, solved = {}, []
+    for way, name in TIES.items():
+        out, common = args.out / f"ties-{way}", {"seed": args.seed, "fast_keys": args.fast_keys, "resume": True}
+        given = frozenlake.Arguments(seeds=args.lake_seeds, episodes=args.episodes, ties=way, out=out, **common)
+        frozenlake.run(given)
+        x, returns = plot.returns_by_episode(qjax.load_points(out), args.episodes)
+        lines[name] = (x, returns)
+        summary = json.loads((out / "summary.json").read_text())
+        count = round(summary["solved_fraction"] * args.lake_seeds)
+        low, high = stats.wilson(count, args.lake_seeds)
+        solved.append(f"{name}: {count} of {args.lake_seeds} [{low:.0%}, {high:.0%}]")
+    title = "FrozenLake 4x4, deterministic; seeds solved, 95% Wilson interval\n" + "\n".join(solved)
+    drawn = plot.curves(lines, title, "episodes", "share of episodes that reach the goal, interquartile mean")
+    plot.save(drawn, args.out / "ties")
+
+
+def rates(args: Arguments) -> None:
+    """Train every cell, and draw the map."""
+    out, common = args.out / "rates", {"seed": args.seed, "fast_keys": args.fast_keys, "resume": True}
+    swept = {"learning_rate": args.learning_rates, "target_period": args.target_periods}
+    train.run(train.Arguments(name="dqn", seeds=args.seeds, steps=args.steps, out=out, **swept, **common))
+    found = studies.load(out)
+    cells = {tuple(each.setting.values()): each.score("evaluation", found.end) for each in found.samples}
+    scores = np.array([[cells[rate, period] for period in args.target_periods] for rate in args.learning_rates])
+    drawn = plot.heat_map(
+        plot.Axis("learning rate", args.learning_rates),
+        plot.Axis("target period (environment steps)", args.target_periods),
+        scores,
+        f"DQN, CartPole-v1, {args.steps:,} steps, {args.seeds} seeds a cell",
+        "greedy return, interquartile mean",
+    )
+    plot.save(drawn, args.out / "rates")
+
+
+def run(args: Arguments) -> None:
+    """Run both parts."""
+    for given in (args.learning_rates, args.target_periods):
+        if len(set(given)) < 2:
+            raise ValueError(f"a map needs several values on each axis, got {given}")
+    ties(args)
+    rates(args)
+    print(f"pictures in {args.out}")
+
+
+if __name__ == "__main__":
+    main(run, Arguments)
