@@ -152,7 +152,9 @@ class Arguments(Common):
             ValueError: a word of `env_kwargs` is not of the form KEY=VALUE; else as `qjax.make`.
 
         """
-        if strange := [word for word in self.env_kwargs if not word.partition("=")[0].isidentifier()]:
+        if strange := [
+            word for word in self.env_kwargs if not (word.partition("=")[0].isidentifier() and "=" in word)
+        ]:
             raise ValueError(f"--env-kwargs takes KEY=VALUE, got {' '.join(strange)}")
         return qjax.make(
             self.env, **{word.partition("=")[0]: _literal(word.partition("=")[2]) for word in self.env_kwargs}
