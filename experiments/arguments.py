@@ -17,7 +17,11 @@ from experiments.presets import PRESETS, Preset
 from qjax import members
 from qjax.checks import one_of
 
-FIELDS = tuple(dict.fromkeys((*members.TabularProtocol._fields, *members.Protocol._fields)))
+FIELDS = tuple(
+    field
+    for field in dict.fromkeys((*members.TabularProtocol._fields, *members.Protocol._fields))
+    if field != "policy"  # a function is no flag
+)
 """Of both families' protocols: arguments of the same name."""
 
 PROGRAM = "python -m experiments.train"
@@ -86,10 +90,12 @@ class Arguments(Common):
     alpha: Floats = None
     """Of a table, step size; of prioritized replay, the exponent of priorities; of munchausen-dqn, the bonus's
     weight."""
+    alpha_power: Floats = None
+    """Of a table, a visit count: the n-th update of an entry has the step size alpha / n ** alpha_power."""
     beta: Floats = None
     """How much of prioritized replay's bias is corrected at first; it rises to 1."""
     temperature: Floats = None
-    """Of Munchausen's policy."""
+    """Of Munchausen's policy; of a table, of Boltzmann's policy, which then acts in place of epsilon-greedy."""
     low: Floats = None
     """Least value of Munchausen's bonus, before its weight."""
     n: Ints = None
@@ -111,13 +117,16 @@ class Arguments(Common):
     minibatches: Ints = None
     """Optimiser steps of a pass."""
     initial: Floats = None
-    """Of a table: every value at the start."""
+    """Of a table: every value at the start; optimistic ones explore."""
     ties: Names = None
     """random or first, of a table: how equal values are told apart when acting."""
     replacing: bool = False
     """Let traces replace in place of accumulating."""
     planning: Ints = None
     """Planned steps per step of dyna-q."""
+    exact: bool = False
+    """Log how far the values are from the exact solution (distance, weighted_distance, greedy_start_value, regret),
+    where the environment's MDP is known: FrozenLake, CliffWalking, Taxi."""
     eval_episodes: int = 20
     """Greedy episodes per seed at the end."""
     out: Path

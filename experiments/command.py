@@ -19,6 +19,7 @@ from rich.table import Table
 import qjax
 from qjax import hosts, plot, stats
 from qjax.devices import use_cache
+from qjax.groups import Report
 from qjax.loop import Loop
 from qjax.points import NEVER, Schedules
 from qjax.progress import show_progress
@@ -128,16 +129,16 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         if distributed:
-            _stop(2)  # an orderly exit would wait for the others
+            stop(2)  # an orderly exit would wait for the others
         sys.exit(2)
     except Exception:
         if not distributed:
             raise
         traceback.print_exc()
-        _stop(1)
+        stop(1)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr, flush=True)
-        _stop(EXIT["SIGINT"])
+        stop(EXIT["SIGINT"])
 
 
 def train(
@@ -148,10 +149,11 @@ def train(
     steps: int | None = None,
     log_points: int = 100,
     hypers: Mapping[str, np.ndarray] | None = None,
+    report: Report | None = None,
 ) -> tuple[qjax.Run, qjax.Result] | None:
     """Run the experiment's sweep in its folder, with progress; return the folder and the result.
 
-    Build, schedules, steps, log points and hypers are those of `qjax.sweep`.
+    Build, schedules, steps, log points, hypers and report are those of `qjax.sweep`.
 
     Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
     that was to be resumed has ended.
@@ -172,6 +174,7 @@ def train(
             build,
             width=args.width,
             schedules=schedules,
+            report=report,
             on_progress=show if hosts.is_first() else None,
             run=folder,
             chunk_seconds=args.chunk_seconds,
@@ -204,7 +207,7 @@ def _tell(result: qjax.Result, several: bool) -> None:
     if result.stopped is not None:
         done = result.env_steps
         print(f"stopped by {result.stopped} after {done:,} env-steps; go on with --resume", file=sys.stderr)
-        _stop(EXIT[result.stopped])
+        stop(EXIT[result.stopped])
 
 
 @contextmanager
@@ -322,7 +325,7 @@ def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray, setting
     }
 
 
-def _stop(status: int) -> NoReturn:
+def stop(status: int) -> NoReturn:
     """End at once: a program may still run on the devices, and an orderly exit under it would abort."""
     sys.stdout.flush()
     sys.stderr.flush()

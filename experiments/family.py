@@ -7,19 +7,21 @@ Every member of `qjax.members.TABULAR` on both lakes of both kinds, CliffWalking
 page that was stopped goes on where it was.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import qjax
-from experiments.command import Setting, main
-from qjax import mdps, members, plot, solve
-from qjax.mdp import TabularMDP
+from experiments.command import EXIT, Setting, main, stop
+from experiments.exact import report_of, table_of
+from qjax import members, plot
+from qjax.checks import check_size
+from qjax.envs import lake_map
 from qjax.progress import show_progress
 
 
@@ -37,6 +39,9 @@ def lake(size: str, slippery: bool) -> Callable[[], qjax.Env]:
     """Return what makes a lake."""
     return lambda: qjax.make("FrozenLake-v1", map_name=size, is_slippery=slippery)
 
+
+CLIFF = ["F" * 12] * 3 + ["S" + "C" * 10 + "G"]
+"""CliffWalking's map."""
 
 CLIFF_ARROWS = ((0, -1), (1, 0), (0, 1), (-1, 0))
 """(x, y) of CliffWalking's moves: up, right, down, left; y grows downwards."""
@@ -68,27 +73,11 @@ class Arguments(Setting):
     """Folder for the runs, one for each environment and member, and the pictures."""
 
 
-def exact_of(env: qjax.Env) -> TabularMDP:
-    """Return the MDP of one of the page's environments."""
-    return env.params.mdp if hasattr(env.params, "mdp") else mdps.frozen_lake(env)
-
-
-def table_of(agent: qjax.Agent, state: Any, num_states: int) -> Any:
-    """Return the values that an agent acts on, `[S, A]`: of two tables their mean."""
-    return jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, jnp.arange(num_states))
-
-
 def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[qjax.Point], np.ndarray]:
     """Return the log points of one member in one environment, and its last tables `[seeds, S, A]`."""
     steps = TASKS[key].steps // args.shorten
     protocol = members.TabularProtocol(steps=steps)
-    loop, mdp = members.make(name, env, protocol), exact_of(env)
-    assert env.num_states is not None
-    states, solution = env.num_states, solve.exact(mdp, protocol.gamma)
-
-    def report(_: Any, state: Any) -> dict[str, Any]:
-        return solve.report(solution, mdp, table_of(loop.agent, state, states), protocol.gamma)
-
+    loop = members.make(name, env, protocol)
     given = {"task": key, "name": name, "seeds": args.seeds, "seed": args.seed, "shorten": args.shorten}
     title = f"{name}, {TASKS[key].title}"
     with qjax.Run(args.out / key / name, "family", given, resume=True) as run, show_progress(title) as show:
@@ -98,13 +87,14 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
             seed=args.root,
             steps=steps,
             log_points=args.log_points,
-            report=report,
+            report=report_of(lambda _: loop, env, protocol.gamma),
             run=run,
             on_progress=show,
         )
-    if result.stopped:
-        raise KeyboardInterrupt
-    tables = jax.jit(jax.vmap(lambda state: table_of(loop.agent, state, states)))(result.agents)
+    if result.stopped is not None:
+        print(f"stopped by {result.stopped} in {title}; the same command goes on", file=sys.stderr)
+        stop(EXIT[result.stopped])
+    tables = jax.jit(jax.vmap(lambda state: table_of(loop.agent, state, env.num_states or 0)))(result.agents)
     return result.points, np.asarray(tables)
 
 
@@ -113,6 +103,7 @@ def run(args: Arguments) -> None:
     for given, known in ((args.tasks, TASKS), (args.names, members.TABULAR)):
         if unknown := [x for x in given if x not in known]:
             raise ValueError(f"{unknown} is none of {', '.join(known)}")
+    check_size("shorten", args.shorten)
     curves: dict[str, dict[str, list[qjax.Point]]] = {}
     for key in args.tasks:
         task, env = TASKS[key], TASKS[key].make()
@@ -132,9 +123,7 @@ greedy_policies = jax.jit(jax.vmap(jax.vmap(qjax.greedy)))
 
 def tiles_of(key: str, env: qjax.Env) -> list[str]:
     """Return the map of one of the page's grids, in the letters of gymnasium's lakes, C for a cliff."""
-    if key == "cliff":
-        return ["F" * 12] * 3 + ["S" + "C" * 10 + "G"]
-    return ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(env.unwrapped.desc)]
+    return CLIFF if key == "cliff" else lake_map(env.unwrapped)
 
 
 if __name__ == "__main__":

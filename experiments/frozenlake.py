@@ -19,6 +19,7 @@ from rich.table import Table
 import qjax
 from experiments.command import Common, main, summarise, train
 from qjax import mdps, plot, schedules, solve, stats
+from qjax.envs import lake_map
 from qjax.types import Policy
 
 ALPHA, GAMMA = 0.1, 0.99
@@ -122,7 +123,7 @@ def run(args: Arguments) -> None:
     title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"
     curve = folder.folder / "learning_curve.png"
     plot.learning_curve(qjax.load_points(folder.folder), curve, title=title, episodes=args.episodes)
-    tiles = ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(loop.env.unwrapped.desc)]
+    tiles = lake_map(loop.env.unwrapped)
     picture = folder.folder / "policy.png"
     plot.lake_picture(picture, tiles, scores.policies, scores.learned, scores.optimal, title)
     folder.finish(

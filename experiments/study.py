@@ -10,6 +10,7 @@ all cells in one program. Each part is a run's folder; a study that was stopped 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,13 +41,19 @@ class Arguments(Setting):
     """Folder for the runs and the pictures."""
 
 
+def shared(args: Arguments) -> dict[str, Any]:
+    """Return what both parts are given."""
+    machine = {"cores": args.cores, "compilation_cache": args.compilation_cache}
+    return {"seed": args.seed, "fast_keys": args.fast_keys, "resume": True, **machine}
+
+
 def ties(args: Arguments) -> None:
     """Train the lake with both ways to break ties, and draw how often the goal is reached."""
     lines, solved = {}, []
     for way, name in TIES.items():
-        out, common = args.out / f"ties-{way}", {"seed": args.seed, "fast_keys": args.fast_keys, "resume": True}
-        given = frozenlake.Arguments(seeds=args.lake_seeds, episodes=args.episodes, ties=way, out=out, **common)
-        frozenlake.run(given)
+        out = args.out / f"ties-{way}"
+        given: dict[str, Any] = {"seeds": args.lake_seeds, "episodes": args.episodes, "ties": way}
+        frozenlake.run(frozenlake.Arguments(**given, **shared(args), out=out))
         x, returns = plot.returns_by_episode(qjax.load_points(out), args.episodes)
         lines[name] = (x, returns)
         summary = json.loads((out / "summary.json").read_text())
@@ -60,9 +67,9 @@ def ties(args: Arguments) -> None:
 
 def rates(args: Arguments) -> None:
     """Train every cell, and draw the map."""
-    out, common = args.out / "rates", {"seed": args.seed, "fast_keys": args.fast_keys, "resume": True}
-    swept = {"learning_rate": args.learning_rates, "target_period": args.target_periods}
-    train.run(train.Arguments(name="dqn", seeds=args.seeds, steps=args.steps, out=out, **swept, **common))
+    out, swept = args.out / "rates", {"learning_rate": args.learning_rates, "target_period": args.target_periods}
+    given: dict[str, Any] = {"name": "dqn", "seeds": args.seeds, "steps": args.steps, **swept}
+    train.run(train.Arguments(**given, **shared(args), out=out))
     found = studies.load(out)
     cells = {tuple(each.setting.values()): each.score("evaluation", found.end) for each in found.samples}
     scores = np.array([[cells[rate, period] for period in args.target_periods] for rate in args.learning_rates])

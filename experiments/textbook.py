@@ -3,7 +3,6 @@
 python -m experiments.textbook --seeds 500 --out runs/textbook
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Setting, describe_interval, main
+from experiments.command import Setting, main
+from experiments.family import CLIFF, CLIFF_ARROWS, greedy_policies
 from qjax import members, plot
 from qjax.mdp import TabularMDP, from_outcomes
+from qjax.plot import Example
+from qjax.progress import show_progress
 
 
 @dataclass(kw_only=True)
@@ -25,7 +27,7 @@ class Arguments(Setting):
 
     seeds: int = 500
     out: Path = Path("runs/textbook")
-    """Folder for the picture."""
+    """Folder for the pictures."""
 
 
 MAZE = (".......#S", "..#....#.", "S.#....#.", "..#......", ".....#...", ".........")
@@ -80,16 +82,12 @@ def possible_only(epsilon: float) -> qjax.Policy:
     return policy
 
 
-def trained(
-    args: Arguments, name: str, env: qjax.Env, episodes: int, steps: int, policy: Any = None, **constants: Any
-) -> qjax.Result:
-    """Train a member for so many episodes (in at most so many steps), with a log point every few steps."""
-    protocol = members.TabularProtocol(epsilon=0.1, **constants)
-    parts = members.member(name).parts(env, protocol)
-    loop = qjax.make_loop(
-        env, parts.agent, policy or parts.policy, parts.memory, gamma=protocol.gamma, episodes=episodes
-    )
-    return qjax.sweep(lambda _: loop, seeds=args.seeds, seed=args.root, steps=steps, log_points=1000)
+def trained(args: Arguments, name: str, env: qjax.Env, steps: int, **constants: Any) -> qjax.Result:
+    """Train a member for its episodes (in at most so many steps), with a log point every few steps."""
+    loop = members.make(name, env, members.TabularProtocol(epsilon=0.1, **constants))
+    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": 1000}
+    with show_progress(f"{name}, {env.name}") as show:
+        return qjax.sweep(lambda _: loop, on_progress=show, **work)
 
 
 def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:
@@ -147,24 +145,34 @@ def maze(args: Arguments) -> dict[str, np.ndarray]:
 def last(curve: np.ndarray, share: float = 0.2) -> str:
     """Return the mean over the last part of a curve `[seeds, x]`, and its 95% interval over seeds, as text."""
     scores = curve[:, -max(int(curve.shape[1] * share), 1) :].mean(1)
-    return f"{scores.mean():.2f} (interquartile mean's interval {describe_interval(scores, digits=2)[1]})"
+    error = 1.96 * scores.std(ddof=1) / len(scores) ** 0.5
+    return f"{scores.mean():.2f} [{scores.mean() - error:.2f}, {scores.mean() + error:.2f}]"
 
 
 def run(args: Arguments) -> None:
     """Run all three, draw them, and print where they end."""
-    examples: Mapping[str, tuple[dict[str, np.ndarray], str, int]] = {
-        "Example 6.6: cliff walking": (cliff(args)[0], "sum of rewards during an episode", 10),
-        "Example 6.7: maximization bias": (bias(args), "share of left from A", 1),
-        "Figure 8.2: Dyna maze": (maze(args), "steps of an episode", 1),
+    returns, runs = cliff(args)
+    examples = {
+        "Example 6.6: cliff walking": Example(
+            returns, "sum of rewards during an episode", 10, (-13, "best path"), {"ylim": (-100, 0)}
+        ),
+        "Example 6.7: maximization bias": Example(
+            bias(args), "share of left from A", 1, (0.05, "best: half of epsilon"), {"ylim": (0, 1)}
+        ),
+        "Figure 8.2: Dyna maze": Example(
+            maze(args), "steps of an episode", 1, (14, "shortest path"), {"yscale": "log"}
+        ),
     }
     args.out.mkdir(parents=True, exist_ok=True)
     plot.by_episode(args.out / "textbook.png", examples, f"Sutton and Barto 2018, {args.seeds} seeds")
-    table = Table("example", "agent", "mean over the last fifth of the episodes")
-    for title, (curves, *_) in examples.items():
-        for name, curve in curves.items():
+    policies = {name: np.asarray(greedy_policies(found.agents)).mean(0) for name, found in runs.items()}
+    plot.policy_maps(args.out / "cliff.png", CLIFF, policies, CLIFF_ARROWS, f"Example 6.6, {args.seeds} seeds")
+    table = Table("example", "agent", "mean over the last fifth of the episodes [95% interval]")
+    for title, example in examples.items():
+        for name, curve in example.curves.items():
             table.add_row(title, name, last(curve))
     Console().print(table)
-    print(f"picture in {args.out}")
+    print(f"pictures in {args.out}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import qjax
 from experiments import command, grid, settings
 from experiments.arguments import FIELDS, Arguments, protocol, read_back, settle
 from experiments.command import FREE, main
+from experiments.exact import report_of
 from experiments.presets import PRESETS
 from qjax import hosts, hypers, members, plan
 from qjax.checks import check_size
@@ -130,7 +131,8 @@ def check(args: Arguments) -> None:
 def run_one(args: Arguments) -> None:
     """Train the settings that one program has side by side, evaluate, and write the run's folder."""
     make, swept = builder(args), grid.split(args.given).hypers
-    trained = command.train(args, args.name, make, epsilons(args), args.steps, hypers=swept)
+    report = report_of(make, args.make(), args.gamma) if args.exact else None
+    trained = command.train(args, args.name, make, epsilons(args), args.steps, hypers=swept, report=report)
     if trained is None:
         return
     if swept is None:

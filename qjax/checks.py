@@ -111,6 +111,53 @@ def check_states(what: str, obs: Any, axes: int) -> None:
         raise TypeError(f"{what} needs integer scalar observations, got {describe(one)}")
 
 
+def check_table(what: str, table: tuple[int, int] | None, env: Any) -> None:
+    """Check that a table, if there is one, has the states and actions of an environment with discrete observations.
+
+    Raises:
+        ValueError: it has others.
+
+    """
+    if table is None or env.num_states is None:
+        return  # what is observed is checked when it is known
+    if table != (env.num_states, env.num_actions):
+        raise ValueError(
+            f"{what} for {table[0]} states and {table[1]} actions; {env.name} has {env.num_states} states and"
+            f" {env.num_actions} actions"
+        )
+
+
+def check_map(rows: list[str]) -> None:
+    """Check that a lake's map is a rectangle of tiles with a goal, and has a path from every start to one.
+
+    Raises:
+        ValueError: it is not, or has none; the map is shown.
+
+    """
+    shown = " ".join(rows)
+    if not rows or len({len(row) for row in rows}) > 1 or not rows[0]:
+        raise ValueError(f"a map is a rectangle of tiles, got {shown or 'nothing'}")
+    tiles = {(y, x): tile for y, row in enumerate(rows) for x, tile in enumerate(row)}
+    if strange := sorted(set(tiles.values()) - set("SFHG")):
+        raise ValueError(f"the map has tiles {' '.join(strange)} beside S, F, H and G: {shown}")
+    starts = [at for at, tile in tiles.items() if tile == "S"]
+    if not starts:
+        raise ValueError(f"the map has no start, a tile S: {shown}")
+    if "G" not in tiles.values():
+        raise ValueError(f"the map has no goal, a tile G: {shown}")
+    for start in starts:
+        seen, found = {start}, [start]
+        for y, x in found:
+            for at in ((y, x - 1), (y + 1, x), (y, x + 1), (y - 1, x)):
+                if at in tiles and at not in seen and tiles[y, x] not in "HG":
+                    seen.add(at)
+                    found.append(at)
+        if not any(tiles[at] == "G" for at in seen):
+            raise ValueError(
+                f"the map has no path from the start at row {start[0]}, column {start[1]} to a goal: {shown}"
+            )
+
+
 def concrete(*trees: Any) -> bool:
     """Return whether no leaf is traced, so that its values can be checked."""
     return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))

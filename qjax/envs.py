@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from qjax.checks import check_key, describe
+from qjax.checks import check_key, check_map, describe
+from qjax.mdp import TabularMDP
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FrozenLake-v1": ("FrozenLake-misc", {}),
@@ -74,16 +75,21 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         env: a gymnax id ("CartPole-v1"), one of gymnasium's names ("FrozenLake-v1", "Taxi-v4"), or an object with
             `reset(key, params) -> (obs, state)`, `step(key, state, action, params) -> (obs, state, reward,
             terminated, truncated, info)` where `info["final_observation"]` is the true successor,
-            `action_space(params)`, and `observation_space(params)`.
+            `action_space(params)`, and `observation_space(params)`; or a `TabularMDP`.
         params: the environment's parameters; default its `default_params`. They may be traced.
         kwargs: arguments of the environment's constructor (names only), or fields of its parameters.
 
     Raises:
-        ValueError: an unknown name (the nearest known ones are named), a continuous action space, or
-            observations that do not have the shape of the observation space.
+        ValueError: an unknown name (the nearest known ones are named), a continuous action space, observations
+            that do not have the shape of the observation space, a lake without a goal or a path to it, or an MDP
+            that is none (as `qjax.mdp.from_outcomes`).
         TypeError: an unknown keyword argument, or an object that does not follow the interface.
 
     """
+    if isinstance(env, TabularMDP):
+        from qjax.mdp_env import MDPEnvironment
+
+        env = MDPEnvironment(env)
     if isinstance(env, str):
         name, env, kwargs = env, *_construct(env, kwargs)
     else:
@@ -157,6 +163,8 @@ def _construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     _, params = registration.make(gymnax_name)
     fields = [f.name for f in dataclasses.fields(params)]
     arguments = {k: v for k, v in kwargs.items() if k not in fields}
+    if gymnax_name == "FrozenLake-misc" and arguments.get("desc") is not None:
+        check_map(list(arguments["desc"]))  # gymnax does not look for a path
     try:
         env, _ = registration.make(gymnax_name, **arguments)
     except TypeError:
@@ -169,6 +177,11 @@ def _construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             f" its parameters have {_listed(fields)}"
         ) from None
     return env, {k: v for k, v in kwargs.items() if k in fields}
+
+
+def lake_map(lake: Any) -> list[str]:
+    """Return the rows of the map of gymnax's FrozenLake, in gymnasium's letters."""
+    return ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(lake.desc)]
 
 
 def _table(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from qjax.checks import check_key, check_size
+from qjax.checks import check_key, check_size, check_table
 from qjax.envs import Env
 from qjax.policies import draw, greedy
 from qjax.random import root_key
@@ -60,7 +60,8 @@ def evaluate(
         max_steps: default the environment's own limit.
 
     Raises:
-        ValueError: there is no limit on an episode's steps, or `episodes` or `max_steps` is not positive.
+        ValueError: there is no limit on an episode's steps, `episodes` or `max_steps` is not positive, or a table
+            has not the states and actions of the environment.
         TypeError: `key` is not a typed key.
 
     """
@@ -102,6 +103,7 @@ def play(
     """Return what `evaluate` runs; its arguments."""
     check_key(key)
     check_size("episodes", episodes)
+    check_table("an agent", agent.table, env)
     if max_steps is not None:
         check_size("max_steps", max_steps)
     limit = env.max_steps if max_steps is None else max_steps

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from qjax import clock as clocks
 from qjax.ahead import ahead
-from qjax.checks import check_key, check_range, check_size, describe
+from qjax.checks import check_key, check_range, check_size, check_table, describe
 from qjax.envs import Env
 from qjax.policies import draw
 from qjax.random import unrolled
@@ -132,11 +132,14 @@ def make_loop(
     Raises:
         TypeError: a size is traced or no whole number; (in `init`) `key` is a legacy uint32 key.
         ValueError: a size is not positive, gamma lies outside [0, 1], the replay ratio does not make a whole number
-            of updates per iteration, or `updates` is given beside it; (in `init`) the agent's values are not one
-            number per action.
+            of updates per iteration, `updates` is given beside it, or a table has not the states and actions of
+            the environment; (in `init`) the agent's values are not one number per action, or a schedule is made
+            for another number of environments.
 
     """
     check_range("gamma", gamma, 0, 1)
+    check_table("an agent", agent.table, env)
+    check_table("a memory", memory.table, env)
     check_size("num_envs", num_envs)
     check_size("rollout", rollout)
     updates = check_size(
@@ -241,7 +244,7 @@ def _init(parts: _Parts, key: Any) -> Lane:
 def _time(parts: _Parts, lane: Lane, clock: Clock, begun: Clock, update: Any = 0) -> Time:
     """Return the time at `clock` in the iteration that began at `begun`, after `update` of its updates."""
     learned = jnp.maximum(clocks.as_float(begun) / parts.rollout - parts.warmup, 0) * parts.updates
-    return Time(clocks.as_float(clock) * parts.num_envs, lane.episodes, learned + update)
+    return Time(clocks.as_float(clock) * parts.num_envs, lane.episodes, learned + update, envs=parts.num_envs)
 
 
 def _tick(parts: _Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
@@ -446,8 +449,8 @@ def _check_values(parts: _Parts, state: State, obs: Any) -> None:
         raise ValueError(
             f"the agent gives values {describe(q)} for one observation; {parts.env.name} has {actions} actions"
         )
-    time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
-    probabilities = jax.eval_shape(parts.policy, q, time)
+    time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0), parts.num_envs)
+    probabilities = jax.eval_shape(lambda q: parts.policy(q, time), q)  # the number of environments stays static
     if probabilities.shape != (actions,):
         raise ValueError(
             f"the policy gives probabilities {describe(probabilities)}; {parts.env.name} has {actions} actions"

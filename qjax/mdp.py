@@ -7,6 +7,7 @@ not with the square of the states. An outcome of probability 0 is no outcome, wh
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -32,7 +33,8 @@ class TabularMDP(NamedTuple):
 def from_outcomes(successor: Any, probability: Any, reward: Any, terminated: Any, start: Any) -> TabularMDP:
     """Return the MDP of arrays `[S, A, K]` and a distribution of the first state `[S]`, checked.
 
-    Concrete arrays only. A record made as `TabularMDP(...)` is not checked, and may be traced.
+    Concrete arrays only. A record made as `TabularMDP(...)` may be traced; where it is not, it is checked when an
+    environment is made of it, or it is solved.
 
     Raises:
         TypeError: an array is traced, or successors are not whole numbers.
@@ -40,25 +42,26 @@ def from_outcomes(successor: Any, probability: Any, reward: Any, terminated: Any
             and an action (or of the first state) do not sum to 1, or a number is not finite.
 
     """
-    arrays = {
-        "successor": successor,
-        "probability": probability,
-        "reward": reward,
-        "terminated": terminated,
-        "start": start,
-    }
-    if not concrete(*arrays.values()):
+    mdp = TabularMDP(successor, probability, reward, terminated, start)
+    if not concrete(*mdp):
         raise TypeError("an MDP is checked on the host: give concrete arrays, or make a TabularMDP unchecked")
-    arrays = {name: np.asarray(x) for name, x in arrays.items()}
-    _check_shapes(arrays)
-    _check_numbers(arrays)
-    return TabularMDP(
-        jnp.asarray(arrays["successor"], jnp.int32),
-        jnp.asarray(arrays["probability"], jnp.float32),
-        jnp.asarray(arrays["reward"], jnp.float32),
-        jnp.asarray(arrays["terminated"], bool),
-        jnp.asarray(arrays["start"], jnp.float32),
-    )
+    return checked(mdp)
+
+
+def checked(mdp: TabularMDP) -> TabularMDP:
+    """Return an MDP in the device's types, checked as `from_outcomes` says; of a traced one only the shapes are.
+
+    Raises:
+        TypeError, ValueError: as `from_outcomes`.
+
+    """
+    _check_shapes({name: np.shape(x) for name, x in mdp._asdict().items()})
+    if not concrete(*mdp):
+        return mdp
+    _check_numbers({name: np.asarray(x) for name, x in mdp._asdict().items()})
+    kinds = (jnp.int32, jnp.float32, jnp.float32, bool, jnp.float32)
+    with jax.ensure_compile_time_eval():  # concrete arrays stay concrete inside a traced function
+        return TabularMDP(*(jnp.asarray(x, kind) for x, kind in zip(mdp, kinds, strict=True)))
 
 
 def from_dense(probability: Any, reward: Any, terminated: Any, start: Any) -> TabularMDP:
@@ -93,34 +96,61 @@ def from_dense(probability: Any, reward: Any, terminated: Any, start: Any) -> Ta
     return from_outcomes(successor, taken(p), np.where(taken(possible), taken(r), 0), taken(ends), start)
 
 
-def _check_shapes(arrays: dict[str, np.ndarray]) -> None:
-    shape = arrays["probability"].shape
+def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
+    shape = shapes["probability"]
     if len(shape) != 3 or 0 in shape:
         raise ValueError(f"probability must have a shape [S, A, K], got {list(shape)}")
-    for name, array in arrays.items():
+    for name, found in shapes.items():
         wanted = shape[:1] if name == "start" else shape
-        if array.shape != wanted:
-            raise ValueError(f"{name} must have the shape {list(wanted)}, got {list(array.shape)}")
+        if found != wanted:
+            raise ValueError(f"{name} must have the shape {list(wanted)}, got {list(found)}")
 
 
 def _check_numbers(arrays: dict[str, np.ndarray]) -> None:
     successor, probability, states = arrays["successor"], arrays["probability"], len(arrays["start"])
     if not np.issubdtype(successor.dtype, np.integer):
         raise TypeError(f"successors must be whole numbers, got {successor.dtype}")
-    _refuse((successor < 0) | (successor >= states), successor, f"successors are states from 0 to {states - 1}")
+    refuse((successor < 0) | (successor >= states), successor, f"successors are states from 0 to {states - 1}")
     for name in ("probability", "reward", "start"):
         check_range(name, np.nan_to_num(arrays[name]), -np.inf, np.inf)  # that they are numbers
-        _refuse(~np.isfinite(arrays[name]), arrays[name], f"{name} must be finite")
-    _refuse(probability < 0, probability, "probabilities must not be negative")
-    _refuse(arrays["start"] < 0, arrays["start"], "probabilities of the first state must not be negative")
+        refuse(~np.isfinite(arrays[name]), arrays[name], f"{name} must be finite")
+    refuse(probability < 0, probability, "probabilities must not be negative")
+    refuse(arrays["start"] < 0, arrays["start"], "probabilities of the first state must not be negative")
     sums = probability.sum(-1, dtype=np.float64)
-    _refuse(np.abs(sums - 1) > SUM_TOLERANCE, sums, "probabilities must sum to 1")
+    refuse(np.abs(sums - 1) > SUM_TOLERANCE, sums, "probabilities must sum to 1")
     total = arrays["start"].sum(dtype=np.float64)
     if abs(total - 1) > SUM_TOLERANCE:
         raise ValueError(f"probabilities of the first state must sum to 1, got {total:.8g}")
 
 
-def _refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
+def check_policy(mdp: TabularMDP, policy: Any) -> None:
+    """Check that a policy has a probability for every state and action; their values where they are concrete.
+
+    Raises:
+        ValueError: its shape is not `[S, A]`, or a row is no distribution; the state is named.
+
+    """
+    check_pairs("a policy", policy, mdp)
+    if concrete(policy):
+        rows = np.asarray(policy, np.float64)
+        refuse(~(rows >= 0), rows, "a policy's probabilities must not be negative")
+        refuse(~(np.abs(rows.sum(-1) - 1) <= SUM_TOLERANCE), rows.sum(-1), "a policy's rows must sum to 1")
+
+
+def check_pairs(what: str, array: Any, mdp: TabularMDP) -> None:
+    """Check that an array has a number for each state and action of an MDP.
+
+    Raises:
+        ValueError: it has another shape.
+
+    """
+    states, actions = mdp.probability.shape[:2]
+    if np.shape(array) != (states, actions):
+        found = list(np.shape(array))
+        raise ValueError(f"{what} of shape {found} for an MDP with {states} states and {actions} actions")
+
+
+def refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
     """Raise an error that names the first wrong entry, and how many there are."""
     if not wrong.any():
         return

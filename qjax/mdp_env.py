@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from qjax.alias import alias, draw_alias
 from qjax.checks import check_range, check_size, concrete
 from qjax.envs import discrete
-from qjax.mdp import TabularMDP
+from qjax.mdp import TabularMDP, checked
 from qjax.policies import draw
 
 
@@ -42,10 +42,11 @@ def mdp_params(mdp: TabularMDP, max_steps: Any = None, reward_noise: Any = None)
     """Return the parameters that make an `MDPEnvironment` this MDP; vmap for many.
 
     Raises:
-        ValueError: the time limit is not positive, or the noise negative.
-        TypeError: the time limit is no whole number.
+        ValueError: the time limit is not positive, the noise negative, or as `qjax.mdp.from_outcomes`.
+        TypeError: the time limit is no whole number, or as `qjax.mdp.from_outcomes`.
 
     """
+    mdp = checked(mdp)
     if max_steps is not None and concrete(max_steps):
         check_size("max_steps", max_steps)
     if reward_noise is not None:

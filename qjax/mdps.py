@@ -11,10 +11,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from qjax.checks import check_key, check_range, check_size
-from qjax.envs import Env
+from qjax.checks import check_key, check_map, check_range, check_size
+from qjax.envs import Env, lake_map
 from qjax.mdp import TabularMDP, from_outcomes
 from qjax.mdp_env import MDPEnvironment
+from qjax.random import unrolled
 
 
 def from_table(table: Mapping[int, Mapping[int, Sequence[Any]]], start: Any) -> TabularMDP:
@@ -64,7 +65,7 @@ def from_gymnasium(env: Any) -> TabularMDP:
     if getattr(inner, "fickle_passenger", False):
         raise ValueError(f"{name}'s fickle passenger is not in its table, and what is observed is then no MDP")
     if hasattr(inner, "desc") and not hasattr(inner, "locs"):  # Taxi has a picture, too, and places in it
-        _check_map(["".join(tile.decode() for tile in row) for row in inner.desc])
+        check_map(["".join(tile.decode() for tile in row) for row in inner.desc])
     return from_table(inner.P, inner.initial_state_distrib)
 
 
@@ -80,16 +81,33 @@ def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
     Raises:
         ImportError: gymnasium is not installed.
         TypeError: the environment has no table, or not these arguments.
-        ValueError: as `from_gymnasium`.
+        ValueError: a map is not rectangular or has other tiles than S, F, H and G, or as `from_gymnasium`.
 
     """
     try:
         import gymnasium
     except ImportError:
         raise ImportError(f"{name} is read from gymnasium's own table: pip install gymnasium") from None
+    desc = kwargs.get("desc")
+    if name.startswith("FrozenLake") and isinstance(desc, list) and all(isinstance(row, str) for row in desc):
+        check_map(desc)  # before gymnasium trips over it
     env = gymnasium.make(name, **kwargs)
     limit = None if env.spec is None else env.spec.max_episode_steps
     return MDPEnvironment(from_gymnasium(env), max_steps=limit, name=name)
+
+
+def of(env: Env) -> TabularMDP:
+    """Return the MDP of an environment whose MDP is known: its own arrays, or those of gymnax's FrozenLake.
+
+    Raises:
+        TypeError: the environment is neither.
+
+    """
+    if hasattr(env.params, "mdp"):
+        return env.params.mdp
+    if not _is_lake(env.unwrapped):
+        raise TypeError(f"the MDP of {env.name} is not known; an MDPEnvironment's is, and gymnax's FrozenLake's")
+    return frozen_lake(env)
 
 
 def frozen_lake(env: Env) -> TabularMDP:
@@ -104,9 +122,9 @@ def frozen_lake(env: Env) -> TabularMDP:
 
     """
     lake: Any = env.unwrapped
-    if not all(hasattr(lake, name) for name in ("desc", "is_slippery", "success_rate", "n_states")):
+    if not _is_lake(lake):
         raise TypeError(f"{env.name} is not a FrozenLake")
-    _check_map(["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(lake.desc)])
+    check_map(lake_map(lake))
     states, actions = jnp.arange(lake.n_states), jnp.arange(lake.num_actions)
     sure = copy.copy(lake)
     sure.is_slippery = False
@@ -132,6 +150,10 @@ def frozen_lake(env: Env) -> TabularMDP:
         terminated,
         jax.nn.one_hot(first.position, lake.n_states),
     )
+
+
+def _is_lake(env: Any) -> bool:
+    return all(hasattr(env, name) for name in ("desc", "is_slippery", "success_rate", "n_states"))
 
 
 def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termination: Any = 0.0) -> TabularMDP:
@@ -166,7 +188,8 @@ def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termi
 @partial(jax.jit, static_argnames="shape")
 def _garnet(key: Key[Array, ""], shape: tuple[int, int, int], termination: Any) -> TabularMDP:
     states, actions, branching = shape
-    successor_key, uniform_key, reward_key = jax.random.split(key, 3)
+    # JAX's own threefry, a loop for each draw, would take three times as long to compile.
+    successor_key, uniform_key, reward_key = jax.random.split(unrolled(key), 3)
     uniform = jax.random.uniform(uniform_key, (states, actions, 2 * branching - 1))
     cuts, lots = jnp.sort(uniform[..., : branching - 1]), uniform[..., branching - 1 :]
     zero = jnp.zeros((states, actions, 1))
@@ -195,25 +218,3 @@ def _different(key: Key[Array, ""], shape: tuple[int, int, int]) -> Int[Array, "
         return chosen.at[..., i].set(jnp.where(again, limits[i], drawn[..., i]))
 
     return lax.fori_loop(0, outcomes, body, jnp.full(shape, -1, jnp.int32))
-
-
-def _check_map(rows: list[str]) -> None:
-    """Check that a lake's map has a goal, and a path from every start to one."""
-    tiles = {(y, x): tile for y, row in enumerate(rows) for x, tile in enumerate(row)}
-    starts = [at for at, tile in tiles.items() if tile == "S"]
-    shown = " ".join(rows)
-    if not starts:
-        raise ValueError(f"the map has no start, a tile S: {shown}")
-    if "G" not in tiles.values():
-        raise ValueError(f"the map has no goal, a tile G: {shown}")
-    for start in starts:
-        seen, found = {start}, [start]
-        for y, x in found:
-            for at in ((y, x - 1), (y + 1, x), (y, x + 1), (y - 1, x)):
-                if at in tiles and at not in seen and tiles[y, x] not in "HG":
-                    seen.add(at)
-                    found.append(at)
-        if not any(tiles[at] == "G" for at in seen):
-            raise ValueError(
-                f"the map has no path from the start at row {start[0]}, column {start[1]} to a goal: {shown}"
-            )

@@ -59,13 +59,20 @@ def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
 
     Raises:
         TypeError: `num_envs` is traced or no whole number.
-        ValueError: `num_envs` is not positive, `base` lies outside (0, 1], or `exponent` is negative.
+        ValueError: `num_envs` is not positive, `base` lies outside (0, 1], or `exponent` is negative; (at trace
+            time) the loop has another number of environments.
 
     """
     steps = max(check_size("num_envs", num_envs) - 1, 1)
     check_range("ladder's base", base, 0, 1, open_low=True)
     check_range("ladder's exponent", exponent, 0, float("inf"))
-    return lambda time: jnp.asarray(base, jnp.float32) ** (1 + exponent * time.env / steps)
+
+    def schedule(time: Time) -> Any:
+        if isinstance(time.envs, int) and time.envs != num_envs:
+            raise ValueError(f"a ladder of {num_envs} environments in a loop with {time.envs}")
+        return jnp.asarray(base, jnp.float32) ** (1 + exponent * time.env / steps)
+
+    return schedule
 
 
 def of(count_schedule: Callable[[Any], Any], unit: str = "step") -> Schedule:

@@ -6,8 +6,9 @@ Everything runs under `jit`, and under `vmap` over MDPs, policies and tables. Wh
 Values are float32. Their error is a few float32 roundings (1e-7) of the largest value, divided by 1 - gamma, or, at
 gamma = 1, times the steps to the end of an episode.
 
-With gamma = 1 an episode has to end: on concrete input, a state from which it cannot is refused. Traced input is
-not checked; sums that do not converge are then stopped by `max_iterations`.
+Concrete MDPs and policies are checked: numbers as `qjax.mdp.from_outcomes` does, and with gamma = 1 that an episode
+can end; the state from which it cannot is named. Of traced ones only the shapes are; sums that do not converge are
+then stopped by `max_iterations`.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from qjax.checks import check_range, check_size, concrete
-from qjax.mdp import TabularMDP, possible, reachable, steps_to_end, until_still
+from qjax.mdp import TabularMDP, check_pairs, check_policy, checked, possible, reachable, steps_to_end, until_still
 from qjax.policies import greedy
 
 TOLERANCE = 2 * float(np.finfo(np.float32).eps)
@@ -52,7 +53,7 @@ def value_iteration(
         ValueError: gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
-    _check(mdp, None, gamma)
+    mdp = _check(mdp, None, gamma)
     check_size("max_iterations", max_iterations)
     return _value_iteration(mdp, gamma, tolerance, max_iterations)
 
@@ -68,7 +69,7 @@ def policy_iteration(mdp: TabularMDP, gamma: Any, max_iterations: int = 100) -> 
         ValueError: gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
-    _check(mdp, None, gamma)
+    mdp = _check(mdp, None, gamma)
     check_size("max_iterations", max_iterations)
     return _policy_iteration(mdp, gamma, max_iterations)
 
@@ -83,7 +84,7 @@ def policy_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> F
         ValueError: gamma lies outside [0, 1], or is 1 and the policy cannot reach an end from some state.
 
     """
-    _check(mdp, policy, gamma)
+    mdp = _check(mdp, policy, gamma)
     return _solve(mdp, policy, gamma)
 
 
@@ -103,7 +104,7 @@ def policy_evaluation(
         ValueError: gamma lies outside [0, 1], or is 1 and the policy cannot reach an end from some state.
 
     """
-    _check(mdp, policy, gamma)
+    mdp = _check(mdp, policy, gamma)
     check_size("max_iterations", max_iterations)
     return _evaluate(mdp, policy, gamma, tolerance, max_iterations)
 
@@ -135,7 +136,7 @@ def visits(
         ValueError: gamma lies outside [0, 1], or is 1 and the policy cannot reach an end from some state.
 
     """
-    _check(mdp, policy, gamma)
+    mdp = _check(mdp, policy, gamma)
     check_size("max_iterations", max_iterations)
     return _visits(mdp, policy, gamma, tolerance, max_iterations)
 
@@ -146,10 +147,12 @@ def expected_return(mdp: TabularMDP, policy: Float[Array, "S A"], steps: int) ->
     On the lake, whose only reward is 1 at the goal, this is the probability of success within the time limit.
 
     Raises:
-        ValueError: `steps` is not positive.
+        ValueError: `steps` is not positive, or the policy is none.
 
     """
     check_size("steps", steps)
+    mdp = checked(mdp)
+    check_policy(mdp, policy)
 
     def body(_, values):
         return (policy * backup(mdp, values, 1.0)).sum(-1)
@@ -167,6 +170,7 @@ def best_return(mdp: TabularMDP, steps: int) -> Float[Array, ""]:
 
     """
     check_size("steps", steps)
+    mdp = checked(mdp)
     values = lax.fori_loop(0, steps, lambda _, v: backup(mdp, v, 1.0).max(-1), jnp.zeros(mdp.start.shape))
     return mdp.start @ values
 
@@ -194,6 +198,7 @@ def exact(mdp: TabularMDP, gamma: Any, max_iterations: int = MAX_ITERATIONS) -> 
         ValueError: gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
+    mdp = checked(mdp)
     q = value_iteration(mdp, gamma, max_iterations=max_iterations)
     # Values that are equal but for rounding are shared, or the distribution would depend on the last digits.
     best = q.max(-1, keepdims=True)
@@ -219,7 +224,13 @@ def report(
 
     Policies are evaluated by iteration: at most 15 / (1 - gamma) sweeps of S A K operations, for Taxi at gamma =
     0.99 a twentieth of the 2/3 S^3 of a linear solve, and no memory for [S, S] numbers of every table.
+
+    Raises:
+        ValueError: the table or the exact solution has another shape than the MDP.
+
     """
+    check_pairs("a table", table, mdp)
+    check_pairs("an exact solution", exact.q, mdp)
     error = table - exact.q
     policy = jax.vmap(greedy)(table)
     values = _value_of_any(mdp, policy, gamma, max_iterations)
@@ -344,11 +355,14 @@ def _visits(mdp, policy, gamma, tolerance, max_iterations):
     return lax.while_loop(running, body, (mdp.start, mdp.start, jnp.int32(0)))[1]
 
 
-def _check(mdp: TabularMDP, policy: Float[Array, "S A"] | None, gamma: Any) -> None:
-    """Check gamma, and where it is 1 that an end can be reached from every state; on concrete input only."""
+def _check(mdp: TabularMDP, policy: Float[Array, "S A"] | None, gamma: Any) -> TabularMDP:
+    """Return the MDP, checked with gamma and policy, and where gamma is 1 that every state can reach an end."""
     check_range("gamma", gamma, 0, 1)
+    mdp = checked(mdp)
+    if policy is not None:
+        check_policy(mdp, policy)
     if not concrete(mdp, policy, gamma) or (np.asarray(gamma) != 1).any():
-        return
+        return mdp
     with jax.ensure_compile_time_eval():  # concrete arrays may stand inside a traced function
         endless = np.isinf(np.asarray(steps_to_end(mdp, policy))).all(-1)
     if endless.any():
@@ -357,3 +371,4 @@ def _check(mdp: TabularMDP, policy: Float[Array, "S A"] | None, gamma: Any) -> N
             f"gamma = 1 needs episodes that end: {who} reach a terminal outcome from state {endless.argmax()}"
             + (f" (and from {endless.sum() - 1} more)" if endless.sum() > 1 else "")
         )
+    return mdp

@@ -7,14 +7,14 @@ environment with discrete observations.
 from typing import Any, Literal, NamedTuple
 
 from qjax import schedules
-from qjax.agents import tabular, traces, uncut
-from qjax.checks import check_size, one_of
+from qjax.agents import tabular, traces, uncut, visit_count
+from qjax.checks import check_range, check_size, one_of
 from qjax.dyna import dyna
 from qjax.envs import Env
 from qjax.loop import Loop, make_loop
 from qjax.memory import latest
 from qjax.parts import Member, Parts, falling
-from qjax.policies import epsilon_greedy, first, greedy
+from qjax.policies import boltzmann, epsilon_greedy, first, greedy
 from qjax.selects import executed, expected
 from qjax.types import Agent, Memory, Policy, Schedule
 from qjax.waiting import pairs
@@ -28,7 +28,9 @@ class TabularProtocol(NamedTuple):
     episodes: int | None = None
     """Episodes after which a seed is done."""
     alpha: Any = 0.1
-    """Step size: a number, a schedule, or (without traces) a `qjax.visit_count`."""
+    """Step size: a number, a schedule or a `qjax.visit_count`."""
+    alpha_power: Any = None
+    """Of a number, its visit count: the n-th update of an entry has the step size alpha / n ** alpha_power."""
     gamma: Any = 0.99
     epsilon: Any = None
     """A number or a schedule; default from 1 straight to `epsilon_end`."""
@@ -41,6 +43,10 @@ class TabularProtocol(NamedTuple):
     """Of every value, or of each, `[S, A]`."""
     ties: Literal["random", "first"] = "random"
     """Which of the largest values the greedy action is."""
+    temperature: Any = None
+    """In place of epsilon and ties, the temperature of Boltzmann's policy: a number or a schedule."""
+    policy: Policy | None = None
+    """In place of all these, any policy."""
     num_envs: int = 1
     n: int = 3
     """Steps of a target of `n-step-q`."""
@@ -64,22 +70,40 @@ def tabular_epsilon(protocol: TabularProtocol) -> Schedule:
     return falling(protocol)
 
 
+def step_size(protocol: TabularProtocol) -> Any:
+    """Return the protocol's step size, for `tabular` or `traces`.
+
+    Raises:
+        TypeError: there is a power, and alpha is no number.
+        ValueError: alpha or the power lies outside (0, 1].
+
+    """
+    if protocol.alpha_power is None:
+        return protocol.alpha
+    check_range("alpha", protocol.alpha, 0, 1, open_low=True)
+    return visit_count(protocol.alpha_power, protocol.alpha)
+
+
 def behaviour(protocol: TabularProtocol) -> Policy:
-    """Return the policy that acts: epsilon-greedy, its ties as the protocol says."""
+    """Return the policy that acts: the protocol's own, Boltzmann's, or epsilon-greedy with its ties."""
+    if protocol.policy is not None:
+        return protocol.policy
+    if protocol.temperature is not None:
+        return boltzmann(protocol.temperature)
     base = one_of("ties", protocol.ties, {"random": greedy, "first": first})
     return epsilon_greedy(tabular_epsilon(protocol), base)
 
 
 def tabled(env: Env, protocol: TabularProtocol, memory: Memory, **agent: Any) -> Parts:
     """Return Q-learning with one thing or several changed: what every member without traces is."""
-    learner = tabular(*_sizes(env), protocol.alpha, initial=protocol.initial, **agent)
+    learner = tabular(*_sizes(env), step_size(protocol), initial=protocol.initial, **agent)
     return Parts(learner, behaviour(protocol), memory)
 
 
 def traced(env: Env, protocol: TabularProtocol, **agent: Any) -> Parts:
     """Return Watkins's Q(lambda) with one thing or several changed: what every member with traces is."""
     rest: dict[str, Any] = {"initial": protocol.initial, "replacing": protocol.replacing, **agent}
-    learner: Agent = traces(*_sizes(env), protocol.alpha, protocol.lam, **rest)
+    learner: Agent = traces(*_sizes(env), step_size(protocol), protocol.lam, **rest)
     return Parts(learner, behaviour(protocol), pairs())
 
 

@@ -47,13 +47,15 @@ class Time(NamedTuple):
 
     `step` counts environment steps of one lane and `update` its learner updates, both float32 (exact to 2**24,
     then to one part in 10**7); `episode` counts the lane's finished episodes; `env` is the environment's index
-    within the lane. Where a record takes elapsed time, each field is a difference.
+    within the lane, and `envs` their number, a static whole number, or None where there is no lane. Where a record
+    takes elapsed time, the first three are differences.
     """
 
     step: Any
     episode: Any
     update: Any
     env: Any = 0
+    envs: Any = None
 
 
 class Noise(NamedTuple):
@@ -158,6 +160,8 @@ class Agent(NamedTuple):
     inert: bool = False
     """Whether `learn` leaves the state as it is where every weight is 0, and there is nothing to sync. A loop then
     stops a finished lane by its weights, where others need a select over the whole state."""
+    table: tuple[int, int] | None = None
+    """States and actions of the table that it has, which an environment must have, too; None where it has none."""
 
 
 class Memory(NamedTuple):
@@ -171,3 +175,5 @@ class Memory(NamedTuple):
     """`(key, state, clock, time) -> batch`; `clock` is the number of rows added so far."""
     update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = keep
     """`(state, slot, priority) -> state`: the identity unless the memory is prioritized."""
+    table: tuple[int, int] | None = None
+    """As an agent's: of a model of the environment."""

@@ -3,6 +3,12 @@
 All twelve are lanes of one program, padded to one shape with states that are never entered. Episodes start anywhere
 and are cut after 20 steps: neither changes the values, as a cut episode bootstraps, and on CliffWalking acting at
 random is otherwise at the start nearly always.
+
+Dyna-Q replays the last outcome of a pair until the pair is met again, so on a stochastic MDP it counts outcomes by
+how long they stay the last: it does not come to Q* (`test_dyna` has a case whose values are known), and varies the
+more the longer a pair is not met. So it acts at random here, and meets all pairs about alike. What an outcome
+weighs then follows from the mean times to the next meeting: that is within 0.04 of Q* on the lake and 0.03 on the
+random MDPs.
 """
 
 from functools import partial
@@ -66,9 +72,8 @@ def errors(name, steps, options):
     @jax.vmap
     def learned(mdp, key):
         env = qjax.make(one, mdp_params(mdp, max_steps=limit))
-        rate = lambda time: 0.5 / (1 + time.step / 2_000) ** 0.7
-        alpha = rate if "lambda" in name else qjax.visit_count(0.7)
-        protocol = members.TabularProtocol(alpha=alpha, gamma=GAMMA, epsilon=EPSILON, lam=0.5, planning=2)
+        constants = {"gamma": GAMMA, "epsilon": 1.0 if name == "dyna-q" else EPSILON, "lam": 0.5, "planning": 2}
+        protocol = members.TabularProtocol(alpha=1.0, alpha_power=0.7, **constants)
         loop = members.make(name, env, protocol)
         lane = loop.run(loop.init(key), clocks.at(0), steps)
         return jax.vmap(loop.agent.values, in_axes=(None, None, 0))(None, lane.agent, jnp.arange(S))

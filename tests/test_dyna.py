@@ -126,6 +126,28 @@ def test_small_observations():
     assert data.obs.dtype == data.next_obs.dtype == jnp.uint8
 
 
+def test_a_stochastic_outcome_counts_by_how_long_it_stays_the_last():
+    """From 0 a fair coin leads back to 0, unpaid, or away for nine steps, paid 1: Q(0) is not 1/2 at gamma 0.
+
+    That outcome stays ten times as long. Ten planned steps among ten pairs replay each pair once a step,
+    so with its own step an outcome is learned 1 + 1 or 1 + 10 times before the next.
+    """
+    away, planning = 9, 10
+    successor = np.array([[0, 1]] + [[s % away + 1, s % away + 1] for s in range(1, away + 1)])[:, None]
+    successor[-1] = 0
+    probability = np.full(successor.shape, 0.5)
+    reward, ends = np.zeros(successor.shape), np.zeros(successor.shape, bool)
+    reward[0, 0, 1] = 1
+    model = qjax.mdp.from_outcomes(successor, probability, reward, ends, np.eye(away + 1)[0])
+    agent = qjax.tabular(away + 1, 1, qjax.visit_count())
+    memory = qjax.dyna(away + 1, 1, planning)
+    loop = qjax.make_loop(qjax.make(model), agent, qjax.greedy, memory, gamma=0.0)
+    lanes = jax.vmap(loop.init)(jax.random.split(KEY, 8))
+    lanes = jit(jax.vmap(lambda lane: loop.run(lane, clocks.at(0), 2_000)))(lanes)
+    found = np.asarray(lanes.agent.table)[:, 0, 0]
+    assert found.mean() == pytest.approx(11 / 13, abs=0.02) and abs(found.mean() - 0.5) > 0.3
+
+
 def test_without_planning_it_is_latest():
     data = blocks_of(record(8, 2), 2)
     found, _ = driven(qjax.dyna(STATES, ACTIONS, 0))(data)

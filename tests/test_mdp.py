@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import qjax
-from qjax import mdp
+from qjax import mdp, solve
 from qjax.alias import alias, draw_alias
 
 
@@ -91,6 +91,23 @@ def test_what_is_no_number_and_what_is_traced_is_refused():
         mdp.from_outcomes(**{**arrays(), "reward": np.full((3, 2, 2), "x")})
     with pytest.raises(TypeError, match="checked on the host"):
         jax.jit(lambda r: mdp.from_outcomes(**{**arrays(), "reward": r}))(jnp.ones((3, 2, 2)))
+
+
+def test_a_record_is_checked_where_it_is_used():
+    """`TabularMDP(...)` is not: an environment and a solver of it are, in the words of `from_outcomes`."""
+    model = qjax.TabularMDP(**arrays())
+    assert qjax.make(model, max_steps_in_episode=9).num_states == 3  # of NumPy's arrays, too
+    for name, where, value, message in (
+        ("probability", (1, 0, 1), 0.5, r"probabilities must sum to 1, got 0.75 at state 1, action 0$"),
+        ("probability", (2, 1, 0), -0.25, r"must not be negative, got -0.25 at state 2, action 1, outcome 0$"),
+    ):
+        wrong = qjax.TabularMDP(**changed(name, where, value))
+        for use in (qjax.make, qjax.MDPEnvironment, lambda m: solve.exact(m, 0.9)):
+            with pytest.raises(ValueError, match=message):
+                use(wrong)
+    short = model._replace(reward=np.ones((3, 2, 1)))
+    with pytest.raises(ValueError, match=r"reward must have the shape \[3, 2, 2\], got \[3, 2, 1\]"):
+        jax.eval_shape(lambda m: solve.value_iteration(m, 0.9), short)  # shapes are known when it is traced
 
 
 # Dense arrays --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnax.environments import spaces
+from gymnax.environments.misc.frozen_lake import FrozenLake
 from gymnax.wrappers.gym import GymnaxToGymWrapper
 from gymnax.wrappers.purerl import LogWrapper
 from scipy import stats
@@ -314,14 +315,31 @@ def test_environments_without_a_table():
     [
         (["SFF", "FFH"], "the map has no goal, a tile G: SFF FFH"),
         (["SFH", "FHG"], "no path from the start at row 0, column 0 to a goal: SFH FHG"),
+        (["FFG"], "the map has no start, a tile S: FFG"),
+        (["SXG"], "the map has tiles X beside S, F, H and G: SXG"),
+        (["SF", "G"], "a map is a rectangle of tiles, got SF G"),
+        ([], "a map is a rectangle of tiles, got nothing"),
     ],
 )
 def test_maps_without_a_goal_or_a_path(desc, message):
-    with pytest.raises(ValueError, match=message):
-        mdps.toy_text("FrozenLake-v1", desc=desc)
-    if "path" in message:  # gymnax itself refuses the other
+    for make in (mdps.toy_text, qjax.make):
         with pytest.raises(ValueError, match=message):
-            mdps.frozen_lake(qjax.make("FrozenLake-v1", desc=desc))
+            make("FrozenLake-v1", desc=desc)
+
+
+def test_a_map_that_comes_in_an_environment():
+    with pytest.raises(ValueError, match="no path from the start at row 0, column 0 to a goal: SHG"):
+        mdps.frozen_lake(qjax.make(FrozenLake(desc=["SHG"])))
+    with pytest.raises(ValueError, match="the map has no goal, a tile G: SFH"):
+        mdps.from_gymnasium(gymnasium.make("FrozenLake-v1", desc=["SFH"]))
+
+
+def test_the_mdp_of_an_environment():
+    lake, taxi = qjax.make("FrozenLake-v1"), qjax.make("Taxi-v4")
+    jax.tree.map(np.testing.assert_array_equal, mdps.of(lake), mdps.frozen_lake(lake))
+    assert mdps.of(taxi) is taxi.params.mdp
+    with pytest.raises(TypeError, match="the MDP of CartPole-v1 is not known"):
+        mdps.of(qjax.make("CartPole-v1"))
 
 
 def test_a_map_with_two_starts_needs_both_paths():

@@ -402,6 +402,24 @@ def test_a_ladder_needs_a_whole_number_of_environments(size, error, monkeypatch)
         schedules.ladder(size)
 
 
+@pytest.mark.parametrize("num_envs", [3, 4, 5])
+def test_a_ladder_of_another_length(num_envs):
+    """A rung outside the ladder, or one that nobody stands on, would not be noticed."""
+    lake = qjax.make("FrozenLake-v1")
+    policy = qjax.epsilon_greedy(schedules.ladder(4))
+    acting = qjax.make_loop(lake, qjax.tabular(16, 4, 0.1), policy, qjax.latest(), gamma=0.9, num_envs=num_envs)
+    select = qjax.expected(policy)
+    learning = qjax.make_loop(
+        lake, qjax.tabular(16, 4, 0.1, select=select), qjax.greedy, qjax.latest(), gamma=0.9, num_envs=num_envs
+    )
+    for loop in (acting, learning):
+        if num_envs == 4:
+            jax.eval_shape(loop.init, jax.random.key(0))
+        else:
+            with pytest.raises(ValueError, match=f"a ladder of 4 environments in a loop with {num_envs}"):
+                jax.eval_shape(loop.init, jax.random.key(0))
+
+
 @pytest.mark.parametrize(
     ("rung", "message"),
     [

@@ -3,6 +3,7 @@
 import jax
 import jax.extend
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -128,8 +129,8 @@ def test_undiscounted_episodes_against_scipy(name):
     model = mdps.toy_text(name).default_params.mdp
     uniform = jnp.full(model.successor.shape[:2], 1 / model.successor.shape[1])
     expected = values_of(model, uniform, 1.0)
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(solve.policy_values(model, uniform, 1.0), expected, atol=2e-4 * scale)
+    steps = values_of(model._replace(reward=np.ones(model.reward.shape)), uniform, 1.0).max()  # to the end
+    close(solve.policy_values(model, uniform, 1.0), expected, 1 - 1 / steps, roundings=4)
     best = optimal_of(model, 1.0)
     for found in (solve.value_iteration(model, 1.0), solve.policy_iteration(model, 1.0)):
         np.testing.assert_allclose(found, best, atol=1e-5 * np.abs(best).max())
@@ -395,6 +396,28 @@ def test_holes_are_fine_without_discount():
     uniform = jnp.full((16, 4), 0.25)
     expected = values_of(model, uniform, 1.0)
     np.testing.assert_allclose(solve.policy_values(model, uniform, 1.0), expected, atol=1e-6)
+
+
+def test_policies_and_tables_that_are_none(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would answer first
+    model, half = trap(), jnp.full((3, 2), 0.5)
+    wrong = {
+        r"a policy of shape \[3, 3\] for an MDP with 3 states and 2 actions": jnp.full((3, 3), 1 / 3),
+        "a policy's rows must sum to 1, got 0.75 at state 1$": half.at[1, 0].set(0.25),
+        r"a policy's probabilities must not be negative, got -0.5 at state 2, action 0$": half.at[2].set(
+            jnp.array([-0.5, 1.5])
+        ),
+    }
+    solvers = [solve.policy_values, solve.policy_evaluation, solve.action_values, solve.visits]
+    for message, policy in wrong.items():
+        for solver in [*solvers, lambda m, p, _: solve.expected_return(m, p, 3)]:
+            with pytest.raises(ValueError, match=message):
+                solver(model, policy, 0.9)
+    found = solve.exact(model, 0.9)
+    with pytest.raises(ValueError, match=r"a table of shape \[2, 3, 2\] for an MDP with 3 states and 2 actions"):
+        solve.report(found, model, jnp.zeros((2, 3, 2)), 0.9)
+    with pytest.raises(ValueError, match=r"an exact solution of shape \[3, 2\] for an MDP with 7 states"):
+        solve.report(found, circles(), jnp.zeros((7, 5)), 0.9)
 
 
 def test_bad_numbers():

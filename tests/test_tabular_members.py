@@ -146,6 +146,55 @@ def test_ties_are_shared_or_the_first():
     assert policy("random").tolist() == [0.5, 0.5] and policy("first").tolist() == [1, 0]
 
 
+def test_any_policy_and_a_visit_count():
+    """What acts is also what SARSA's expectations are taken under, and the step size is every member's."""
+    q, time = jnp.array([0.0, 1.0]), qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
+    walk = qjax.make(probes.Walk())
+    for change, expected in (
+        ({"temperature": 0.5}, qjax.boltzmann(0.5)),
+        ({"policy": qjax.uniform, "temperature": 0.5}, qjax.uniform),
+    ):
+        protocol = members.TabularProtocol(alpha=0.5, alpha_power=1.0, gamma=1.0, **change)
+        for name in members.TABULAR:
+            parts = members.member(name).parts(walk, protocol)
+            np.testing.assert_allclose(parts.policy(q, time), expected(q, time), rtol=1e-6)
+            state = parts.agent.init(jax.random.key(0), jnp.zeros(1, jnp.int32))
+            assert np.shape(state.visits) == np.shape(state.table), name
+    cell = lambda x, dtype: jnp.full((1, 1), x, dtype)
+    seen = qjax.Transition(
+        cell(0, int), cell(0, int), cell(0.0, float), cell(1.0, float), cell(1, int), cell(0, bool)
+    )
+    batch = qjax.Batch(seen, jnp.ones((1, 1)), jnp.zeros(1, int), jnp.zeros(1, int))
+    soft = members.TabularProtocol(alpha=0.5, alpha_power=1.0, gamma=1.0, temperature=0.5)
+    agent = members.member("expected-sarsa").parts(walk, soft).agent
+    state = qjax.CountedState(jnp.zeros((8, 2)).at[1].set(q), jnp.full((8, 2), 3, jnp.int32))
+    after, _ = agent.learn(jax.random.key(0), state, batch, time)
+    assert float(after.table[0, 0]) == pytest.approx(0.5 / 4 * float(qjax.boltzmann(0.5)(q, time)[1]))
+
+
+@pytest.mark.parametrize(
+    ("agent", "memory", "said"),
+    [
+        (
+            qjax.tabular(4, 4, 0.1),
+            qjax.latest(),
+            "an agent for 4 states and 4 actions; FrozenLake-v1 has 16 states",
+        ),
+        (qjax.tabular(16, 3, 0.1, tables=2), qjax.latest(), "an agent for 16 states and 3 actions"),
+        (qjax.traces(64, 4, 0.1, 0.9), qjax.pairs(), "an agent for 64 states and 4 actions"),
+        (qjax.tabular(16, 4, 0.1), qjax.dyna(4, 4, 2), "a memory for 4 states and 4 actions"),
+    ],
+)
+def test_tables_of_another_environment(agent, memory, said):
+    """A row that a table does not have would be clipped to its last one, and nobody would notice."""
+    lake = qjax.make("FrozenLake-v1")
+    with pytest.raises(ValueError, match=said):
+        qjax.make_loop(lake, agent, qjax.greedy, memory, gamma=0.9)
+    if "agent" in said:
+        with pytest.raises(ValueError, match=said):
+            qjax.evaluate(lake, agent, None, jax.random.key(0), episodes=1)
+
+
 @pytest.mark.parametrize("name", members.TABULAR)
 def test_boxes_are_refused(name):
     with pytest.raises(
@@ -158,6 +207,9 @@ def test_boxes_are_refused(name):
     ("name", "change", "said"),
     [
         ("q-learning", {"alpha": 0.0}, r"alpha must lie in \(0, 1\], got 0.0"),
+        ("q-lambda", {"alpha": 1.5, "alpha_power": 1.0}, r"alpha must lie in \(0, 1\], got 1.5"),
+        ("sarsa", {"alpha_power": 2.0}, r"power must lie in \(0, 1\], got 2.0"),
+        ("sarsa", {"temperature": 0.0}, r"temperature must lie in \(0, inf\], got 0.0"),
         ("sarsa", {"epsilon": 1.5}, r"epsilon must lie in \[0, 1\], got 1.5"),
         ("sarsa", {"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
         ("q-lambda", {"lam": 1.5}, r"lambda must lie in \[0, 1\], got 1.5"),

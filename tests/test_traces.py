@@ -21,10 +21,11 @@ def average(errors, traces):
     return (errors[:, None, None] * traces).sum(0) / np.where(total > 0, total, 1) * traces.max(0)
 
 
-def slow(data, steps, kind, replacing):
-    """Return tables and traces after each block, learned by a slow loop."""
+def slow(data, steps, kind, replacing, power):
+    """Return tables and traces after each block, learned by a slow loop; with a power alpha falls with visits."""
     envs = data.last.shape[1]
     table, trace, found = np.zeros((STATES, ACTIONS)), np.zeros((envs, STATES, ACTIONS)), []
+    visits = np.zeros((STATES, ACTIONS))
     for learned in schedule(data.last, steps, 1):
         for row, who in learned:
             errors, factors = np.zeros(envs), np.ones(envs)
@@ -38,20 +39,27 @@ def slow(data, steps, kind, replacing):
                 trace[env, s, a] = 1 if replacing else trace[env, s, a] + 1
                 goes_on = not last and (kind == "sarsa" or table[successor, following] == best)
                 factors[env] = data.discount[row, env] * LAM * goes_on
-            table = table + ALPHA * average(errors[who], trace[who])
+            for entry in {(data.obs[row, env], data.action[row, env]) for env in who}:
+                visits[entry] += 1
+            alpha = ALPHA if power is None else ALPHA / np.maximum(visits, 1) ** power
+            table = table + alpha * average(errors[who], trace[who])
             trace *= factors[:, None, None]
         found.append((table, trace.copy()))
     return tuple(map(np.array, zip(*found, strict=True)))
 
 
-@pytest.mark.parametrize(("steps", "envs", "replacing"), [(1, 1, False), (1, 3, True), (3, 2, False), (4, 1, True)])
+@pytest.mark.parametrize(
+    ("steps", "envs", "replacing", "power"),
+    [(1, 1, False, None), (1, 3, True, 0.7), (3, 2, False, None), (4, 1, True, 1.0)],
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_traces_equal_the_slow_loop(kind, steps, envs, replacing):
-    agent = qjax.traces(STATES, ACTIONS, ALPHA, LAM, replacing=replacing, **KINDS[kind])
+def test_traces_equal_the_slow_loop(kind, steps, envs, replacing, power):
+    alpha = ALPHA if power is None else qjax.visit_count(power, ALPHA)
+    agent = qjax.traces(STATES, ACTIONS, alpha, LAM, replacing=replacing, **KINDS[kind])
     for seed in range(3):
         data = episodes(24, envs, seed)
         _, states = driven(qjax.pairs(), agent)(blocks_of(data, steps))
-        tables, trace = slow(data, steps, kind, replacing)
+        tables, trace = slow(data, steps, kind, replacing, power)
         np.testing.assert_allclose(states.table, tables, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(states.trace, trace, rtol=1e-4, atol=1e-6)
         assert (trace > 0).sum((2, 3)).max() > (1 if kind == "watkins" else 3)  # some last
@@ -105,12 +113,12 @@ def test_a_cut_episode_bootstraps_and_then_its_traces_end(cut):
     assert not state.trace.any()
 
 
-@pytest.mark.parametrize("envs", [1, 3])
-def test_weight_zero_everywhere_changes_nothing(envs):
-    agent = qjax.traces(STATES, ACTIONS, 0.5, 0.9)
+@pytest.mark.parametrize(("envs", "alpha"), [(1, 0.5), (3, qjax.visit_count())])
+def test_weight_zero_everywhere_changes_nothing(envs, alpha):
+    agent = qjax.traces(STATES, ACTIONS, alpha, 0.9)
     rng = np.random.default_rng(0)
     state = agent.init(KEY, jnp.zeros(envs, jnp.int32))
-    state = jax.tree.map(lambda x: jnp.asarray(rng.random(x.shape), jnp.float32), state)
+    state = jax.tree.map(lambda x: jnp.asarray(10 * rng.random(x.shape), x.dtype), state)
     data = record(2, envs)._replace(next_action=np.zeros((2, envs), np.int32))
     after, _ = jax.jit(agent.learn)(KEY, state, batch_of(data, np.zeros((2, envs))), START)
     jax.tree.map(np.testing.assert_array_equal, after, state)
@@ -136,8 +144,6 @@ def test_lambda_may_be_swept_and_lies_in_the_unit_interval():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\], got 1.5"):
         qjax.traces(3, 3, 1.5, 0.5)
-    with pytest.raises(TypeError, match="takes a number or a schedule for alpha, got VisitCount"):
-        qjax.traces(3, 3, qjax.visit_count(), 0.5)
     with pytest.raises(ValueError, match=r"initial values of shape \(2, 2\) for a table of shape \(3, 3\)"):
         qjax.traces(3, 3, 0.5, 0.5, initial=np.zeros((2, 2)))
     agent = qjax.traces(STATES, ACTIONS, 0.5, 0.5)

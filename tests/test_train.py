@@ -5,14 +5,15 @@ import json
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import qjax
-from experiments import arguments, command, grid, results, settings, train
+from experiments import arguments, command, exact, grid, results, settings, train
 from experiments.arguments import Arguments, settle
 from experiments.presets import PRESETS
-from qjax import hypers, members
+from qjax import hypers, mdps, members, solve
 
 
 def command_line(monkeypatch, *words):
@@ -146,6 +147,32 @@ def test_a_later_run_that_cannot_be_is_refused_before_the_first_one_trains(
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
+    """A setting is held against the solution of its own gamma; an environment without an MDP is refused."""
+    args, table = named("q-learning", gamma=(0.5, 0.9)), jax.random.normal(jax.random.key(0), (16, 4))
+    env = qjax.make(args.env)
+    report, mdp = exact.report_of(train.builder(args), env, args.gamma), mdps.of(env)
+    for gamma in args.gamma:
+        setting = {"gamma": np.float32(gamma), "alpha": np.float32(0.1)}
+        expected = solve.report(solve.exact(mdp, gamma), mdp, table, gamma)
+        for name, found in jax.jit(report)(setting, table).items():
+            assert float(found) == pytest.approx(float(expected[name]), rel=1e-4)
+    asked = {}
+
+    def caught(*_, **work):
+        asked.update(work)
+        raise ValueError("caught")
+
+    monkeypatch.setattr(qjax, "sweep", caught)
+    for words, said in (
+        (("sarsa", "--env", "Taxi-v4"), "caught"),
+        (("dqn",), "the MDP of CartPole-v1 is not known"),
+    ):
+        assert command_line(monkeypatch, *words, "--exact", "--out", tmp_path / words[0]) == 2
+        assert said in capsys.readouterr().err
+    assert asked["report"](None, jnp.zeros((500, 6)))["regret"] > 0
+
+
 # ---- where constants come from
 
 
@@ -177,6 +204,15 @@ def test_a_flag_without_a_value():
     assert not parsed("sarsa-lambda").replacing
     with pytest.raises(ValueError, match="dqn does not read --replacing"):
         parsed("dqn", "--replacing")
+
+
+def test_how_a_table_explores_and_learns():
+    args = parsed("sarsa", "--temperature", 0.5, 1, "--alpha", 1, "--alpha-power", 0.7, "--initial", 1)
+    assert (args.temperature, args.alpha_power, args.initial, args.ties) == ((0.5, 1.0), 0.7, 1.0, None)
+    assert set(grid.split(args.given).traced) == {"temperature"}
+    made = train.protocol(args.name, args.given)
+    assert made.temperature == 0.5 and (made.alpha, made.alpha_power) == (1.0, 0.7)
+    train.build(args)
 
 
 def test_flags_override_a_preset():
@@ -247,6 +283,7 @@ def test_what_older_runs_wrote(tmp_path):
         (("dqn", "--alpha", 0.1, "--ties", "first"), r"dqn does not read --alpha --ties; it reads"),
         (("sarsa", "--lr", 0.1), r"sarsa does not read --learning-rate; it reads .*--alpha"),
         (("sarsa", "--epsilon", 0.1, "--epsilon-fraction", 0.2), "--epsilon-fraction with the other flags given"),
+        (("sarsa", "--temperature", 0.1, "--ties", "first"), "--ties with the other flags given"),
         (("c51", "--preset", "minatar-dqn"), "preset minatar-dqn is another member's: c51 does not read --loss"),
         (("dqn", "--preset", "cleanrl-dqm"), "no preset 'cleanrl-dqm'; did you mean cleanrl-dqn"),
         (("dqn", "--optimizer", "adm"), "no optimizer 'adm'; did you mean adam"),

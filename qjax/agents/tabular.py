@@ -141,7 +141,7 @@ def tabular(
         ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
         return CountedState(*ends) if counts else ends[0], info
 
-    return Agent(init, values, learn, inert=True)
+    return Agent(init, values, learn, inert=True, table=one)
 
 
 def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
@@ -161,15 +161,24 @@ def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
         weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, online, target, time)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
         if counts:
-            visits = visits.at[entry].max(jnp.where(weight > 0, visits[entry] + 1, 0))
-            count = jnp.maximum(visits[entry], 1).astype(jnp.float32)
-            step = alpha.scale / count**alpha.power
+            visits = count_visits(visits, entry, weight)
+            step = step_of(alpha, visits[entry])
         else:
             step = rate(time._replace(env=0))
         table = _add_errors(table, entry, delta, step, weight)
         return (table, visits), (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     return learn_row
+
+
+def count_visits(visits: Int[Array, "*tables S A"], entry: tuple[Array, ...], weight: Array) -> Array:
+    """Return the counts after an update of some entries, each of which counts once; weight 0 leaves one out."""
+    return visits.at[entry].max(jnp.where(weight > 0, visits[entry] + 1, 0))
+
+
+def step_of(alpha: VisitCount, visits: Int[Array, "*some"]) -> Float[Array, "*some"]:
+    """Return the step size of entries with so many updates, this one among them."""
+    return alpha.scale / jnp.maximum(visits, 1).astype(jnp.float32) ** alpha.power
 
 
 def _places(key: Any, row: Transition, tables: int) -> tuple[Any, tuple[Shaped[Array, "K N"], ...]]:

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from qjax.agents.tabular import PER_ENV, VisitCount, check_initial, check_table, learn_in_order
+from qjax.agents.tabular import (
+    PER_ENV,
+    VisitCount,
+    check_initial,
+    check_table,
+    count_visits,
+    learn_in_order,
+    step_of,
+)
 from qjax.checks import check_key, check_range, check_size, check_states
 from qjax.returns import td_error, td_target
 from qjax.schedules import as_schedule
@@ -25,6 +33,8 @@ class TracesState(NamedTuple):
     table: Float[Array, "S A"]
     trace: Float[Array, "N S A"]
     """Eligibility of every entry in each environment."""
+    visits: Any = ()
+    """Visits of each entry so far, int32 `[S, A]`, where the step size is a `visit_count`."""
 
 
 def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
@@ -61,9 +71,10 @@ def traces(
         e(s,a) <- e(s,a) + 1
         Q <- Q + alpha delta e, for all states and actions
         e <- gamma lambda e, or 0 where `cut` says so
-    and an episode's end, of either kind, sets e to 0. With `maximum` and `watkins` it is Watkins's Q(lambda)
-    (Sutton and Barto 1998, figure 7.14), with `executed(policy)` and `uncut` SARSA(lambda) (figure 7.11; 2018,
-    section 12.7); both on `pairs`. The cost of a step is that of N tables.
+    and an episode's end, of either kind, sets e to 0. With a `visit_count` every entry has an alpha of its own, by
+    its visits so far. With `maximum` and `watkins` it is Watkins's Q(lambda) (Sutton and Barto 1998, figure 7.14),
+    with `executed(policy)` and `uncut` SARSA(lambda) (figure 7.11; 2018, section 12.7); both on `pairs`. The cost
+    of a step is that of N tables.
 
     Environments of a lane have traces of their own. Where several reach an entry, their errors are averaged with
     their traces as weights, and count with the largest of these: alike traces give the mean error, as in
@@ -72,7 +83,7 @@ def traces(
     Args:
         num_states: S.
         num_actions: A.
-        alpha: step size, a number in (0, 1] or a schedule in [0, 1].
+        alpha: step size, a number in (0, 1], a schedule in [0, 1], or a `visit_count`.
         lam: lambda, in [0, 1].
         select: which next actions the target counts; both of its value arguments are the table's.
         cut: which steps within an episode end the traces.
@@ -80,23 +91,22 @@ def traces(
         initial: initial value of every entry, or of each, `[S, A]`.
 
     Raises:
-        TypeError: a size is no whole number, alpha is a `visit_count`, or (at trace time) observations are not
-            integer scalars.
+        TypeError: a size is no whole number, or (at trace time) observations are not integer scalars.
         ValueError: a size is not positive, alpha outside (0, 1], lambda outside [0, 1], `initial` or (at trace
             time) the table has another shape.
 
     """
     shape = (check_size("num_states", num_states), check_size("num_actions", num_actions))
-    if isinstance(alpha, VisitCount):
-        raise TypeError(f"traces takes a number or a schedule for alpha, got {alpha}")
-    rate = as_schedule("alpha", alpha, 0, 1, open_low=not callable(alpha))
+    counts = isinstance(alpha, VisitCount)
+    rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
     check_range("lambda", lam, 0, 1)
     check_initial(initial, shape)
 
     def init(key, obs):
         check_key(key)
         check_states("a tabular agent", obs, axes=1)
-        return TracesState(jnp.full(shape, initial, jnp.float32), jnp.zeros((obs.shape[0], *shape), jnp.float32))
+        table, trace = jnp.full(shape, initial, jnp.float32), jnp.zeros((obs.shape[0], *shape), jnp.float32)
+        return TracesState(table, trace, jnp.zeros(shape, jnp.int32) if counts else ())
 
     def values(noise, state, obs):
         check_states("a tabular agent", obs, axes=0)
@@ -109,10 +119,12 @@ def traces(
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, next_q, weights))
         counted = weight > 0
         trace = visit(state.trace, row.obs, row.action, counted, replacing)
-        step = rate(time._replace(env=0)) * eligible_error(weight * delta, jnp.where(_each(counted), trace, 0))
+        visits: Any = count_visits(state.visits, (row.obs, row.action), weight) if counts else ()
+        step = step_of(alpha, visits) if counts else rate(time._replace(env=0))
+        change = step * eligible_error(weight * delta, jnp.where(_each(counted), trace, 0))
         kept = ~row.last & jax.vmap(cut)(row, next_q)
         decay = jnp.where(counted, jnp.where(kept, row.discount * lam, 0), 1)
-        state = TracesState(state.table + step, _each(decay) * trace)
+        state = TracesState(state.table + change, _each(decay) * trace, visits)
         return state, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     def learn(key, state, batch, time):
@@ -121,7 +133,7 @@ def traces(
         check_table(state.trace, (batch.weight.shape[1], *shape))
         return learn_in_order(learn_row, key, state, batch, time)
 
-    return Agent(init, values, learn, inert=True)
+    return Agent(init, values, learn, inert=True, table=shape)
 
 
 def visit(

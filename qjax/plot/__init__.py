@@ -11,6 +11,7 @@ from qjax.plot.reach import efficiency, steps_to_reach
 from qjax.plot.scores import distribution, profiles
 from qjax.plot.style import COLOURS, save
 from qjax.plot.training import (
+    Example,
     by_episode,
     episode_bins,
     learning_curve,
@@ -28,6 +29,7 @@ __all__ = [
     "STEPS",
     "Axis",
     "Curve",
+    "Example",
     "at_best",
     "by_episode",
     "curves",

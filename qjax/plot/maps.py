@@ -79,9 +79,9 @@ def policy_maps(
         title: title of the picture.
 
     """
-    columns = 4
+    columns = min(len(policies), 4)
     rows, wide = -(-len(policies) // columns), len(tiles[0]) / len(tiles)
-    drawn, panels = figure(11.0, rows * (2.75 / wide + 0.45) + 0.4, columns, rows)
+    drawn, panels = figure(11.0, rows * (11.0 / columns / wide + 0.45) + 0.4, columns, rows)
     for panel, (name, policy) in zip(np.ravel(panels), policies.items(), strict=False):
         _draw_policy(panel, tiles, policy, arrows)
         panel.set_title(name, fontsize=10)

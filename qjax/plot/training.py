@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -128,24 +129,44 @@ def measures(
     drawn.savefig(path, dpi=DPI)
 
 
-def by_episode(
-    path: str | Path, examples: Mapping[str, tuple[Mapping[str, np.ndarray], str, int]], title: str
-) -> None:
+class Example(NamedTuple):
+    """A panel of `by_episode`."""
+
+    curves: Mapping[str, np.ndarray]
+    """By agent, values `[seeds, bins]`."""
+    label: str
+    """What they are."""
+    every: int = 1
+    """Episodes of a bin."""
+    level: tuple[float, str] | None = None
+    """A value to mark with a line, and its name."""
+    axes: Mapping[str, Any] = {}
+    """What Matplotlib's `Axes.set` takes: `ylim`, `yscale`."""
+
+
+def by_episode(path: str | Path, examples: Mapping[str, Example], title: str) -> None:
     """Draw values against episodes, a panel for each example: means over seeds with their 95% intervals (normal).
 
     Args:
         path: where the PNG goes.
-        examples: by title, values `[seeds, bins]` of every agent, what they are, and the episodes of a bin.
+        examples: by title.
         title: title of the picture.
 
     """
+    from matplotlib.ticker import LogFormatter
+
     drawn, panels = figure(3.6 * len(examples), 3.2, len(examples))
-    for panel, (name, (curves, label, every)) in zip(np.ravel(panels), examples.items(), strict=True):
-        for number, (agent, values) in enumerate(curves.items()):
+    for panel, (name, example) in zip(np.ravel(panels), examples.items(), strict=True):
+        for number, (agent, values) in enumerate(example.curves.items()):
             mean, error = values.mean(0), 1.96 * values.std(0, ddof=1) / len(values) ** 0.5
-            x = np.arange(1, len(mean) + 1) * every
+            x = np.arange(1, len(mean) + 1) * example.every
             band(panel, x, Estimate(mean, mean - error, mean + error), agent, number)
-        panel.set(xlabel="episodes", ylabel=label)
+        if example.level is not None:
+            panel.axhline(example.level[0], color=GREY, linewidth=1, linestyle="-.", label=example.level[1])
+        panel.set(xlabel="episodes", ylabel=example.label, **example.axes)
+        if panel.get_yscale() == "log":
+            panel.yaxis.set_major_formatter(LogFormatter())  # plain numbers
+            panel.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         panel.set_title(name, fontsize=10)
         panel.legend(frameon=False, fontsize=8)
     drawn.suptitle(title, fontsize=11)
