@@ -1,6 +1,6 @@
 """Every test runs with jaxtyping's annotations checked at run time, and on two CPU devices.
 
-What takes long to compile is compiled once for all processes of a test run, in a cache that ends with it.
+Programs are compiled quickly, and once for all processes of a test run, in a cache that ends with it.
 """
 
 import atexit
@@ -8,17 +8,31 @@ import os
 import shutil
 import tempfile
 
+import compilation
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers, and what tests start, inherit it
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *compilation.FLAGS])
     cache = tempfile.mkdtemp(prefix="qjax-tests-")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-from jaxtyping import install_import_hook
 
-install_import_hook("qjax", "typecheck.check")
+def pytest_configure(config):
+    if not hasattr(config, "workerinput") and config.getoption("dist", "no") != "no":
+        return  # the workers run the tests; this process need not import JAX
+    from jaxtyping import install_import_hook
 
-from qjax import use_cores  # noqa: E402 (the hook comes first)
+    install_import_hook("qjax", "typecheck.check")
+    from qjax import use_cores
 
-use_cores(2)
+    use_cores(2)
+
+
+@pytest.fixture
+def as_users():
+    """Have sweeps compile as users do."""
+    with compilation.sweeps(compilation.AS_USERS):
+        yield

@@ -24,8 +24,9 @@ class Params:
 
 
 class Probe:
-    """A finite MDP: subclasses say where episodes start (`start`) and what an action does (`move`)."""
+    """A finite MDP: subclasses say where episodes start (`starts`, all alike) and what an action does (`move`)."""
 
+    starts = range(1)
     num_states = 1
     num_actions = 2
     limit: int | None = None
@@ -37,7 +38,10 @@ class Probe:
         self.default_params = None if self.limit is None else Params(self.limit)
 
     def start(self, key):
-        return jnp.int32(0)
+        one = len(self.starts) == 1
+        return (
+            jnp.int32(self.starts[0]) if one else jax.random.randint(key, (), self.starts.start, self.starts.stop)
+        )
 
     def move(self, where, action):
         """Return the next state, the reward and whether the episode terminates."""
@@ -99,10 +103,8 @@ class TwoSteps(Probe):
 class Sign(Probe):
     """One step from a random state, whose observation -1 or +1 is the reward: values must follow observations."""
 
+    starts = range(2)
     num_states = 2
-
-    def start(self, key):
-        return jax.random.randint(key, (), 0, 2)
 
     def observe(self, where):
         return jnp.reshape(2.0 * where - 1, (1,)).astype(jnp.float32) if self.box else jnp.asarray(where, jnp.int32)
@@ -138,11 +140,9 @@ class Successor(Probe):
     it is worth gamma times the mean over the starts, which makes it 0, and 0 as well without bootstrapping.
     """
 
+    starts = range(3)
     num_states = 3
     limit = 1
-
-    def start(self, key):
-        return jax.random.randint(key, (), 0, 3)
 
     def move(self, where, action):
         return jnp.where(where == 0, 1, where), jnp.array([0.0, 1.0, -1.0])[where], where > 0
@@ -167,11 +167,9 @@ class Walk(Probe):
 class Countdown(Probe):
     """Starts at 1 to 6, counts down by 1 (action 0) or 2 (action 1), paid where it stands, and ends at 0."""
 
+    starts = range(1, 7)
     num_states = 7
     limit = 10
-
-    def start(self, key):
-        return jax.random.randint(key, (), 1, 7)
 
     def move(self, where, action):
         after = where - 1 - action

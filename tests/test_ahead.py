@@ -43,8 +43,8 @@ LATE = {"x": jnp.arange(3.0), "n": jnp.int32(7)}
 def test_the_same_numbers(key):
     early = (key, EARLY[1])
     cut = ahead(function, early, LATE)
-    found = cut.use(cut.draw(early), early, LATE)
-    jax.tree.map(np.testing.assert_array_equal, found, function(early, LATE))
+    found = jax.jit(lambda early: cut.use(cut.draw(early), early, LATE))(early)
+    jax.tree.map(np.testing.assert_array_equal, found, jax.jit(function)(early, LATE))
 
 
 def test_what_depends_on_the_late_argument_is_drawn_late():
@@ -84,28 +84,36 @@ def test_without_randomness_nothing_is_drawn():
     assert cut.use([], jax.random.key(0), jnp.int32(1)) == 2
 
 
+def ran(loop, lane, iterations):
+    return jax.jit(lambda lane: loop.run(lane, qjax.clock.at(0), iterations))(lane)
+
+
 def step_by_step(loop, lane, iterations):
     """Run a loop by its public functions, which draw as they go."""
-    for number in range(iterations):
-        clock = qjax.clock.at(number * loop.rollout)
+
+    @jax.jit
+    def once(lane, clock):
         lane = loop.learn(loop.step(lane, clock), clock)
-        lane = lane._replace(agent=loop.agent.sync(lane.agent, qjax.Time(1, 0, 1)))
+        return lane._replace(agent=loop.agent.sync(lane.agent, qjax.Time(1, 0, 1)))
+
+    for number in range(iterations):
+        lane = once(lane, qjax.clock.at(number * loop.rollout))
     return lane
 
 
-@pytest.mark.parametrize("size", [1, 4, 64])
-def test_a_loop_runs_the_same_however_many_iterations_are_drawn_ahead(size, monkeypatch):
-    monkeypatch.setattr(loops, "AHEAD_ITERATIONS", size)
+def test_a_loop_runs_the_same_however_many_iterations_are_drawn_ahead(monkeypatch):
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     agent = qjax.tabular(env.num_states, env.num_actions, 0.1, select=qjax.sampled(qjax.greedy))
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.99, num_envs=3)
-    start = loop.init(jax.random.key(2))
-    ran = loop.run(start, qjax.clock.at(0), 12)
+    start = jax.jit(loop.init)(jax.random.key(2))
     slow = step_by_step(loop, start, 12)
-    np.testing.assert_array_equal(jax.random.key_data(ran.key), jax.random.key_data(slow.key))
-    for name in ("env", "obs", "memory", "episodes", "episode_length"):
-        jax.tree.map(np.testing.assert_array_equal, getattr(ran, name), getattr(slow, name))
-    np.testing.assert_allclose(ran.agent, slow.agent, rtol=1e-6)
+    for size in (1, 4, 64):
+        monkeypatch.setattr(loops, "AHEAD_ITERATIONS", size)
+        found = ran(loop, start, 12)
+        np.testing.assert_array_equal(jax.random.key_data(found.key), jax.random.key_data(slow.key))
+        for name in ("env", "obs", "memory", "episodes", "episode_length"):
+            jax.tree.map(np.testing.assert_array_equal, getattr(found, name), getattr(slow, name))
+        np.testing.assert_allclose(found.agent, slow.agent, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
@@ -117,7 +125,7 @@ def test_nothing_is_drawn_in_the_hot_loop(name):
         network = qjax.encoded(qjax.MLP(env.num_actions, (8,)), env.encode)
         agent, memory = qjax.dqn(network, optax.sgd(0.1)), qjax.ring(32, 4)
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), memory, gamma=0.99, num_envs=2, cadence=4)
-    lane = loop.init(jax.random.key(0))
+    lane = jax.eval_shape(loop.init, jax.random.key(0))
     program = jax.make_jaxpr(lambda lane: loop.run(lane, qjax.clock.at(0), 16))(lane)
     scans = [e for e in equations(program) if e.primitive.name == "scan" and e.params["length"] == 4]
     assert any("random_bits" not in primitives(e.params["jaxpr"]) for e in scans)
@@ -146,7 +154,7 @@ def test_an_environment_may_keep_a_key():
     agent = qjax.tabular(env.num_states, 2, 0.1)
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.9, num_envs=2)
     for key in (jax.random.key(0), qjax.fast_key(0)):
-        start = loop.init(key)
-        ran, slow = loop.run(start, qjax.clock.at(0), 8), step_by_step(loop, start, 8)
-        np.testing.assert_array_equal(jax.random.key_data(ran.env[1]), jax.random.key_data(slow.env[1]))
-        np.testing.assert_array_equal(ran.obs, slow.obs)
+        start = jax.jit(loop.init)(key)
+        found, slow = ran(loop, start, 8), step_by_step(loop, start, 8)
+        np.testing.assert_array_equal(jax.random.key_data(found.env[1]), jax.random.key_data(slow.env[1]))
+        np.testing.assert_array_equal(found.obs, slow.obs)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilation import AS_USERS
 
 import qjax
 from qjax import clock as clocks
@@ -99,4 +100,4 @@ def test_two_members_come_near(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FOLLOWS)
 def test_every_member_comes_close(name):
-    assert errors(name, 400_000, {}).max() < 0.1
+    assert errors(name, 400_000, AS_USERS).max() < 0.1

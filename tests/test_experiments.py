@@ -35,13 +35,13 @@ def read_summary(out):
 
 def test_frozenlake(tmp_path, monkeypatch, capsys):
     out = tmp_path / "lake"
-    done = shell("experiments.frozenlake", "--seeds", 64, "--episodes", 1000, "--out", out)
-    assert done.returncode == 0, done.stderr
+    work = ("--seeds", 64, "--episodes", 1000, "--out", out)
+    assert command_line(monkeypatch, frozenlake, *work) is None
     summary = read_summary(out)
     assert set(summary) >= SUMMARY | {"start_value_mean", "optimal_start_value"}
     assert summary["solved_fraction"] == 1.0
     assert summary["optimal_start_value"] == pytest.approx(0.99**5, abs=1e-5)
-    assert "Wilson interval" in done.stdout
+    assert "Wilson interval" in capsys.readouterr().out
     assert {p.name for p in out.iterdir()} >= {"config.json", "timing.csv", "learning_curve.png", "policy.png"}
 
     # What is written agrees with itself: episodes done, steps counted once, the tables giving the exact scores.
@@ -58,9 +58,9 @@ def test_frozenlake(tmp_path, monkeypatch, capsys):
     assert command_line(monkeypatch, frozenlake, "--out", out) == 2
     assert capsys.readouterr().err == f"error: {out} is not empty: choose another --out, or give --overwrite\n"
     assert read_summary(out) == summary
-    resumed = command_line(monkeypatch, frozenlake, "--seeds", 64, "--episodes", 1000, "--out", out, "--resume")
-    assert resumed is None and "has ended; its results stand" in capsys.readouterr().out
-    assert command_line(monkeypatch, frozenlake, "--seeds", 63, "--episodes", 1000, "--out", out, "--resume") == 2
+    assert command_line(monkeypatch, frozenlake, *work, "--resume") is None
+    assert "has ended; its results stand" in capsys.readouterr().out
+    assert command_line(monkeypatch, frozenlake, "--seeds", 63, *work[2:], "--resume") == 2
     assert "arguments.seeds: 64 before, 63 now" in capsys.readouterr().err
     assert read_summary(out) == summary
 

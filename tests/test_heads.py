@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import rlax
+from compilation import FUSED
 from jax import lax
 from scipy import special
 
@@ -253,7 +254,7 @@ def test_both_ways_to_sum_have_the_derivatives_that_differences_have():
 
 def largest(function, *shapes):
     """Return the entries of the largest array in the compiled program."""
-    text = jax.jit(function).lower(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes)).compile().as_text()
+    text = jax.jit(function).lower(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes)).compile(FUSED).as_text()
     return max(np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"\[([\d,]+)\]", text))
 
 

@@ -11,13 +11,6 @@ import qjax
 from qjax import hypers, schedules
 
 
-@pytest.fixture(autouse=True)
-def quick():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def test_grid_runs_the_last_name_fastest():
     found = qjax.grid(rate=[1e-3, 1e-4], period=[10, 20, 30])
     assert found["rate"].tolist() == [1e-3] * 3 + [1e-4] * 3

@@ -12,15 +12,12 @@ import numpy as np
 import optax
 import probes
 import pytest
+from compilation import FUSED, sweeps
 
 import qjax
 from qjax import clock as clocks
 from qjax import schedules
 from qjax.groups import Groups
-
-# Compilation is most of these tests' time: two options that make it several times faster, and programs slower.
-COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=COMPILE)
 
 
 def bits(tree):
@@ -29,11 +26,11 @@ def bits(tree):
     return [np.asarray(jax.random.key_data(x) if keys(x) else x).tobytes() for x in jax.tree.leaves(tree)]
 
 
-take = jit(jax.vmap(qjax.take))
+take = jax.jit(jax.vmap(qjax.take))
 
 
 def start(loop, lanes, seed=0):
-    return jit(jax.vmap(loop.init))(jax.random.split(jax.random.key(seed), lanes))
+    return jax.jit(jax.vmap(loop.init))(jax.random.split(jax.random.key(seed), lanes))
 
 
 def trained(loop, lanes, iterations, warmup=0):
@@ -45,12 +42,12 @@ def trained(loop, lanes, iterations, warmup=0):
             lane = loop.run(lane, clocks.at(0), warmup, False)
         return loop.run(lane, clocks.at(warmup * loop.rollout), iterations)
 
-    return jit(jax.vmap(one))(jax.random.split(jax.random.key(0), lanes))
+    return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), lanes))
 
 
-def runner(loop, jit=jit):
+def runner(loop):
     """Return `(lanes, clock, iterations, learning) -> lanes`, compiled once per number of iterations."""
-    return jit(jax.vmap(loop.run, in_axes=(0, None, None, None)), static_argnums=(2, 3))
+    return jax.jit(jax.vmap(loop.run, in_axes=(0, None, None, None)), static_argnums=(2, 3))
 
 
 def make(kind, **kwargs):
@@ -109,8 +106,7 @@ CHUNKED = [
 def whole(kind, rollout, updates, cadence):
     """Return the loop, its compiled run, the lanes at the start and after 20 iterations at once."""
     loop = make(kind, rollout=rollout, updates=updates, cadence=cadence)
-    # Compiled as users do: with the options above XLA rounds otherwise in a scan of length 1, one cadence.
-    run, lanes = runner(loop, jax.jit), start(loop, 3)
+    run, lanes = runner(loop), start(loop, 3)
     return loop, run, lanes, run(lanes, clocks.at(0), 20, True)
 
 
@@ -118,8 +114,8 @@ def whole(kind, rollout, updates, cadence):
 def test_chunks_equal_one_run(kind, rollout, updates, cadence):
     _, run, lanes, expected = whole(kind, rollout, updates, cadence)
     reports = []
-    for chunk in range(4):
-        lanes = run(lanes, clocks.at(chunk * 5 * rollout), 5, True)
+    for chunk in range(2):  # of two cadences at least: of a scan of length 1 XLA makes another program
+        lanes = run(lanes, clocks.at(chunk * 10 * rollout), 10, True)
         lanes, report = take(lanes)
         reports.append(report)
     assert bits(lanes._replace(stats=None)) == bits(expected._replace(stats=None))
@@ -139,9 +135,9 @@ def test_step_and_learn_by_hand_equal_run(kind, rollout, updates, cadence):
     """The public pieces are what `run` is made of: with them a researcher's own loop gives the same result."""
     loop, _, lanes, expected = whole(kind, rollout, updates, cadence)
 
-    step, learn = (jit(jax.vmap(f, in_axes=(0, None))) for f in (loop.step, loop.learn))
+    step, learn = (jax.jit(jax.vmap(f, in_axes=(0, None))) for f in (loop.step, loop.learn))
     axes = qjax.Time(None, 0, None, None)
-    sync = jit(jax.vmap(loop.agent.sync, in_axes=(0, axes)))
+    sync = jax.jit(jax.vmap(loop.agent.sync, in_axes=(0, axes)))
     for i in range(20 // cadence):
         before = lanes.episodes
         for j in range(cadence):
@@ -239,7 +235,7 @@ def test_one_compilation_for_all_clocks_and_hypers():
 
     chex.clear_trace_counter()
 
-    @jit
+    @jax.jit
     @chex.assert_max_traces(n=1)
     def run(hypers, lanes, clock):
         one = lambda hyper, lane: build(hyper).run(lane, clock, 8)
@@ -300,9 +296,6 @@ def conditionals(text):
     return len(re.findall(r"= \S.* conditional\(", text))
 
 
-# Only what comes after the text below is made is left out.
-LLVM_ONLY = {"xla_backend_optimization_level": 0}
-
 MOVES = {"select", "copy", "scatter", "transpose"}
 
 # Primes, so that no other array of the program has as many elements as a ring: 7 lanes of 11 rows x 3 environments.
@@ -327,7 +320,7 @@ def test_compiled_program_moves_no_ring(rollout, cadence, episodes):
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
     # Unused arguments are kept so that leaf i is parameter i.
     lowered = jax.jit(run, donate_argnums=0, keep_unused=True).lower(lanes, clocks.at(0))
-    text = lowered.compile(LLVM_ONLY).as_text()
+    text = lowered.compile(FUSED).as_text()
 
     arrays = jax.tree.leaves(lanes.memory)
     shapes = {x.shape for x in arrays}
@@ -356,7 +349,8 @@ def test_the_programs_of_a_sweep_move_no_ring():
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), ring, gamma=0.9, num_envs=ENVS, warmup=5, cadence=5)
     lanes, root = LANES * jax.device_count(), jax.random.key(0)
     groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, LANES, jax.devices())
-    groups.compile({False: 5, True: 5})
+    with sweeps(FUSED):
+        groups.compile({False: 5, True: 5})
     shape = (LANES, *groups.shapes.memory.rows["uint32"].shape[1:])
     assert set(groups.names) == {"init", "take", "warm up", "learn"}
     for name in ("take", "warm up", "learn"):
@@ -388,7 +382,7 @@ def test_compiled_program_moves_no_table(episodes):
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.9, episodes=episodes)
     lanes = jax.eval_shape(jax.vmap(loop.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES)))
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
-    text = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0)).compile(LLVM_ONLY).as_text()
+    text = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0)).compile(FUSED).as_text()
     found = [x[0] for x in big_instructions(text, {LANES * states * 2})]
     assert not conditionals(text)
     assert found.count("scatter") == 1
@@ -411,7 +405,7 @@ def test_the_search_finds_moves(bad, found):
     axis = 0 if bad == "clock" else None
     clock = jax.tree.map(lambda x: jnp.zeros((LANES,), x.dtype) if bad == "clock" else x, clocks.at(0))
     lowered = jax.jit(jax.vmap(run, in_axes=(0, axis)), donate_argnums=0).lower(lanes, clock)
-    text = lowered.compile(LLVM_ONLY).as_text()
+    text = lowered.compile(FUSED).as_text()
     shape = lanes.memory.rows["uint32"].shape
     assert (found, "u32", shape) in big_instructions(text, {math.prod(shape)})
 
@@ -431,7 +425,7 @@ def test_the_search_finds_conditionals():
         return jax.lax.fori_loop(0, 20, body, lane)
 
     lowered = jax.jit(jax.vmap(run, in_axes=(0, None)), donate_argnums=0).lower(lanes, clocks.at(0))
-    assert conditionals(lowered.compile(LLVM_ONLY).as_text()) == 1
+    assert conditionals(lowered.compile(FUSED).as_text()) == 1
 
 
 # ---- statistics
@@ -677,7 +671,7 @@ def test_no_key_is_spent_twice():
     memory = memory._replace(sample=noting("sample", memory.sample))
     # As many updates as ticks, so that keys split alike from one parent would meet.
     loop = small(env, agent=agent, memory=memory, num_envs=2, rollout=3, updates=3)
-    jax.block_until_ready(jit(lambda key: loop.run(loop.init(key), clocks.at(0), 4))(jax.random.key(0)))
+    jax.block_until_ready(jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 4))(jax.random.key(0)))
     jax.effects_barrier()
 
     # The environments of a tick share one on purpose, and each has one besides.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilation import FUSED
 from gymnax.environments import spaces
 from gymnax.environments.misc.frozen_lake import FrozenLake
 from gymnax.wrappers.gym import GymnaxToGymWrapper
@@ -280,7 +281,7 @@ def test_a_step_reads_rows_and_not_the_arrays():
     params = jax.eval_shape(lambda m: mdp_params(m, 5, 0.1), model)
     state = MDPState(like(jnp.int32), like(jnp.int32))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled = jax.jit(env.step).lower(key, state, like(jnp.int32), params).compile()
+    compiled = jax.jit(env.step).lower(key, state, like(jnp.int32), params).compile(FUSED)
     assert compiled.memory_analysis().temp_size_in_bytes < 10_000
     assert compiled.cost_analysis()["flops"] < 10_000
 

@@ -1,7 +1,5 @@
 """Windows of rows never cross the write head, and fold as a slow loop does, up to the end of an episode."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -17,8 +15,6 @@ from qjax import clock as clocks
 from qjax.types import Transition
 
 GAMMA = 0.9
-COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=COMPILE)
 
 
 @pytest.fixture
@@ -143,9 +139,9 @@ def test_windows_never_cross_the_write_head(name, steps, envs, rows, window):
     blocks = 3 * rows // steps + 2
     number = 1 + np.arange(blocks * steps * envs).reshape(blocks, steps, envs)  # 0 is what an unwritten row shows
     block = lambda i: scalars(steps, envs)._replace(reward=jnp.asarray(number[i], jnp.float32))
-    state, add = memory.init(block(0)), jit(memory.add)
+    state, add = memory.init(block(0)), jax.jit(memory.add)
     many = lambda keys, *rest: jax.lax.map(lambda key: memory.sample(key, *rest), keys)
-    sample, keys = jit(many), jax.random.split(jax.random.key(0), 800 // capacity + 40)
+    sample, keys = jax.jit(many), jax.random.split(jax.random.key(0), 800 // capacity + 40)
     for i in range(blocks):
         state = add(state, block(i), clocks.at(i * steps))
         written = (i + 1) * steps
@@ -169,7 +165,7 @@ def test_windows_go_on_across_the_32_bit_word(name):
     memory = MEMORIES[name](rows, rows, window)
     begin = (2**32 // rows - 2) * rows
     block = lambda i: scalars(1, 1)._replace(reward=jnp.full((1, 1), i, jnp.float32))
-    state, add, sample = memory.init(block(0)), jit(memory.add), jit(memory.sample)
+    state, add, sample = memory.init(block(0)), jax.jit(memory.add), jax.jit(memory.sample)
     for i in range(30):
         state = add(state, block(i), clocks.at(begin + i))
         batch = sample(jax.random.key(i), state, clocks.at(begin + i + 1), TIME)
@@ -184,12 +180,12 @@ def test_windows_go_on_across_the_32_bit_word(name):
 def test_rows_from_before_the_start_do_not_count(name, back):
     # A wrapper that holds rows back sets the clock back; its first rows are padding.
     memory = MEMORIES[name](8, 8, 2)
-    state, add = memory.init(scalars(4, 1)), jit(memory.add)
+    state, add = memory.init(scalars(4, 1)), jax.jit(memory.add)
     for i in range(2):
         number = jnp.arange(4 * i, 4 * i + 4.0)[:, None] - back
         begin = clocks.minus(clocks.at(4 * i), back) if back > 4 * i else clocks.at(4 * i - back)
         state = add(state, scalars(4, 1)._replace(reward=number), begin)
-    batch = jit(memory.sample)(jax.random.key(0), state, clocks.plus(begin, 4), TIME)
+    batch = jax.jit(memory.sample)(jax.random.key(0), state, clocks.plus(begin, 4), TIME)
     known = 8 - back
     assert (batch.weight == (known >= 2)).all()
     if known >= 2 and back % 4 == 0:  # whole blocks: others would not fit in
@@ -210,7 +206,7 @@ def test_batches_fold_whatever_episodes_are_stored(name, steps, envs, rows, n):
     everything = transitions(kinds, rewards)
     block = lambda i: jax.tree.map(lambda x: x[i * steps : (i + 1) * steps], everything)
     memory = qjax.n_step(MEMORIES[name](rows * envs, 16, window=n), n)
-    state, add, sample = memory.init(block(0)), jit(memory.add), jit(memory.sample)
+    state, add, sample = memory.init(block(0)), jax.jit(memory.add), jax.jit(memory.sample)
     for i in range(blocks):
         state = add(state, block(i), clocks.at(i * steps))
         if (i + 1) * steps < n:
@@ -230,8 +226,8 @@ def test_batches_fold_whatever_episodes_are_stored(name, steps, envs, rows, n):
 def test_one_step_is_plain(name):
     plain, one = MEMORIES[name](24, 16, 1), qjax.n_step(MEMORIES[name](24, 16, 1), 1)
     block = transitions(np.arange(6).reshape(2, 3) % 3, np.arange(6.0).reshape(2, 3))
-    both = jit(lambda *x: (one.sample(*x), plain.sample(*x)))
-    state = jit(plain.add)(plain.init(block), block, clocks.at(0))
+    both = jax.jit(lambda *x: (one.sample(*x), plain.sample(*x)))
+    state = jax.jit(plain.add)(plain.init(block), block, clocks.at(0))
     for i in range(5):
         found, expected = both(jax.random.key(i), state, clocks.at(2), TIME)
         assert_same(found, expected)
@@ -240,10 +236,10 @@ def test_one_step_is_plain(name):
 def test_updates_go_to_the_first_row_of_a_window():
     rows, envs, n = 6, 2, 3
     memory = qjax.n_step(prioritized(rows * envs, 12, window=n), n)
-    state, add = memory.init(scalars(1, envs)), jit(memory.add)
+    state, add = memory.init(scalars(1, envs)), jax.jit(memory.add)
     for i in range(8):  # past the end: the newest rows are 6 and 7, at 0 and 1
         state = add(state, scalars(1, envs), clocks.at(i))
-    batch = jit(memory.sample)(jax.random.key(0), state, clocks.at(8), TIME)
+    batch = jax.jit(memory.sample)(jax.random.key(0), state, clocks.at(8), TIME)
     slots = set(np.asarray(batch.slot).tolist())
     assert slots <= {2 * row + env for row in (2, 3, 4, 5) for env in range(envs)}
     after = memory.update(state, batch.slot, jnp.full(12, 7.0))

@@ -21,13 +21,6 @@ from qjax.groups import Groups
 SWEEP = sys.modules["qjax.sweep"]  # `qjax.sweep` is the function
 
 
-@pytest.fixture(autouse=True)
-def quick():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def endless(**kwargs):
     env = qjax.make(probes.Walk())
     agent = qjax.tabular(env.num_states, 2, 0.5)

@@ -1,7 +1,5 @@
 """PQN against NumPy written out: returns, passes over shuffled minibatches, and what each step uses."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,10 +19,6 @@ SIZE = ROWS * STREAMS
 KEY = jax.random.key(0)
 START = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0))
 LINEAR = Network(lambda key, obs: jax.random.normal(key, (FEATURES, ACTIONS)), lambda w, obs, noise: obs @ w)
-
-# Where a whole loop is compiled that is most of a test's time: quickly rather than well.
-COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=COMPILE)
 
 
 def record():
@@ -77,7 +71,7 @@ def uses(key, epochs, minibatches, weight=None):
     agent = qjax.pqn(qjax.table(SIZE, 1), written(steps), epochs=epochs, minibatches=minibatches, head=head)
     data = cells(ROWS, STREAMS)
     state = agent.init(KEY, jnp.zeros(STREAMS, jnp.int32))
-    count, log = jit(agent.learn)(key, state, batch_of(data, weight), START)[0].opt_state
+    count, log = jax.jit(agent.learn)(key, state, batch_of(data, weight), START)[0].opt_state
     assert count == steps
     return np.asarray(log).reshape(epochs, minibatches, SIZE) * (SIZE // minibatches)
 
@@ -129,7 +123,7 @@ def test_learn_takes_the_steps_that_numpy_takes(epochs, minibatches, loss, selec
     data, weight = record()
     weight[1, 2] = 0
     state = agent.init(KEY, jnp.asarray(data.obs[0]))
-    after, info = jit(agent.learn)(KEY, state, batch_of(data, weight), START)
+    after, info = jax.jit(agent.learn)(KEY, state, batch_of(data, weight), START)
 
     exact = jax.tree.map(lambda x: x.astype(np.float64), data)._replace(action=data.action, last=data.last)
     params = np.asarray(state.params, np.float64)
@@ -182,7 +176,7 @@ def errors(agent, data, key=KEY, env=None, params=None):
     """Return |target - Q| of the transitions of one row."""
     state = agent.init(KEY, jnp.asarray(data.obs[0]))
     state = state if params is None else state._replace(params=params)
-    return np.asarray(jit(agent.learn)(key, state, batch_of(data, env=env), START)[1]["priority"])
+    return np.asarray(jax.jit(agent.learn)(key, state, batch_of(data, env=env), START)[1]["priority"])
 
 
 ONCE = {"epochs": 1, "minibatches": 1}
@@ -226,7 +220,7 @@ def test_a_head_of_distributions_learns_that_of_the_returns():
     agent = qjax.pqn(network, optax.sgd(1.0), lam=0.5, head=head, **ONCE)
     data, weight = record()
     state = agent.init(KEY, jnp.asarray(data.obs[0]))
-    _, info = jit(agent.learn)(KEY, state, batch_of(data, weight), START)
+    _, info = jax.jit(agent.learn)(KEY, state, batch_of(data, weight), START)
 
     logits = lambda obs: np.moveaxis(np.einsum("tnf,kfa->ktna", obs.astype(np.float64), state.params), 0, -1)
     value = (special.softmax(logits(data.next_obs), -1) * [-8, 8]).sum(-1).max(-1)
@@ -265,9 +259,9 @@ def test_lambda_may_be_swept():
         agent = qjax.pqn(LINEAR, optax.sgd(RATE), lam=lam)
         return agent.learn(KEY, agent.init(KEY, obs), batch, START)[0].params
 
-    found = jit(jax.vmap(learn))(jnp.array([0.0, 0.65, 1.0]))
+    found = jax.jit(jax.vmap(learn))(jnp.array([0.0, 0.65, 1.0]))
     assert np.abs(np.diff(found, axis=0)).max() > 1e-3
-    np.testing.assert_allclose(found[1], jit(lambda: learn(0.65))(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[1], jax.jit(lambda: learn(0.65))(), rtol=1e-4, atol=1e-6)
 
 
 # In the loop -------------------------------------------------------------------------------------------------
@@ -283,8 +277,8 @@ def loop_of(rollout=6, num_envs=2, **sizes):
 
 def test_chunks_equal_one_run():
     loop = loop_of(epochs=2, minibatches=3)
-    start = jit(jax.vmap(loop.init))(jax.random.split(KEY, 2))
-    run = jit(jax.vmap(loop.run, in_axes=(0, None, None)), static_argnums=2)
+    start = jax.jit(jax.vmap(loop.init))(jax.random.split(KEY, 2))
+    run = jax.jit(jax.vmap(loop.run, in_axes=(0, None, None)), static_argnums=2)
     whole, half = run(start, clocks.at(0), 8), run(start, clocks.at(0), 4)
     halves = run(half, clocks.at(4 * loop.rollout), 4)
     same = lambda lane: lane._replace(key=None, stats=None)

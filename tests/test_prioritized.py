@@ -1,6 +1,5 @@
 """Prioritized replay draws, weighs and writes as published; priorities that are no numbers flag their lane."""
 
-import functools
 import math
 
 import jax
@@ -10,8 +9,9 @@ import numpy as np
 import optax
 import probes
 import pytest
+from compilation import FUSED
 from scipy import stats
-from test_loop import LLVM_ONLY, MOVES, big_instructions
+from test_loop import MOVES, big_instructions
 from test_memory import TIME, block_of, check_batch, scalars
 
 import qjax
@@ -19,8 +19,6 @@ from qjax import clock as clocks
 from qjax import schedules
 
 FLOOR = 1e-6
-COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=COMPILE)
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def own_messages(monkeypatch):
 
 def filled(memory, rows, envs=1, extra=0):
     """Return a state into which `rows + extra` rows of one step were written, with their clock."""
-    state, add = memory.init(scalars(1, envs)), jit(memory.add)
+    state, add = memory.init(scalars(1, envs)), jax.jit(memory.add)
     for i in range(rows + extra):
         state = add(state, scalars(1, envs), clocks.at(i))
     return state, clocks.at(rows + extra)
@@ -48,7 +46,7 @@ def test_new_transitions_have_the_largest_priority_so_far():
     """At first 1; that of a transition that is no longer stored counts, too."""
     alpha = 0.5
     memory = qjax.prioritized(6, 2, alpha, 0.4, fan=2)
-    add, update = jit(memory.add), jit(memory.update)
+    add, update = jax.jit(memory.add), jax.jit(memory.update)
     state = add(memory.init(scalars(2, 1)), scalars(2, 1), clocks.at(0))
     assert leaves(state)[:6].tolist() == [1, 1, 0, 0, 0, 0]
     state = update(state, jnp.array([0, 1]), jnp.array([0.25, 0.09]))
@@ -65,7 +63,7 @@ def test_new_transitions_have_the_largest_priority_so_far():
 def test_rows_that_wait_have_no_mass_and_then_the_largest():
     rows, envs, window = 7, 2, 3
     memory = qjax.prioritized(rows * envs, 4, 1.0, 0.4, window=window, fan=3)
-    state, add, update = memory.init(scalars(1, envs)), jit(memory.add), jit(memory.update)
+    state, add, update = memory.init(scalars(1, envs)), jax.jit(memory.add), jax.jit(memory.update)
     expected = np.zeros((rows, envs))
     for i in range(3 * rows):
         state = add(state, scalars(1, envs), clocks.at(i))
@@ -131,10 +129,10 @@ def prepared(alpha, beta, batch_size, rows=37, envs=3, floor=FLOOR):
     memory = qjax.prioritized(rows * envs, batch_size, alpha, beta, floor=floor, fan=4)
     state, clock = filled(memory, rows, envs, extra=5)
     priority = np.exp(rng.normal(0, 2, rows * envs)).astype(np.float32)
-    state = jit(memory.update)(state, jnp.asarray(rng.permutation(rows * envs)), jnp.zeros(rows * envs))
+    state = jax.jit(memory.update)(state, jnp.asarray(rng.permutation(rows * envs)), jnp.zeros(rows * envs))
     return (
         memory,
-        jit(memory.update)(state, jnp.arange(rows * envs), jnp.asarray(priority)),
+        jax.jit(memory.update)(state, jnp.arange(rows * envs), jnp.asarray(priority)),
         clock,
         priority + floor,
     )
@@ -144,7 +142,7 @@ def prepared(alpha, beta, batch_size, rows=37, envs=3, floor=FLOOR):
 @pytest.mark.parametrize("batch_size", [1, 32])
 def test_frequencies_are_the_priorities(alpha, batch_size):
     memory, state, clock, p = prepared(alpha, 0.4, batch_size)
-    sample = jit(jax.vmap(lambda key: memory.sample(key, state, clock, TIME).slot))
+    sample = jax.jit(jax.vmap(lambda key: memory.sample(key, state, clock, TIME).slot))
     slot = np.asarray(sample(jax.random.split(jax.random.key(3), 64_000 // batch_size))).ravel()
     expected = p.astype(np.float64) ** alpha
     expected *= slot.size / expected.sum()
@@ -163,7 +161,7 @@ def test_one_is_drawn_from_each_segment_of_the_sum():
     size = 50
     memory, state, clock, p = prepared(0.6, 0.4, size)
     ends = np.cumsum(p.astype(np.float64) ** 0.6)
-    sample = jit(jax.vmap(lambda key: memory.sample(key, state, clock, TIME).slot))
+    sample = jax.jit(jax.vmap(lambda key: memory.sample(key, state, clock, TIME).slot))
     slot = np.asarray(sample(jax.random.split(jax.random.key(0), 200)))
     begin, end = np.append(0, ends)[slot] / ends[-1], ends[slot] / ends[-1]
     segment = np.arange(size)
@@ -174,7 +172,7 @@ def test_one_is_drawn_from_each_segment_of_the_sum():
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
 def test_weights_are_those_of_the_paper(alpha, beta):
     memory, state, clock, p = prepared(alpha, beta, 32)
-    batch = jit(memory.sample)(jax.random.key(0), state, clock, TIME)
+    batch = jax.jit(memory.sample)(jax.random.key(0), state, clock, TIME)
     probability = p.astype(np.float64) ** alpha / (p.astype(np.float64) ** alpha).sum()
     weight = (p.size * probability[np.asarray(batch.slot)]) ** -beta
     np.testing.assert_allclose(batch.weight[0], weight / weight.max(), rtol=1e-4)
@@ -184,7 +182,7 @@ def test_weights_are_those_of_the_paper(alpha, beta):
 def test_beta_may_be_a_schedule():
     rising = schedules.linear(0.0, 1.0, 10, "update")
     memory, state, clock, p = prepared(1.0, rising, 16)
-    sample = jit(memory.sample)
+    sample = jax.jit(memory.sample)
     for update in (0, 5, 10, 20):
         batch = sample(jax.random.key(0), state, clock, TIME._replace(update=jnp.float32(update)))
         chosen = p[np.asarray(batch.slot)]
@@ -194,7 +192,7 @@ def test_beta_may_be_a_schedule():
 @pytest.mark.parametrize("window", [1, 3])
 def test_there_is_nothing_to_learn_before_a_window_is_written(window):
     memory = qjax.prioritized(12, 4, 0.6, 0.4, window=window)
-    state, sample = memory.init(scalars(1, 2)), jit(memory.sample)
+    state, sample = memory.init(scalars(1, 2)), jax.jit(memory.sample)
     for i in range(window + 1):
         batch = sample(jax.random.key(i), state, clocks.at(i), TIME)
         assert (batch.weight == (i >= window)).all()
@@ -223,10 +221,10 @@ def test_state_and_batch_keep_their_structure():
 def test_what_is_drawn_is_what_is_stored():
     memory = qjax.prioritized(12, 12, 0.6, 0.4)
     ids = np.random.default_rng(0).permutation(np.arange(1, 25)).reshape(4, 2, 3)
-    state, add = memory.init(block_of(ids[0])), jit(memory.add)
+    state, add = memory.init(block_of(ids[0])), jax.jit(memory.add)
     for i in range(4):
         state = add(state, block_of(ids[i]), clocks.at(2 * i))
-    batch = jit(memory.sample)(jax.random.key(0), state, clocks.at(8), TIME)
+    batch = jax.jit(memory.sample)(jax.random.key(0), state, clocks.at(8), TIME)
     found = np.asarray(batch.data.reward)[0].astype(int)
     jax.tree.map(np.testing.assert_array_equal, batch.data, block_of(found[None]))
     assert found.tolist() == ids[2:].ravel()[np.asarray(batch.slot)].tolist()
@@ -239,7 +237,7 @@ LANES, ROWS, ENVS = 7, 211, 3
 
 
 def compiled(function, *arguments):
-    return jax.jit(function, donate_argnums=0).lower(*arguments).compile(LLVM_ONLY).as_text()
+    return jax.jit(function, donate_argnums=0).lower(*arguments).compile(FUSED).as_text()
 
 
 @pytest.mark.parametrize(("window", "steps"), [(1, 1), (3, 1), (3, 2)])
@@ -298,14 +296,7 @@ def learner(hyper, memory=None, poison=None):
 VALUES = {"alpha": [0.6, 1.0], "beta": [0.4, 1.0], "floor": [1e-3, 1.0], "gamma": [0.9, 0.5]}
 
 
-@pytest.fixture
-def quick():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-def test_all_exponents_are_swept_in_one_program(quick):
+def test_all_exponents_are_swept_in_one_program():
     """One setting for the first values, one for each value changed: no two learn the same network."""
     columns = {name: [first] for name, (first, _) in VALUES.items()}
     for changed, (_, second) in VALUES.items():
@@ -329,7 +320,7 @@ def poisoned(hyper, memory=None):
     return learner({name: first for name, (first, _) in VALUES.items()}, memory, poison)
 
 
-def test_a_priority_that_is_no_number_flags_its_lane(quick):
+def test_a_priority_that_is_no_number_flags_its_lane():
     result = qjax.sweep(poisoned, hypers=qjax.grid(bad=BAD), seeds=[3, 8], steps=40, log_points=2, width=2)
     # 4 iterations of warm-up; the sixth update comes after the tenth step.
     assert result.diverged_at.tolist() == [-1] * 2 + [10] * 6
@@ -342,7 +333,7 @@ def test_a_priority_that_is_no_number_harms_neither_tree_nor_neighbour():
         lane = loop.run(loop.init(key), clocks.at(0), 4, learning=False)
         return loop.run(lane, clocks.at(4), 30)
 
-    run = jit(jax.vmap(run))
+    run = jax.jit(jax.vmap(run))
     keys = jax.random.split(jax.random.key(0), len(BAD))
     found, calm = run(jnp.array(BAD), keys), run(jnp.ones(len(BAD)), keys)
     assert found.stats.diverged_at.tolist() == [0, 10, 10, 10] and (found.stats.updates == 30).all()

@@ -7,7 +7,6 @@ import math
 import sys
 import warnings
 
-import jax
 import numpy as np
 import pandas
 import pytest
@@ -47,15 +46,8 @@ def sweep(folder, crash_after=None, sinks=(), checkpoint_every=0.0, **options):
             )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
-def crashed(quick, tmp_path_factory):
+def crashed(tmp_path_factory):
     """A run with a table of Parquet and sinks that crashed after a log point, and then went on to its end.
 
     Also what `load` warned of and returned in between, and what a sink heard.
@@ -80,7 +72,7 @@ def crashed(quick, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(quick, tmp_path_factory):
+def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     return folder, sweep(folder, checkpoint_every=1e9)
 

@@ -1,5 +1,6 @@
 """A sweep that was stopped, killed or broken goes on bit for bit, or says why it cannot; nothing is lost."""
 
+import functools
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from qjax import checkpoint, drive, interrupt, plan
 
 HERE = Path(__file__).parent
 STEPS = {"tabular": 200, "deep": 200}
+TURN_ITERATIONS = plan.TURN_ITERATIONS
 
 
 def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, **options):
@@ -35,8 +37,7 @@ def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=Tr
             build or (lambda _: victim.build(kind)),
             run=folder_,
             chunk_seconds=1e-9,
-            on_progress=victim.crashing(crash_after),
-            **{"checkpoint_every": 0.0, **options},
+            **{"checkpoint_every": 0.0, "on_progress": victim.crashing(crash_after), **options},
         )
 
 
@@ -53,9 +54,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drive, "CHECKPOINT_SHARE", 0)
         patch.setattr(plan, "TURN_ITERATIONS", 10)
-        jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -311,8 +310,7 @@ def start(kind, out, job=(), **settings):
         str(out),
         *(f"{k}={v}" for k, v in settings.items()),
     ]
-    quick = {"PYTHONPATH": str(HERE), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    environment = {**os.environ, **quick, **dict(job)}
+    environment = {**os.environ, "PYTHONPATH": str(HERE), **dict(job)}
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -344,10 +342,24 @@ def check_equal(out, reference):
         assert found[name].tobytes() == known[name].tobytes(), name
 
 
-def killed_at_random(kind, folder, kills, seed):
+@pytest.fixture(scope="module")
+def undisturbed(quick, tmp_path_factory):
+    """`kind -> folder` of what a victim leaves that runs to its end, in this process."""
+
+    @functools.cache
+    def made(kind):
+        folder = tmp_path_factory.mktemp("undisturbed") / kind
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
+            victim.main(kind, folder, checkpoint_every=1e9)
+        return folder
+
+    return made
+
+
+def killed_at_random(kind, out, reference, kills, seed):
     """Kill a sweep at random instants, from its start on, and resume it; then compare it with a whole one."""
-    finished(kind, folder / "whole", checkpoint_every=1e9, cores=1)
-    draw, out, met = random.Random(seed), folder / "killed", 0
+    draw, met = random.Random(seed), 0
     for number in range(kills):
         process = start(kind, out, cores=number % 3 + 1)
         wait_for(process, (out / "lock").is_file)
@@ -360,37 +372,35 @@ def killed_at_random(kind, folder, kills, seed):
         if process.returncode == 0:
             (out / "result.npz").unlink()
     finished(kind, out)
-    check_equal(out, folder / "whole")
+    check_equal(out, reference)
     return met
 
 
-def test_kill_9(tmp_path):
-    assert killed_at_random("tabular", tmp_path, kills=2, seed=0) == 2
+def test_kill_9(undisturbed, tmp_path):
+    assert killed_at_random("tabular", tmp_path / "out", undisturbed("tabular"), kills=2, seed=0) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STEPS)
-def test_kill_9_twenty_times(tmp_path, kind):
-    assert killed_at_random(kind, tmp_path, kills=24, seed=1) >= 20
+def test_kill_9_twenty_times(undisturbed, tmp_path, kind):
+    assert killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1) >= 20
 
 
 # ---- signals
 
 
-def trained(out):
-    return (out / "timing.csv").is_file()
+def test_a_signal_stops_after_a_checkpoint(tmp_path, capsys):
+    out, sent = tmp_path / "out", []
 
+    def send(progress):
+        if (out / "timing.csv").is_file() and not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
 
-def test_a_signal_stops_after_a_checkpoint(tmp_path):
-    process = start("tabular", tmp_path / "out", checkpoint_every=1e9)
-    wait_for(process, lambda: trained(tmp_path / "out"))
-    process.send_signal(signal.SIGTERM)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and out.split() == ["SIGTERM"]
-    assert "SIGTERM: stopping at the end of this chunk" in errors
-    found = checkpoint.find(tmp_path / "out" / "checkpoints")
-    assert 0 < found.manifest["tick"] < 30_000
-    assert len(found.manifest["points"]) == (tmp_path / "out" / "timing.csv").read_text().count("\n") - 1
+    result = run("tabular", out, steps=50_000, log_points=50, checkpoint_every=1e9, on_progress=send)
+    assert result.stopped == "SIGTERM" and "SIGTERM: stopping at the end of this chunk" in capsys.readouterr().err
+    found = checkpoint.find(out / "checkpoints")
+    assert 0 < found.manifest["tick"] < 25_000
+    assert len(found.manifest["points"]) == (out / "timing.csv").read_text().count("\n") - 1
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
@@ -433,10 +443,9 @@ def on_two_hosts(kind, out, **settings):
     return [start(kind, out, {**job, "JAX_PROCESS_ID": str(number)}, **settings) for number in range(2)]
 
 
-def test_two_hosts(tmp_path):
+def test_two_hosts(undisturbed, tmp_path):
     """Two processes share the lanes; a signal to one stops both; they go on, and the bytes are those of one."""
-    out = tmp_path / "out"
-    finished("tabular", tmp_path / "whole", checkpoint_every=1e9)
+    out, whole = tmp_path / "out", undisturbed("tabular")
     for stop in (True, False):
         processes = on_two_hosts("tabular", out)
         if stop:
@@ -447,9 +456,9 @@ def test_two_hosts(tmp_path):
         assert [process.returncode for process in processes] == [0, 0], said
         assert [text.split()[-1] for text, _ in said] == ["SIGTERM" if stop else "None"] * 2
         assert checkpoint.find(out / "checkpoints").manifest["groups"] == 2
-    assert (out / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+    assert (out / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     # Tables and divergence of all lanes; the first host's points hold its own.
-    found, known = (np.load(path / "result.npz") for path in (out, tmp_path / "whole"))
+    found, known = (np.load(path / "result.npz") for path in (out, whole))
     assert all(found[name].tobytes() == known[name].tobytes() and len(found[name]) == 7 for name in "01")
     assert len(found["2"]) == 4
 

@@ -1,5 +1,6 @@
 """Sweeps: a lane's result depends on its seed and setting alone; bad values are named; evaluations are whole."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 import probes
 import pytest
+from compilation import AS_USERS, sweeps
 
 import qjax
 from qjax import clock as clocks
@@ -58,27 +60,19 @@ def same_points(points, others, lane, other):
         assert bits(arrays(a, lane)) == bits(arrays(b, other))
 
 
-@pytest.fixture(autouse=True)
-def quick(request):
-    """Compile without most optimisations, except where bits are compared: there a sweep's own programs count."""
-    if "many" in request.fixturenames:
-        yield
-        return
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # ---- what a lane's result depends on
 
 
 @pytest.fixture(scope="module")
 def many():
-    """Nine lanes: three groups of two devices by two lanes, the last one padded."""
-    return qjax.sweep(deep, seeds=9, steps=60, log_points=3, width=WIDTH)
+    """Nine lanes, compiled as users do: three groups of two devices by two lanes, the last one padded."""
+    with sweeps(AS_USERS):
+        return qjax.sweep(deep, seeds=9, steps=60, log_points=3, width=WIDTH)
 
 
+@pytest.mark.usefixtures("as_users")
 def test_a_seed_alone_is_the_same_bit_for_bit(many):
+    """On one device, that is, for which XLA by itself compiles otherwise."""
     alone = qjax.sweep(deep, seeds=[5], steps=60, log_points=3, width=WIDTH)
     assert alone.seeds.tolist() == [5]
     assert bits(row(alone.agents, 0)) == bits(row(many.agents, 5))
@@ -87,6 +81,7 @@ def test_a_seed_alone_is_the_same_bit_for_bit(many):
     assert len({b"".join(bits(row(many.agents.params, i))) for i in range(9)}) == 9
 
 
+@pytest.mark.usefixtures("as_users")
 def test_order_company_and_log_points_do_not_matter(many):
     few = qjax.sweep(deep, seeds=[7, 0, 3], steps=60, log_points=5, width=WIDTH)
     assert len(few.points) == 5 != len(many.points)
@@ -349,20 +344,12 @@ def test_episodes_and_steps():
 # ---- devices
 
 
-def in_process(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-
 def test_use_cores_too_late():
-    found = in_process("import jax, qjax; jax.devices(); qjax.use_cores(3)")
-    assert found.returncode == 1
-    assert "RuntimeError: JAX has already started with 1 CPU device(s), too late for 3" in found.stderr
-
-
-def test_use_cores_twice_is_no_error():
-    # As many as there are already: nothing is too late.
-    code = "import jax, qjax; qjax.use_cores(2); jax.devices(); qjax.use_cores(2); print(len(jax.devices()))"
-    assert in_process(code).stdout.split() == ["2"]
+    assert len(jax.devices()) == 2
+    with pytest.raises(RuntimeError, match=r"JAX has already started with 2 CPU device\(s\), too late for 3"):
+        qjax.use_cores(3)
+    qjax.use_cores(2)  # as many as there are already: nothing is too late
+    assert len(jax.devices()) == 2
 
 
 def test_use_cores_of_no_core():
@@ -477,22 +464,28 @@ print("".join(x.tobytes().hex() for x in victim.leaves(result)))
 """
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_the_number_of_devices():
     """One, two and eight CPU devices, of which three lanes in groups of two fill but two."""
-    folder = str(Path(__file__).parent)
+    folder, as_users = str(Path(__file__).parent), {**os.environ, "XLA_FLAGS": ""}
     code = [BITS.format(folder=folder, cores=cores) for cores in (1, 2, 8)]
-    running = [subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) for text in code]
-    said = [process.communicate(timeout=300)[0].split() for process in running]
+    start = lambda text: subprocess.Popen(
+        [sys.executable, "-c", text], env=as_users, stdout=subprocess.PIPE, text=True
+    )
+    said = [process.communicate(timeout=300)[0].split() for process in map(start, code)]
     assert len(said[0][0]) > 1000
     assert said[0] == said[1] == said[2]
 
 
+@pytest.mark.slow
 def test_eight_devices_full():
     """Seventeen lanes: all eight devices work, in two groups; each lane is what it is alone."""
     if len(jax.devices()) < 8:
         code = "import sys; sys.path.insert(0, {!r})\nimport qjax; qjax.use_cores(8)\nimport test_sweep\n"
         code += "test_sweep.test_eight_devices_full(); print('done')"
-        assert in_process(code.format(str(Path(__file__).parent))).stdout.split() == ["done"]
+        command = [sys.executable, "-c", code.format(str(Path(__file__).parent))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["done"], done.stderr
         return
     whole = qjax.sweep(tabular, seeds=17, steps=40, log_points=2, width=1)
     alone = qjax.sweep(tabular, seeds=[16], steps=40, log_points=2, width=1)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
+from compilation import FUSED
 
 import qjax
 from qjax import clock as clocks
@@ -103,7 +104,7 @@ def test_a_step_touches_no_whole_table(name, change, count):
     lanes = jax.eval_shape(jax.vmap(loop.init), keys)
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
     lowered = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0))
-    text = lowered.compile({"xla_backend_optimization_level": 0}).as_text()
+    text = lowered.compile(FUSED).as_text()
     found = []
     for match in re.finditer(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\((.*)", text):
         dims, opcode, rest = match.groups()
