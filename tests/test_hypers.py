@@ -127,13 +127,13 @@ def test_an_unknown_name():
         qjax.sweep(tabular, hypers=qjax.grid(alhpa=[0.1, 0.2]), **SMALL)
 
 
-@pytest.mark.parametrize("name", ["states", "flag"])
+@pytest.mark.parametrize("name", ["envs", "flag"])
 def test_static_settings_passed_as_swept_ones(name, monkeypatch):
     def build(hyper):
         if name == "flag":
             return tabular({"alpha": 0.1 if hyper["flag"] else 0.2 * hyper["alpha"]})
-        agent = qjax.tabular(np.zeros(hyper["states"]).size, 2, hyper["alpha"])
-        return qjax.make_loop(qjax.make(probes.Walk()), agent, qjax.uniform, qjax.latest(), gamma=0.9)
+        loop, envs = tabular(hyper), np.zeros(hyper["envs"]).size
+        return qjax.make_loop(loop.env, loop.agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=envs)
 
     with pytest.raises(TypeError, match=rf"concrete value of \['{name}'\].*static_sweeps"):
         qjax.sweep(build, hypers=qjax.grid(alpha=[0.1, 0.2], **{name: [8, 9]}), **SMALL)

@@ -376,8 +376,8 @@ def plain(tree):
 @pytest.mark.parametrize("episodes", [None, 4])
 def test_compiled_program_moves_no_table(episodes):
     """A table is read, and one entry of it written, whether lanes come to an end or not."""
-    states = 101
-    agent = qjax.tabular(states, 2, 0.1)
+    states = 101  # a size that nothing else has; the loop would refuse it
+    agent = qjax.tabular(states, 2, 0.1)._replace(table=None)
     env = qjax.make(probes.Walk())
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.9, episodes=episodes)
     lanes = jax.eval_shape(jax.vmap(loop.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES)))
@@ -777,8 +777,11 @@ def test_network_of_the_wrong_width(width):
 
 def test_table_of_the_wrong_width():
     env = qjax.make(probes.Walk())
+    agent = qjax.tabular(env.num_states, 3, 0.1)
+    with pytest.raises(ValueError, match="an agent for 8 states and 3 actions; Walk has 8 states and 2 actions"):
+        small(env, agent=agent)
     with pytest.raises(ValueError, match=r"values float32\[3\].*Walk has 2 actions"):
-        small(env, agent=qjax.tabular(env.num_states, 3, 0.1)).init(jax.random.key(0))
+        small(env, agent=agent._replace(table=None)).init(jax.random.key(0))
 
 
 @pytest.mark.parametrize("key", [jax.random.PRNGKey(0), 0])

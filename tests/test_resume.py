@@ -158,7 +158,8 @@ def test_an_edited_config_is_refused(broken):
 
 def other(alpha=0.1, states=None):
     env = qjax.make(victim.probes.Walk())
-    agent = qjax.tabular(states or env.num_states, 2, alpha)
+    # Without its `table`, which the loop would hold against the environment.
+    agent = qjax.tabular(states or env.num_states, 2, alpha)._replace(table=None)
     policy = qjax.epsilon_greedy(0.3)
     return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=0.9, num_envs=2, warmup=20)
 
