@@ -141,22 +141,15 @@ NETWORKS = {
 EVERY = [dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())]
 
 
-WITHIN = {"huber", "dueling", "noisy", "double", "convolution"}
-"""Left to the slow test: the pairwise sample has Huber's loss in quantiles, two networks in Rainbow's, and `double`
-gives weights like those of `maximum`; one more composition has this and a convolution."""
-
-
 def pairwise():
-    """Return compositions in which every two other choices of different kinds stand together at least once."""
-    sample = [chosen for chosen in EVERY if not WITHIN & set(chosen.values())]
+    """Return compositions in which every two choices of different kinds stand together at least once."""
     pairs = lambda chosen: set(itertools.combinations(chosen.items(), 2))
-    missing, found = set().union(*map(pairs, sample)), []
+    missing, found = set().union(*map(pairs, EVERY)), []
     while missing:
-        best = max(sample, key=lambda chosen: len(pairs(chosen) & missing))
+        best = max(EVERY, key=lambda chosen: len(pairs(chosen) & missing))
         missing -= pairs(best)
         found.append(best)
-    one_more = dict(zip(CHOICES, ("double", "implicit", "prioritized", "convolution", 1), strict=True))
-    return [*found, one_more]
+    return found
 
 
 def composed(select, head, replay, network, n):
@@ -213,7 +206,7 @@ def works(loop):
         assert not jnp.issubdtype(x.dtype, jnp.floating) or np.isfinite(x).all()
     assert (whole.stats.diverged_at == 0).all() and (whole.stats.updates == 10).all()
     before, after = (np.concatenate([x.ravel() for x in jax.tree.leaves(y.agent.params)]) for y in (begun, whole))
-    assert (before != after).mean() > 0.3  # not all: much of an image is empty
+    assert (before != after).mean() > 0.1  # not all: most of an image is empty
 
     # Stopped after five, put away as a checkpoint does it, and gone on with.
     half = program(begun, clocks.at(0), jnp.int32(1))

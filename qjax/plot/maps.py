@@ -81,7 +81,7 @@ def policy_maps(
     """
     columns = min(len(policies), 4)
     rows, wide = -(-len(policies) // columns), len(tiles[0]) / len(tiles)
-    drawn, panels = figure(11.0, rows * (11.0 / columns / wide + 0.45) + 0.4, columns, rows)
+    drawn, panels = figure(11.0, rows * (11.0 / columns / wide + 0.3) + 0.4, columns, rows)
     for panel, (name, policy) in zip(np.ravel(panels), policies.items(), strict=False):
         _draw_policy(panel, tiles, policy, arrows)
         panel.set_title(name, fontsize=10)
@@ -98,14 +98,15 @@ def _draw_policy(panel: Any, tiles: list[str], policy: np.ndarray, arrows: Seque
     rows, columns = len(tiles), len(tiles[0])
     shade = {"S": 0.82, "F": 0.95, "H": 0.35, "C": 0.35, "G": 0.7}
     panel.imshow(np.array([[shade[tile] for tile in row] for row in tiles]), cmap="gray", vmin=0, vmax=1)
-    for (y, x), shares in zip(np.ndindex(rows, columns), policy, strict=True):
-        ended = tiles[y][x] in ENDS
+    letter = {"ha": "center", "va": "center", "fontsize": 9 if columns <= 8 else 6, "weight": "bold"}
+    acts = np.array([tile not in ENDS for row in tiles for tile in row])
+    for y, x in np.ndindex(rows, columns):
         if tiles[y][x] != "F":
-            place = (x, y) if ended else (x - 0.36, y - 0.3)
-            panel.text(*place, tiles[y][x], ha="center", va="center", fontsize=9, weight="bold", color=ORANGE)
-        for (dx, dy), share in zip(arrows, shares, strict=True):
-            if not ended and share > 0.02:
-                tip = (x + 0.44 * share * dx, y + 0.44 * share * dy)
-                head = f"-|>,head_length={0.5 * share:.2f},head_width={0.25 * share:.2f}"
-                arrow = {"arrowstyle": head, "color": BLUE, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
-                panel.annotate("", tip, (x, y), arrowprops=arrow)
+            place = (x, y) if tiles[y][x] in ENDS else (x - 0.3, y - 0.3)
+            panel.text(*place, tiles[y][x], color=ORANGE, **letter)
+    y, x = np.divmod(np.flatnonzero(acts), columns)
+    for (dx, dy), share in zip(arrows, policy[acts].T, strict=True):
+        panel.quiver(
+            x, y, 0.46 * share * dx, 0.46 * share * dy, color=BLUE, units="xy", width=0.07, headwidth=3.5,
+            headlength=3, headaxislength=3, angles="xy", scale_units="xy", scale=1, minlength=0.1,
+        )  # fmt: skip

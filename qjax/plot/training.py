@@ -12,6 +12,9 @@ from qjax.plot.style import BLUE, DPI, GREY, ORANGE, figure
 from qjax.points import Point
 from qjax.stats import LEAST_SEEDS, Estimate
 
+WIDE = 10
+"""A value above which logged values are drawn in decades."""
+
 
 def learning_curve(
     points: list[Point],
@@ -114,6 +117,9 @@ def measures(
             x = np.max([point.env_steps for point in points], axis=1)
             values = np.stack([point.values[key] for point in points], axis=1)
             band(panel, x, middle(values, resamples), name, number)
+        if panel.dataLim.y1 > WIDE:  # from hundreds to nothing: decades above 1
+            panel.set_yscale("symlog", linthresh=1, linscale=0.5)
+            panel.yaxis.set_major_formatter("{x:g}")
         panel.set(xlim=(0, None), ylim=(0, None))
         thousands(panel.xaxis)
         if i == 0:
