@@ -82,10 +82,12 @@ def possible_only(epsilon: float) -> qjax.Policy:
     return policy
 
 
-def trained(args: Arguments, name: str, env: qjax.Env, steps: int, **constants: Any) -> qjax.Result:
-    """Train a member for its episodes (in at most so many steps), with a log point every few steps."""
+def trained(
+    args: Arguments, name: str, env: qjax.Env, steps: int, log_points: int = 1000, **constants: Any
+) -> qjax.Result:
+    """Train a member for its episodes, in at most so many steps."""
     loop = members.make(name, env, members.TabularProtocol(epsilon=0.1, **constants))
-    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": 1000}
+    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
     with show_progress(f"{name}, {env.name}") as show:
         return qjax.sweep(lambda _: loop, on_progress=show, **work)
 
@@ -93,7 +95,8 @@ def trained(args: Arguments, name: str, env: qjax.Env, steps: int, **constants: 
 def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:
     """Return the length of every episode `[seeds, episodes]`.
 
-    Episodes that ended between the same two log points are taken to have ended at even distances.
+    Where n episodes ended between two log points, each is taken to have ended in the middle of one of n equal
+    parts, and at a part's end where the last episode of all ended with the interval.
     """
     zero = ((0, 0), (1, 0))
     ended = np.pad(np.stack([point.episodes for point in points], axis=1), zero)
@@ -102,8 +105,9 @@ def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:
     ends = np.empty((len(ended), episodes))
     for seed, (e, s) in enumerate(zip(ended, steps, strict=True)):
         after = np.searchsorted(e, number)  # the first log point by which that many have ended
-        share = (number - e[after - 1]) / (e[after] - e[after - 1])
-        ends[seed] = s[after - 1] + share * (s[after] - s[after - 1])
+        part = (s[after] - s[after - 1]) / (e[after] - e[after - 1])
+        middle = np.where(e[after] == episodes, 0, (part - 1) / 2)  # of the steps 1 to `part`
+        ends[seed] = s[after - 1] + part * (number - e[after - 1]) - middle
     return np.diff(ends, axis=1, prepend=0)
 
 
@@ -134,7 +138,14 @@ def bias(args: Arguments) -> dict[str, np.ndarray]:
 def maze(args: Arguments) -> dict[str, np.ndarray]:
     """Return the steps of every episode `[seeds, 50]` for figure 8.2."""
     env = qjax.make(qjax.MDPEnvironment(dyna_maze(), name="Dyna maze"))
-    constants: dict[str, Any] = {"episodes": 50, "steps": 40_000, "alpha": 0.1, "gamma": 0.95}
+    # With ten steps between log points at most one episode ends between two, for the shortest path has 14.
+    constants: dict[str, Any] = {
+        "episodes": 50,
+        "steps": 40_000,
+        "log_points": 4000,
+        "alpha": 0.1,
+        "gamma": 0.95,
+    }
     found = {}
     for planning in (0, 5, 50):
         name = f"{planning} planning steps"

@@ -36,6 +36,10 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
     in order (Sutton and Barto 2018, section 8.2, Tabular Dyna-Q). A batch is `[T + T planning, N]`. Planned rows
     stand by themselves: they are all `last`, and their discount says whether the step terminated.
 
+    Where outcomes are random, one is replayed as long as it stays the last, until its pair is met again. So what
+    is learned weighs an outcome by its probability times 1 + r T, with r planned steps of each visited pair per
+    step of the environment, and T the mean number of steps from that outcome until the pair is met again: not Q*.
+
     The cost of a step does not grow with the number of states. The state holds four numbers and a bool for every
     pair.
 

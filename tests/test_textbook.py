@@ -62,7 +62,18 @@ def test_planning_learns_the_maze_in_fewer_episodes(tmp_path):
 def test_steps_per_episode_between_log_points():
     point = lambda steps, episodes: SimpleNamespace(env_steps=np.array([steps]), episodes=np.array([episodes]))
     points = [point(10, 0), point(20, 1), point(30, 1), point(40, 3)]
-    np.testing.assert_allclose(textbook.steps_per_episode(points, 3), [[20, 15, 5]])
+    np.testing.assert_allclose(textbook.steps_per_episode(points, 3), [[15.5, 19.5, 5]])
+
+
+def test_no_episode_is_shorter_for_being_the_last():
+    """The steps of a seed that is done end with its last episode, those of other intervals anywhere."""
+    rng = np.random.default_rng(0)
+    lengths = np.concatenate([rng.integers(14, 200, (2000, 1)), rng.integers(14, 20, (2000, 29))], axis=1)
+    ends = np.cumsum(lengths, axis=1)
+    at = [np.minimum(ends[:, -1], steps) for steps in range(10, 800, 10)]  # at most one in an interval
+    points = [SimpleNamespace(env_steps=now, episodes=(ends <= now[:, None]).sum(1)) for now in at]
+    found = textbook.steps_per_episode(points, 30).mean(0)
+    np.testing.assert_allclose(found[1:], 16.5, atol=0.3)
 
 
 def test_the_maze_and_the_biased_mdp_are_the_books():
