@@ -106,6 +106,26 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     num_states = int(observations.n) if hasattr(observations, "n") else None
     shape = tuple(getattr(observations, "shape", ()))
 
+    reset, step = _functions(name, env, params)
+    made = Env(
+        name=name,
+        reset=reset,
+        step=step,
+        encode=_encoder(name, num_states, shape),
+        num_actions=int(actions.n),
+        num_states=num_states,
+        obs_shape=shape,
+        max_steps=getattr(params, "max_steps_in_episode", None),
+        unwrapped=env,
+        params=params,
+    )
+    _check_observations(made)
+    return made
+
+
+def _functions(name: str, env: Any, params: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return `reset` and `step` of an `Env`."""
+
     def step(key, state, action):
         returned = env.step(key, state, action, params)
         if len(returned) != 6 or "final_observation" not in returned[-1]:
@@ -121,20 +141,7 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         check_key(key)
         return env.reset(key, params)
 
-    made = Env(
-        name=name,
-        reset=reset,
-        step=step,
-        encode=_encoder(name, num_states, shape),
-        num_actions=int(actions.n),
-        num_states=num_states,
-        obs_shape=shape,
-        max_steps=getattr(params, "max_steps_in_episode", None),
-        unwrapped=env,
-        params=params,
-    )
-    _check_observations(made)
-    return made
+    return reset, step
 
 
 def discrete(n: int) -> Any:

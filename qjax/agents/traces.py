@@ -98,9 +98,9 @@ def traces(
     """
     shape = (check_size("num_states", num_states), check_size("num_actions", num_actions))
     counts = isinstance(alpha, VisitCount)
-    rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
     check_range("lambda", lam, 0, 1)
     check_initial(initial, shape)
+    learn_row = _row_learner(alpha, lam, select, cut, replacing)
 
     def init(key, obs):
         check_key(key)
@@ -111,6 +111,20 @@ def traces(
     def values(noise, state, obs):
         check_states("a tabular agent", obs, axes=0)
         return check_table(state.table, shape)[obs]
+
+    def learn(key, state, batch, time):
+        check_key(key)
+        check_table(state.table, shape)
+        check_table(state.trace, (batch.weight.shape[1], *shape))
+        return learn_in_order(learn_row, key, state, batch, time)
+
+    return Agent(init, values, learn, inert=True, table=shape)
+
+
+def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool) -> Callable[..., Any]:
+    """Return what `learn_in_order` calls for each row: a `TracesState` in and out."""
+    counts = isinstance(alpha, VisitCount)
+    rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
 
     def learn_row(key, state, row, weight, time):
         q, next_q = lax.optimization_barrier((state.table[row.obs], state.table[row.next_obs]))
@@ -127,13 +141,7 @@ def traces(
         state = TracesState(state.table + change, _each(decay) * trace, visits)
         return state, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
-    def learn(key, state, batch, time):
-        check_key(key)
-        check_table(state.table, shape)
-        check_table(state.trace, (batch.weight.shape[1], *shape))
-        return learn_in_order(learn_row, key, state, batch, time)
-
-    return Agent(init, values, learn, inert=True, table=shape)
+    return learn_row
 
 
 def visit(
