@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import qjax
-from experiments import frozenlake, studies, train
+from experiments import frozenlake, train
+from experiments import plot as pictures
 from experiments.command import Setting, main
 from qjax import plot, stats
 
@@ -70,17 +69,7 @@ def rates(args: Arguments) -> None:
     out, swept = args.out / "rates", {"learning_rate": args.learning_rates, "target_period": args.target_periods}
     given: dict[str, Any] = {"name": "dqn", "seeds": args.seeds, "steps": args.steps, **swept}
     train.run(train.Arguments(**given, **shared(args), out=out))
-    found = studies.load(out)
-    cells = {tuple(each.setting.values()): each.score("evaluation", found.end) for each in found.samples}
-    scores = np.array([[cells[rate, period] for period in args.target_periods] for rate in args.learning_rates])
-    drawn = plot.heat_map(
-        plot.Axis("learning rate", args.learning_rates),
-        plot.Axis("target period (environment steps)", args.target_periods),
-        scores,
-        f"DQN, CartPole-v1, {args.steps:,} steps, {args.seeds} seeds a cell",
-        "greedy return, interquartile mean",
-    )
-    plot.save(drawn, args.out / "rates")
+    pictures.run(pictures.Arguments(folders=(out,), kind=("sensitivity",), out=args.out))
 
 
 def run(args: Arguments) -> None:

@@ -118,7 +118,9 @@ def test_a_small_study(tmp_path):
     rates = {"steps": 11_000, "learning_rates": (1e-4, 1e-3), "target_periods": (100, 500), "seeds": 2}
     study.run(study.Arguments(out=tmp_path / "study", **lake, **rates))
     assert {path.name for path in (tmp_path / "study").glob("*.*")} == {
-        f"{picture}.{kind}" for picture in ("ties", "rates") for kind in ("png", "svg")
+        f"{picture}.{kind}"
+        for picture in ("ties", "sensitivity_learning_rate_target_period")
+        for kind in ("png", "svg")
     }
     assert len(read_summary(tmp_path / "study" / "rates")["settings"]) == 4
 
