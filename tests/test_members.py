@@ -171,7 +171,8 @@ def composed(select, head, replay, network, n):
     memory = {"ring": qjax.ring, "prioritized": partial(qjax.prioritized, alpha=0.6, beta=0.4)}[replay]
     held = memory(32, BATCH, window=n)
     held = held if n == 1 else qjax.n_step(held, n)
-    return qjax.make_loop(env, agent, policy, held, gamma=0.99, num_envs=2)
+    # Of images more, for what is empty in all of them moves no weight.
+    return qjax.make_loop(env, agent, policy, held, gamma=0.99, num_envs=8 if image else 2)
 
 
 def rolled_out(head, network):
@@ -206,7 +207,7 @@ def works(loop):
         assert not jnp.issubdtype(x.dtype, jnp.floating) or np.isfinite(x).all()
     assert (whole.stats.diverged_at == 0).all() and (whole.stats.updates == 10).all()
     before, after = (np.concatenate([x.ravel() for x in jax.tree.leaves(y.agent.params)]) for y in (begun, whole))
-    assert (before != after).mean() > 0.1  # not all: most of an image is empty
+    assert (before != after).mean() > 0.3  # not all: much of an image is empty
 
     # Stopped after five, put away as a checkpoint does it, and gone on with.
     half = program(begun, clocks.at(0), jnp.int32(1))

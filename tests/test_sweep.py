@@ -464,7 +464,6 @@ print("".join(x.tobytes().hex() for x in victim.leaves(result)))
 """
 
 
-@pytest.mark.slow
 def test_bits_do_not_depend_on_the_number_of_devices():
     """One, two and eight CPU devices, of which three lanes in groups of two fill but two."""
     folder, as_users = str(Path(__file__).parent), {**os.environ, "XLA_FLAGS": ""}
@@ -477,7 +476,6 @@ def test_bits_do_not_depend_on_the_number_of_devices():
     assert said[0] == said[1] == said[2]
 
 
-@pytest.mark.slow
 def test_eight_devices_full():
     """Seventeen lanes: all eight devices work, in two groups; each lane is what it is alone."""
     if len(jax.devices()) < 8:
