@@ -29,6 +29,19 @@ SCORES: dict[Score, str] = {
     "area": "{}, mean over all {}",
 }
 
+UNITS = {
+    "batch_size": "transitions",
+    "capacity": "transitions",
+    "warmup": plot.STEPS,
+    "rollout": "steps of each environment",
+    "n": "steps",
+    "epsilon_fraction": "share of the steps",
+    "planning": "updates a step",
+}
+"""Of hyper-parameters; others are numbers without one."""
+
+TARGET_UNITS = {"step": plot.STEPS, "episode": "episodes", "update": "updates"}
+
 TITLE = 54
 """Letters of a title over one column."""
 
@@ -252,7 +265,8 @@ def _sensitivity(group: Group, hyper: str, sweepers: Sequence[str]) -> Any:
     best = f"best value of {', '.join(dict.fromkeys(others))} at each point" if others else ""
     first = f"the first {RUNS} of {len(sweepers)} runs" if len(sweepers) > RUNS else ""
     alone = sweepers[0] if len(sweepers) == 1 else ""
-    return plot.sensitivity(lines, hyper, group.title(first, best, plot.INTERVAL, run=alone), group.scored)
+    unit = _with_unit(hyper, group.runs[sweepers[0]])
+    return plot.sensitivity(lines, unit, group.title(first, best, plot.INTERVAL, run=alone), group.scored)
 
 
 def _heat_map(group: Group, name: str) -> Any:
@@ -264,7 +278,16 @@ def _heat_map(group: Group, name: str) -> Any:
     for row, column, own in zip(rows, columns, scores, strict=True):
         cells[ys.index(row), xs.index(column), : len(own)] = own
     title = group.title(plot.INTERVAL, run=name)
-    return plot.heat_map(plot.Axis(y, ys), plot.Axis(x, xs), cells, title, group.scored)
+    axes = (plot.Axis(_with_unit(y, run), ys), plot.Axis(_with_unit(x, run), xs))
+    return plot.heat_map(*axes, cells, title, group.scored)
+
+
+def _with_unit(hyper: str, run: Study) -> str:
+    """Return what an axis of a hyper-parameter is called."""
+    counted = (
+        TARGET_UNITS.get(str(run.arguments.get("target_unit"))) if hyper == "target_period" else UNITS.get(hyper)
+    )
+    return f"{hyper} ({counted})" if counted else hyper
 
 
 DRAW: dict[Kind, Callable[[Group], Pictures]] = {

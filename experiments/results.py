@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import tyro
 
 import qjax
 from experiments.arguments import FIELDS, Arguments, from_config, settle
 from experiments.command import FREE, THRESHOLDS, describe_interval, digits
-from qjax import members, stats
+from qjax import mdps, members, solve, stats
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
 LAST_EPISODES = 100
@@ -130,6 +131,27 @@ def task_of(arguments: Mapping[str, Any]) -> str:
     return " ".join((arguments["env"], *arguments.get("env_kwargs", ())))
 
 
+def optimum(arguments: Mapping[str, Any]) -> str:
+    """Return what no policy can exceed in a run's environment, a line of the page; nothing where it is not known.
+
+    Known is it of a table's environment with an MDP and a time limit.
+    """
+    args = settle(from_config(dict(arguments), Path(arguments["out"])))
+    if args.name not in members.TABULAR or (env := args.make()).max_steps is None:
+        return ""
+    try:
+        mdp = mdps.of(env)
+    except TypeError:
+        return ""
+    steps = int(env.max_steps)
+    policy = jax.vmap(qjax.greedy)(solve.exact(mdp, args.gamma).q)
+    reached, best = solve.expected_return(mdp, policy, steps), solve.best_return(mdp, steps)
+    return (
+        f"Exact: within the limit of {steps} steps the greedy policy of Q* (gamma {args.gamma:g}) has a mean "
+        f"return of {reached:.3f}, the best policy one of {best:.3f}.\n\n"
+    )
+
+
 def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a record's line of the table."""
     arguments, scores = found["arguments"], np.array(found["greedy"])
@@ -162,7 +184,7 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         remarks = "".join(f"`{each['arguments']['name']}`: {each['remark']}\n\n" for each in here if each["remark"])
         commands = "\n".join(command(each["arguments"]) for each in here)
-        text += f"\n## {task}\n\n{table}\n\n{remarks}```bash\n{commands}\n```\n"
+        text += f"\n## {task}\n\n{table}\n\n{optimum(here[0]['arguments'])}{remarks}```bash\n{commands}\n```\n"
     machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in found)
     return text + "\n## Machines\n\n" + "\n".join(f"- {machine}" for machine in machines) + "\n"
 

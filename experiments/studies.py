@@ -73,6 +73,8 @@ class Study:
     unit: str
     """What x counts: environment steps or episodes."""
     samples: Sequence[Sample]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the run was given."""
     notes: Sequence[str] = field(default=())
 
     @property
@@ -135,7 +137,7 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
         raise ValueError(f"{folder} has no value of {metric} at any log point")
     if window > 1:
         samples = [replace(sample, values=trailing(sample.values, window)) for sample in samples]
-    return Study(folder, config["experiment"], environment, unit, samples, notes)
+    return Study(folder, config["experiment"], environment, unit, samples, config["arguments"], notes)
 
 
 def held(values: np.ndarray) -> np.ndarray:

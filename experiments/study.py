@@ -33,9 +33,9 @@ class Arguments(Setting):
     """Episodes of each seed on the lake."""
     steps: int = 100_000
     """Environment steps of each seed on CartPole."""
-    learning_rates: tuple[float, ...] = (1e-4, 2.5e-4, 1e-3, 4e-3)
-    target_periods: tuple[int, ...] = (100, 500, 2500, 10_000)
-    """Environment steps between two copies of the target."""
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+    target_periods: tuple[int, ...] = (10, 100, 500, 2500, 10_000)
+    """Environment steps between two copies of the target; with 10 it is copied after every update."""
     out: Path = Path("runs/study")
     """Folder for the runs and the pictures."""
 
@@ -59,7 +59,7 @@ def ties(args: Arguments) -> None:
         count = round(summary["solved_fraction"] * args.lake_seeds)
         low, high = stats.wilson(count, args.lake_seeds)
         solved.append(f"{name}: {count} of {args.lake_seeds} [{low:.0%}, {high:.0%}]")
-    title = "FrozenLake 4x4, deterministic; seeds solved, 95% Wilson interval\n" + "\n".join(solved)
+    title = "\n".join(("FrozenLake 4x4, deterministic", "seeds solved, 95% Wilson interval:", *solved))
     drawn = plot.curves(lines, title, "episodes", "share of episodes that reach the goal, interquartile mean")
     plot.save(drawn, args.out / "ties")
 

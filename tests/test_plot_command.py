@@ -142,6 +142,20 @@ def test_efficiency_is_that_of_the_slow_loop(tmp_path, drawn):
     )
 
 
+def test_axes_of_hyper_parameters_have_units(tmp_path, drawn):
+    for unit, said in (("step", "environment steps"), ("episode", "episodes"), ("update", "updates")):
+        swept = {"target_period": [10, 100], "gamma": [0.9, 0.99]}
+        folder = written(
+            tmp_path / unit, returns(2, 4, 3), swept, RNG.random((2, 4)), arguments={"target_unit": unit}
+        )
+        command(folder, "--kind", "sensitivity")
+        axes = drawn["sensitivity_target_period_gamma"].axes[0]
+        assert (axes.get_ylabel(), axes.get_xlabel()) == (f"target_period ({said})", "gamma")
+    swept = written(tmp_path / "n", returns(3, 4, 3), {"n": [1, 3, 5]}, RNG.random((3, 4)))
+    command(swept, "--kind", "sensitivity")
+    assert drawn["sensitivity_n"].axes[0].get_xlabel() == "n (steps)"
+
+
 def test_heat_map_has_every_setting_in_its_cell(tmp_path, drawn):
     settings = [(0.5, 0.9), (0.1, 0.99), (0.1, 0.9), (0.2, 0.9), (0.5, 0.99)]  # no (0.2, 0.99)
     greedy = RNG.random((5, 8))

@@ -55,6 +55,22 @@ def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):
     assert f"--env FrozenLake-v1 --env-kwargs is_slippery=false --seeds 3 --steps 3000 --out {folder}" in page
 
 
+def test_the_page_says_what_is_the_most_that_a_lake_allows():
+    known = {
+        "name": "q-learning",
+        "env": "FrozenLake-v1",
+        "env_kwargs": ["is_slippery=true"],
+        "out": "x",
+        "seeds": 3,
+    }
+    # 0.74 is what gymnasium's own registration calls the optimum of the 4x4 lake.
+    assert "limit of 100 steps" in results.optimum(known) and results.optimum(known).strip().endswith(
+        "one of 0.744."
+    )
+    for other in ({"env": "CliffWalking-v1", "env_kwargs": []}, {"name": "dqn", "env_kwargs": []}):
+        assert results.optimum(known | other) == ""
+
+
 def test_what_makes_no_record(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         results.record(tmp_path / "nowhere")
