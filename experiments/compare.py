@@ -109,7 +109,10 @@ class Group:
 
     @property
     def scored(self) -> str:
-        """What the score is called."""
+        """What the score is called; that of a greedy evaluation says after how many steps, if all have as many."""
+        ends = {float(sample.x[-1]) for run in self.runs.values() for sample in run.samples}
+        if self.score == "evaluation" and len(ends) == 1:
+            return f"greedy return after {ends.pop():,.0f} {self.unit}"
         return SCORES[self.score].format(self.metric.split("\n")[0], self.unit.split()[-1])
 
     @property

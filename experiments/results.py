@@ -186,7 +186,9 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
         commands = "\n".join(command(each["arguments"]) for each in here)
         text += f"\n## {task}\n\n{table}\n\n{optimum(here[0]['arguments'])}{remarks}```bash\n{commands}\n```\n"
     machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in found)
-    return text + "\n## Machines\n\n" + "\n".join(f"- {machine}" for machine in machines) + "\n"
+    hours = sum(each["seconds"] for each in found) / 3600
+    text += f"\n## Compute\n\nAll runs above together took {hours:.1f} hours, on:\n\n"
+    return text + "\n".join(f"- {machine}" for machine in machines) + "\n"
 
 
 def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "") -> None:

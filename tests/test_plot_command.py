@@ -151,6 +151,8 @@ def test_axes_of_hyper_parameters_have_units(tmp_path, drawn):
         command(folder, "--kind", "sensitivity")
         axes = drawn["sensitivity_target_period_gamma"].axes[0]
         assert (axes.get_ylabel(), axes.get_xlabel()) == (f"target_period ({said})", "gamma")
+        score = drawn["sensitivity_target_period_gamma"].axes[1].get_ylabel()
+        assert score.replace("\n", " ") == "greedy return after 300 environment steps"
     swept = written(tmp_path / "n", returns(3, 4, 3), {"n": [1, 3, 5]}, RNG.random((3, 4)))
     command(swept, "--kind", "sensitivity")
     assert drawn["sensitivity_n"].axes[0].get_xlabel() == "n (steps)"
