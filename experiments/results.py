@@ -36,8 +36,9 @@ Made by `python -m experiments.results` from the records of runs, one for each m
   (`qjax.stats.iqm_interval`), mean, worst seed.
 - *Training*: returns while learning, exploration included, of a seed's last {LAST_EPISODES} episodes or a few more
   (whole log points); mean and standard deviation over seeds. This is the protocol of the *published* figures,
-  CleanRL's (Huang et al. 2022), which are of a few seeds each. What differs: here ten environments step once
-  between two updates where one steps ten times (PQN has four in both).
+  CleanRL's (Huang et al. 2022), which are of a few seeds each after 500,000 steps. What differs: the steps, where
+  there are fewer here; and ten environments step once between two updates where one steps ten times (PQN has four
+  in both).
 - *Solved*: seeds whose greedy score reaches gymnasium's threshold.
 - *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """
