@@ -158,7 +158,7 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     arguments, scores = found["arguments"], np.array(found["greedy"])
     training = np.array([x for x in found["training"] if x is not None])
     env, places = arguments["env"], digits(scores)
-    threshold = THRESHOLDS.get(env)
+    threshold, seconds = THRESHOLDS.get(env), found["seconds"]
     return (
         f"`{arguments['name']}`",
         str(len(scores)),
@@ -169,7 +169,7 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
         "" if threshold is None else f"{(scores >= threshold).sum()}",
         f"{training.mean():.{places}f} ± {training.std():.{places}f}" if len(training) else "",
         PUBLISHED.get((env, arguments["name"]), ""),
-        f"{found['seconds'] / 60:.1f} min",
+        f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min",
         f"{found['env_steps_per_s']:,}",
     )
 
