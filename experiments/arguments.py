@@ -308,7 +308,7 @@ def _base(preset: str | None, config: str | None) -> Arguments | None:
 
 
 def _width(config: str) -> int | None:
-    """Return the width that a run had, or all runs of a grid had, else the one given: another changes last digits."""
+    """Return the width that a run had, or all of a grid's runs, else the one given: others change last digits."""
     path = Path(config)
     folder = path.parent if path.is_file() else path
     runs = [written := qjax.load_config(folder)]
