@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -284,7 +285,7 @@ def _older(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(words: Sequence[str], name: str) -> str | None:
     """Return what stands after a flag on a command line."""
-    for word, after in zip(words, [*words[1:], None], strict=True):
+    for word, after in itertools.zip_longest(words, words[1:]):
         if word == name:
             return after
         if word.startswith(f"{name}="):
@@ -307,9 +308,14 @@ def _base(preset: str | None, config: str | None) -> Arguments | None:
 
 
 def _width(config: str) -> int | None:
-    """Return the width that a run had, None for several runs: with another one, last digits may differ."""
+    """Return the width that a run had, or all of a grid's runs, else the one given: others change last digits."""
     path = Path(config)
-    return qjax.load_config(path.parent if path.is_file() else path).get("sweep", {}).get("width")
+    folder = path.parent if path.is_file() else path
+    runs = [written := qjax.load_config(folder)]
+    if "sweep" not in written:
+        runs = [qjax.load_config(own.parent) for own in folder.glob("*/config.json")]
+    widths = {run.get("sweep", {}).get("width") for run in runs}
+    return widths.pop() if len(widths) == 1 else written["arguments"].get("width")
 
 
 def _help(words: Sequence[str], base: Arguments | None) -> None:

@@ -38,7 +38,7 @@ class Machine:
     @classmethod
     def parse(cls, words: Sequence[str]) -> Self:
         """Return the arguments of a command line; what is wrong with it ends the process with status 2."""
-        return tyro.cli(cls, args=words)
+        return tyro.cli(cls, args=words, prog=f"python -m experiments.{Path(sys.argv[0]).stem}")
 
 
 @dataclass(kw_only=True)

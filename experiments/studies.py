@@ -130,7 +130,8 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
         notes += [f"{path}: {note}" for note in (*run.notes, *_of_other_version(path))]
         own, unit = _samples(run, static, metric, notes)
         samples += own
-        environment = qjax.load_config(path)["sweep"].get("environment") or run.arguments.get("env", "")
+        named = qjax.load_config(path)["sweep"].get("environment") or run.arguments.get("env", "")
+        environment = " ".join((named, *_made_with(run.arguments)))
     if not samples:
         raise ValueError(f"{folder} holds no run with a log point: {'; '.join(notes)}")
     if all(np.isnan(sample.values).all() for sample in samples):
@@ -138,6 +139,13 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
     if window > 1:
         samples = [replace(sample, values=trailing(sample.values, window)) for sample in samples]
     return Study(folder, config["experiment"], environment, unit, samples, config["arguments"], notes)
+
+
+def _made_with(arguments: Mapping[str, Any]) -> list[str]:
+    """Return what a run's environment was made with beside its name: lakes of two maps are two environments."""
+    lake = {"map_name": arguments.get("map"), "is_slippery": arguments.get("slippery")}  # of experiments.frozenlake
+    words = [f"{name}={str(value).lower()}" for name, value in lake.items() if value is not None]
+    return sorted((*words, *arguments.get("env_kwargs", ())))
 
 
 def held(values: np.ndarray) -> np.ndarray:
@@ -235,7 +243,10 @@ def _evaluations(folder: Path, settings: int) -> list[np.ndarray | None]:
     """Return the greedy returns in a run's summary, `[seeds]` of each setting, or nothing."""
     if not (folder / SUMMARY).is_file():
         return [None] * settings
-    summary = json.loads((folder / SUMMARY).read_text())
+    try:
+        summary = json.loads((folder / SUMMARY).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / SUMMARY} is damaged: {error}") from error
     found = [each.get("final_return_per_seed") for each in summary.get("settings", [summary])]
     if len(found) != settings:
         return [None] * settings

@@ -29,7 +29,7 @@ from qjax.runs import AGENTS, CONFIG
 class Arguments(Machine):
     """Write an animated GIF of a trained agent that plays greedily."""
 
-    folder: Annotated[Path, tyro.conf.arg(name="RUN"), tyro.conf.Positional]
+    folder: Annotated[Path, tyro.conf.arg(name="RUN", metavar="RUN"), tyro.conf.Positional]
     """Folder of a run of experiments.train, experiments.cartpole or experiments.frozenlake."""
     seed: int = 0
     """Which of its seeds."""
@@ -92,6 +92,8 @@ def _config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"{folder} holds no run: it has no {CONFIG}")
     config = qjax.load_config(folder)
+    if "sweep" not in config and (runs := sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))):
+        raise ValueError(f"{folder} holds several runs: {', '.join(runs)}; name one of them, {folder / runs[0]}")
     if not {"experiment", "arguments", "sweep"} <= config.keys():
         raise ValueError(f"{folder} holds no run that can be watched: its {CONFIG} tells no sweep of an experiment")
     known = ("cartpole", "frozenlake", *members.MEMBERS)

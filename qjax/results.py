@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from qjax.points import NEVER, Point
-from qjax.runs import CHECKPOINTS, SUMMARY, load_config, load_points
-from qjax.tables import COLUMNS, lane_seeds
+from qjax.runs import CHECKPOINTS, CONFIG, SUMMARY, load_config, load_points
+from qjax.tables import COLUMNS, TIMING, lane_seeds, read_csv
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Results:
         """Return a tidy pandas DataFrame, one row for every lane and log point until the lane's last.
 
         Its columns are `setting`, `seed`, every hyper-parameter (the swept ones, and with `arguments` those that
-        were the same for all lanes), `point`, `env_steps` and the metrics.
+        were the same for all lanes), `point`, `env_steps` and the metrics. An argument that has the name of another
+        column, such as `loss`, is `loss_argument`.
 
         Raises:
             ImportError: pandas is not installed.
@@ -80,7 +81,8 @@ class Results:
         columns |= {"point": point, "env_steps": self.env_steps.reshape(-1)}
         columns |= {name: values.reshape(-1) for name, values in self.metrics.items()}
         frame = pandas.DataFrame({name: column[there] for name, column in columns.items()})
-        fixed = {name: value for name, value in self.arguments.items() if name not in columns} if arguments else {}
+        same = [name for name in self.arguments if name not in self.hypers] if arguments else []
+        fixed = {name + "_argument" * (name in columns): self.arguments[name] for name in same}
         plain = {name: str(v) if isinstance(v, list | dict) else v for name, v in fixed.items()}
         return frame.assign(**plain)
 
@@ -103,6 +105,8 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
     """
     folder = Path(run)
     config, points = load_config(folder), load_points(folder)
+    if lacking := [name for name in ("experiment", "arguments") if name not in config]:
+        raise ValueError(f"{folder} is of another version: its {CONFIG} has no {', '.join(map(repr, lacking))}")
     if not points:
         raise ValueError(f"{folder} holds no log point yet: its table has no rows")
     sweep = config["sweep"]
@@ -113,8 +117,9 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
     if metrics is not None:
         _check_names(folder, metrics, found)
         found = {name: found[name] for name in metrics if name != "env_steps"}
-    complete = _complete(folder, sweep, changed)
-    notes = () if complete else tuple(_missing(sweep, changed))
+    cut = _cut(folder, len(points))
+    complete = not cut and _complete(folder, sweep, changed)
+    notes = () if complete else (cut,) if cut else tuple(_missing(sweep, changed))
     if notes:
         warnings.warn(f"{folder}: {'; '.join(notes)}", stacklevel=2)
     return Results(
@@ -199,6 +204,14 @@ def _complete(folder: Path, sweep: Mapping[str, Any], changed: np.ndarray) -> bo
         return bool(noted) and noted[-1][1] >= 1
     counted = sweep.get("steps") is not None and changed.shape[-1] >= sweep.get("log_points", np.inf)
     return counted and bool(changed[..., -1].all())
+
+
+def _cut(folder: Path, points: int) -> str:
+    """Return what to say of a run that has ended and whose table has fewer log points than were timed."""
+    if not ((folder / SUMMARY).is_file() and (folder / TIMING).is_file()):
+        return ""
+    timed = len(read_csv(folder / TIMING)[1])
+    return f"the run has ended, but its table holds {points} of {timed} log points" if timed > points else ""
 
 
 def _missing(sweep: Mapping[str, Any], changed: np.ndarray) -> list[str]:

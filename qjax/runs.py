@@ -414,9 +414,13 @@ def load_points(folder: str | Path) -> list[Point]:
 
 
 def _sweep(folder: str | Path) -> dict[str, Any]:
-    sweep = load_config(folder).get("sweep", {})
+    config = load_config(folder)
+    sweep = config.get("sweep", {})
     if lacking := [name for name in ("seeds", "lanes", "hypers", "columns", "logged") if name not in sweep]:
-        raise ValueError(f"{Path(folder) / CONFIG} does not tell the sweep's {lacking}")
+        runs = sorted(path.parent.name for path in Path(folder).glob(f"*/{CONFIG}"))
+        none = "" if "sweep" in config else ": no run has begun there"
+        why = f": the folder holds several runs, {', '.join(runs)}" if runs else none
+        raise ValueError(f"{Path(folder) / CONFIG} does not tell the sweep's {lacking}{why}")
     return sweep
 
 

@@ -286,6 +286,18 @@ def test_environments_have_pictures_of_their_own(tmp_path, drawn, capsys):
     assert "note: no profiles of all: no profile over all environments, as no name has" in capsys.readouterr().err
 
 
+def test_lakes_of_two_maps_are_two_environments(tmp_path):
+    """Whichever program made them."""
+    of = {
+        "small": {"arguments": {"env_kwargs": []}},
+        "large": {"arguments": {"env_kwargs": ["map_name=8x8", "is_slippery=false"]}},
+        "lake": {"arguments": {"map": "8x8", "slippery": False}, "experiment": "frozenlake"},
+    }
+    runs = [written(tmp_path / name, returns(1, 4, 3), **options) for name, options in of.items()]
+    large = "FrozenLake-v1 is_slippery=false map_name=8x8"
+    assert [studies.load(run).environment for run in runs] == ["FrozenLake-v1", large, large]
+
+
 def test_a_grids_runs_are_one_run(tmp_path, drawn, capsys):
     several = {"n": [1, 2, 4], "alpha": [0.1, 0.2], "support": [0.0, 9.0]}
     runs = {
@@ -301,6 +313,8 @@ def test_a_grids_runs_are_one_run(tmp_path, drawn, capsys):
     assert f"note: {folder}: not begun: n=2\n" in said
     assert "no evaluation of q-learning, which has not ended: scores are final training returns" in said
     assert sorted(drawn) == ["curves", "sensitivity_n_alpha"]
+    with pytest.raises(ValueError, match="the folder holds several runs, n=1, n=4"):
+        qjax.results.load(folder)
     (folder / "n=1" / "metrics.csv").unlink()
     assert command(folder, "--kind", "sensitivity") == 0
     assert "n=1 holds neither metrics.csv nor" in capsys.readouterr().err and "sensitivity_alpha" in drawn
@@ -325,6 +339,7 @@ def spoilt(folder, change, name="config.json"):
             lambda run: (run / "metrics.csv").write_text((run / "metrics.csv").read_text().splitlines(True)[0]),
             "run holds no log point yet",
         ),
+        (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged: "),
         (
             lambda run: spoilt(run, lambda config: config.pop("experiment")),
             "run is of another version: its config.json has no 'experiment'",

@@ -1,6 +1,7 @@
 """A run's tables read back as arrays: whole, interrupted, damaged, as CSV and as Parquet."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -164,6 +165,9 @@ def test_a_frame_has_every_hyper_parameter(whole, monkeypatch):
         assert order[name].tolist() == table[name].tolist()
     for name in ("mean_return", "loss", "mean_q"):
         np.testing.assert_array_equal(order[name], table[name].astype(np.float32))
+    alike = dataclasses.replace(results.load(folder), arguments={"loss": "huber", "seed": 2, "alpha": [0.1, 0.5]})
+    assert list(alike.frame())[-2:] == ["loss_argument", "seed_argument"]
+    assert set(alike.frame()["loss_argument"]) == {"huber"}
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'qjax\[pandas\]'"):
         results.load(folder).frame()
@@ -208,6 +212,14 @@ def test_killed_between_the_tables_and_on_many_hosts(tmp_path):
         file.write("4.000,80,1,1\n5.0")
     with pytest.warns(UserWarning, match="after 3 of 4 log points"):
         assert results.load(folder).seconds.tolist() == [1, 2, 3]
+
+
+def test_a_table_that_lost_points_after_its_run_had_ended(tmp_path):
+    folder = written(tmp_path / "run", table(BOTH, STEPS), finished=True)
+    lines = (folder / "metrics.csv").read_text().splitlines(True)
+    (folder / "metrics.csv").write_text("".join(lines[:4]))
+    with pytest.warns(UserWarning, match="the run has ended, but its table holds 2 of 3 log points"):
+        assert not results.load(folder).complete
 
 
 # ---- what cannot be read
@@ -263,7 +275,16 @@ def renamed(folder):
             "damaged: row 4 has seed 8, none of the sweep's",
         ),
         (spoilt("config.json", lambda text: text[:-9]), ValueError, "config.json is damaged"),
-        (config(lambda whole: whole.pop("sweep")), ValueError, "config.json does not tell the sweep's"),
+        (
+            config(lambda whole: whole.pop("sweep")),
+            ValueError,
+            "config.json does not tell the sweep's .*: no run has begun there",
+        ),
+        (
+            config(lambda whole: whole.pop("arguments")),
+            ValueError,
+            "is of another version: its config.json has no 'arguments'",
+        ),
         (
             renamed,
             ValueError,

@@ -254,6 +254,20 @@ def test_a_config_given_back(tmp_path):
     assert (other.gamma, other.seed, other.support) == (0.5, 2, (0.0, 9.0))
 
 
+def test_a_grids_config_given_back_has_its_runs_width(tmp_path):
+    args = named("dqn", batch_size=(8, 16), width=2)
+    folder = written(tmp_path / "grid", args)
+    config = json.loads((folder / "config.json").read_text())
+    del config["sweep"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert parsed("--config", folder).width == 2
+    written(folder / "batch_size=8", args)
+    written(folder / "batch_size=16", args)
+    assert parsed("--config", folder).width == 4
+    written(folder / "other", args, sweep={"width": 8})
+    assert parsed("--config", folder).width == 2
+
+
 def test_what_older_runs_wrote(tmp_path):
     """Every flag stood in a config, a table's too; PQN took twice the rate."""
     flags = {
@@ -322,6 +336,12 @@ def test_mistyped_flags_and_values(words, said, capsys):
         parsed("dqn", *words)
     said_words = "".join(capsys.readouterr().err.split())
     assert ended.value.code == 2 and "".join(said.split()) in said_words.replace("│", "")
+
+
+def test_an_empty_command_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        Arguments.parse([])
+    assert ended.value.code == 2 and "MEMBER" in capsys.readouterr().err
 
 
 def test_help_shows_what_a_member_reads(capsys):
