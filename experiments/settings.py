@@ -95,19 +95,18 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
 
     """
     settings: list[dict[str, Any]] = []
-    lines: dict[str, list[Point]] = {}
+    lines: list[tuple[dict[str, Any], list[Point]]] = []
     total = {"env_steps": 0, "compile_s": 0.0, "run_s": 0.0}
     for name, static in folders.items():
         summary = json.loads((run.folder / name / "summary.json").read_text())
         total = {key: value + summary[key] for key, value in total.items()}
         kept = {key: value for key, value in summary.items() if key.startswith(("final", "solved", "diverged"))}
-        for each in summary.get("settings", [{"setting": {}, **kept}]):
+        found = summary.get("settings", [{"setting": {}, **kept}])
+        for each, (_, points) in zip(found, curves(run.folder / name), strict=True):
             settings.append({**each, "run": name, "setting": {**static, **each["setting"]}})
-        found = curves(run.folder / name)
-        lines.update({label({**static, **values}): points for values, points in found})
+            lines.append((settings[-1]["setting"], points))
     show(settings, title, args.env)
-    known = [each["setting"] for each in settings]
-    draw(settings, [(values, lines[label(values)]) for values in known], run.folder, title, args.env)
+    draw(settings, lines, run.folder, title, args.env)
     run.finish(
         {"experiment": args.name, "seeds": args.seeds, **total, "environment": args.env, "settings": settings}
     )
