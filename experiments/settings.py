@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import qjax
 from experiments.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
@@ -132,7 +132,8 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
     """Print a line for each setting."""
     names = list(settings[0]["setting"])
     level = [f"solved ({THRESHOLDS[env]:g})"] if env in THRESHOLDS else []
-    table = Table(*names, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
+    folded = (Column(name, overflow="fold") for name in names)
+    table = Table(*folded, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
     places = digits(np.array([each["final_return_per_seed"] for each in settings]))
     for each in settings:
         scores = np.asarray(each["final_return_per_seed"])
