@@ -320,6 +320,8 @@ def test_configs_of_others_are_refused(tmp_path):
         parsed("dqn", "--config", written(tmp_path / "pqn", named("pqn")))
     with pytest.raises(ValueError, match=r"a run of 'cartpole', not of experiments\.train"):
         parsed("--config", written(tmp_path / "cartpole", named("dqn"), experiment="cartpole"))
+    with pytest.raises(ValueError, match=r"bare is of another version: its config\.json has no arguments"):
+        parsed("--config", written(tmp_path / "bare", named("dqn"), arguments={}))
 
 
 @pytest.mark.parametrize(
