@@ -249,7 +249,7 @@ def read_back(folder: str | Path) -> Arguments:
 
     Raises:
         FileNotFoundError: there is no config.
-        ValueError: it is damaged, or that of another experiment.
+        ValueError: it is damaged, or that of another experiment or version.
 
     """
     path = Path(folder)
@@ -259,6 +259,8 @@ def read_back(folder: str | Path) -> Arguments:
     config = qjax.load_config(path)
     if config.get("experiment") not in members.MEMBERS:
         raise ValueError(f"{path} holds a run of {config.get('experiment')!r}, not of experiments.train")
+    if "name" not in config.get("arguments", {}):
+        raise ValueError(f"{path} is of another version: its config.json has no arguments with a member's name")
     return from_config(config["arguments"], path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import qjax
 from experiments.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
@@ -95,19 +95,18 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
 
     """
     settings: list[dict[str, Any]] = []
-    lines: dict[str, list[Point]] = {}
+    lines: list[tuple[dict[str, Any], list[Point]]] = []
     total = {"env_steps": 0, "compile_s": 0.0, "run_s": 0.0}
     for name, static in folders.items():
         summary = json.loads((run.folder / name / "summary.json").read_text())
         total = {key: value + summary[key] for key, value in total.items()}
         kept = {key: value for key, value in summary.items() if key.startswith(("final", "solved", "diverged"))}
-        for each in summary.get("settings", [{"setting": {}, **kept}]):
+        found = summary.get("settings", [{"setting": {}, **kept}])
+        for each, (_, points) in zip(found, curves(run.folder / name), strict=True):
             settings.append({**each, "run": name, "setting": {**static, **each["setting"]}})
-        found = curves(run.folder / name)
-        lines.update({label({**static, **values}): points for values, points in found})
+            lines.append((settings[-1]["setting"], points))
     show(settings, title, args.env)
-    known = [each["setting"] for each in settings]
-    draw(settings, [(values, lines[label(values)]) for values in known], run.folder, title, args.env)
+    draw(settings, lines, run.folder, title, args.env)
     run.finish(
         {"experiment": args.name, "seeds": args.seeds, **total, "environment": args.env, "settings": settings}
     )
@@ -133,7 +132,8 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
     """Print a line for each setting."""
     names = list(settings[0]["setting"])
     level = [f"solved ({THRESHOLDS[env]:g})"] if env in THRESHOLDS else []
-    table = Table(*names, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
+    folded = (Column(name, overflow="fold") for name in names)
+    table = Table(*folded, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
     places = digits(np.array([each["final_return_per_seed"] for each in settings]))
     for each in settings:
         scores = np.asarray(each["final_return_per_seed"])

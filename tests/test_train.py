@@ -1,6 +1,7 @@
 """The general command line: grids, presets, configs given back, and what it refuses."""
 
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -49,20 +50,21 @@ SMALL = ("--seeds", 2, "--steps", 300, "--eval-episodes", 2)
 def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(qjax, "evaluate_seeds", counted)
     out = tmp_path / "grid"
-    words = ("n-step-q", "--initial", 0.5, 1, "--n", 1, 2, *SMALL)
+    # gamma comes before epsilon among the flags, and after it in a config
+    words = ("n-step-q", "--gamma", 0.5, 1, "--epsilon", 0.1, 0.2, "--n", 1, 2, *SMALL)
     assert command_line(monkeypatch, *words, "--out", out) is None
     said = capsys.readouterr().out
-    assert "side by side 2 settings in one program: --initial 0.5 1.0\n" in said
+    assert "side by side 4 settings in one program: --gamma 0.5 1.0, --epsilon 0.1 0.2\n" in said
     assert "in turn      2 runs, each with a compilation of its own: --n 1 2\n" in said
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"n=1", "n=2"}
     assert qjax.load_config(out)["arguments"]["n"] == [1, 2]
     assert qjax.load_config(out / "n=2")["arguments"]["n"] == 2
 
     summary = json.loads((out / "summary.json").read_text())
-    found = [(each["setting"]["n"], each["setting"]["initial"]) for each in summary["settings"]]
-    assert found == [(1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0)]
+    found = [tuple(each["setting"].values()) for each in summary["settings"]]
+    assert found == list(itertools.product((1, 2), (0.5, 1.0), (0.1, 0.2)))
     assert (out / "learning_curve.png").is_file() and (out / "n=1" / "learning_curve.png").is_file()
-    assert set(qjax.load_metrics(out / "n=1")["initial"]) == {0.5, 1.0}
+    assert set(qjax.load_metrics(out / "n=1")["gamma"]) == {0.5, 1.0}
 
     # A score is that of the agents that `load` finds under its setting.
     loop, agents = train.load(out / "n=1", setting=1)
@@ -70,8 +72,8 @@ def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(np.asarray(played.returns).mean(1), summary["settings"][1]["final_return_per_seed"])
     with pytest.raises(ValueError, match="holds several runs: n=1, n=2"):
         train.load(out)
-    with pytest.raises(ValueError, match="has 2 settings, 0 to 1, got 2"):
-        train.load(out / "n=1", setting=2)
+    with pytest.raises(ValueError, match="has 4 settings, 0 to 3, got 4"):
+        train.load(out / "n=1", setting=4)
 
     # A config given back makes the same bytes, with a flag beside it others; and all of it can be resumed.
     again = tmp_path / "again"
@@ -318,6 +320,8 @@ def test_configs_of_others_are_refused(tmp_path):
         parsed("dqn", "--config", written(tmp_path / "pqn", named("pqn")))
     with pytest.raises(ValueError, match=r"a run of 'cartpole', not of experiments\.train"):
         parsed("--config", written(tmp_path / "cartpole", named("dqn"), experiment="cartpole"))
+    with pytest.raises(ValueError, match=r"bare is of another version: its config\.json has no arguments"):
+        parsed("--config", written(tmp_path / "bare", named("dqn"), arguments={}))
 
 
 @pytest.mark.parametrize(
