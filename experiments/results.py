@@ -65,7 +65,7 @@ def command(arguments: dict[str, Any]) -> str:
     places = {name: place for place, name in enumerate(first)} | {"out": len(FIELDS)}
     for field in sorted(dataclasses.fields(Arguments), key=lambda each: places.get(each.name, len(first))):
         value = getattr(args, field.name)
-        always = field.name in ("env", "seeds", "steps", "out")
+        always = field.name in ("env", "preset", "seeds", "steps", "out")
         if field.name == "name" or (field.name in FREE and field.name != "out") or value is None:
             continue
         if not always and value == getattr(usual, field.name):
