@@ -15,7 +15,7 @@ import numpy as np
 
 from qjax.points import NEVER, Point
 from qjax.runs import CHECKPOINTS, CONFIG, SUMMARY, load_config, load_points
-from qjax.tables import COLUMNS, TIMING, lane_seeds, read_csv
+from qjax.tables import COLUMNS, TIMING, argument, lane_seeds, read_csv
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Results:
         columns |= {name: values.reshape(-1) for name, values in self.metrics.items()}
         frame = pandas.DataFrame({name: column[there] for name, column in columns.items()})
         same = [name for name in self.arguments if name not in self.hypers] if arguments else []
-        fixed = {name + "_argument" * (name in columns): self.arguments[name] for name in same}
+        fixed = {argument(name, columns): self.arguments[name] for name in same}
         plain = {name: str(v) if isinstance(v, list | dict) else v for name, v in fixed.items()}
         return frame.assign(**plain)
 

@@ -8,7 +8,7 @@ drops what its checkpoint does not know of: the end of the one, files of the oth
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +18,9 @@ from qjax.checkpoint import digest
 from qjax.points import NEVER, Point
 
 METRICS, PARQUET, TIMING = "metrics.csv", "metrics.parquet", "timing.csv"
+LAST = "diverged_at"
+"""Last column of what was measured; the run's arguments follow, the same in every row."""
+
 COLUMNS = {"loss": "loss", "q": "mean_q"}
 """Names in the table of the means that every agent reports; others keep their own."""
 
@@ -45,16 +48,33 @@ def rows(point: Point, columns: Mapping[str, np.ndarray]) -> Table:
         "mean_q": means.pop("mean_q", nothing),
         **means,
         **{name: column for name, column in columns.items() if name != "seed"},
-        "diverged_at": point.diverged_at,
+        LAST: point.diverged_at,
     }
     return {name: column[point.changed] for name, column in table.items()}
+
+
+def constants(arguments: Mapping[str, Any], table: Table) -> Table:
+    """Return a run's arguments as columns for the end of a table, so that tables of several runs can be joined.
+
+    Those without a value are left out, lists are text, and one that has the name of another column, such as `loss`,
+    is `loss_argument`.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    plain = {name: str(value) if isinstance(value, list | dict) else value for name, value in given.items()}
+    count = len(next(iter(table.values())))
+    return {argument(name, table): np.full(count, value) for name, value in plain.items()}
+
+
+def argument(name: str, others: Collection[str]) -> str:
+    """Return what an argument is called beside other columns."""
+    return name + "_argument" * (name in others)
 
 
 def missing(name: str, column: np.ndarray) -> np.ndarray:
     """Return which cells of a column hold nothing, bool `[rows]`: NaN, and a divergence that never came."""
     if np.issubdtype(column.dtype, np.floating):
         return np.isnan(column)
-    return (column == NEVER) if name == "diverged_at" else np.zeros(len(column), bool)
+    return (column == NEVER) if name == LAST else np.zeros(len(column), bool)
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -120,7 +140,7 @@ def cut(folder: Path, kept: Mapping[str, Sequence[int]]) -> None:
 
 
 def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
-    """Return the columns of a run's table, float64 `[rows]`; empty cells are NaN.
+    """Return the columns of a run's table up to `diverged_at`, float64 `[rows]`; empty cells are NaN.
 
     A last row of `metrics.csv` that a kill left half written is passed over.
 
@@ -202,7 +222,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _load(folder: Path) -> tuple[Table, np.ndarray | None]:
-    """Return a table's columns, float64, and the log point of each row where its files say that."""
+    """Return a table's columns up to `LAST`, float64, and the log point of each row where its files say that."""
     if (folder / PARQUET).is_dir():
         return _load_parquet(folder)
     if not (folder / METRICS).is_file():
@@ -210,12 +230,17 @@ def _load(folder: Path) -> tuple[Table, np.ndarray | None]:
     header, found = read_csv(folder / METRICS)
     columns = list(zip(*found, strict=True)) if found else [()] * len(header)
     table = {}
-    for name, column in zip(header, columns, strict=True):
+    for name, column in zip(_measured(header), columns, strict=False):
         try:
             table[name] = np.array([float(cell) if cell else np.nan for cell in column])
         except ValueError:
             _wrong_cell(folder / METRICS, name, column)
     return table, None
+
+
+def _measured(names: Sequence[str]) -> list[str]:
+    """Return the columns of a table but for the run's arguments at its end."""
+    return list(names[: names.index(LAST) + 1 if LAST in names else None])
 
 
 def _wrong_cell(path: Path, name: str, column: Sequence[str]) -> NoReturn:
@@ -242,7 +267,7 @@ def _load_parquet(folder: Path) -> tuple[Table, np.ndarray]:
             raise ValueError(f"{path} has columns {read[-1].column_names}, {parts[0]} {read[0].column_names}")
     whole = pa.concat_tables(read, promote_options="permissive")
     number = np.repeat([int(path.name.split("-")[0]) for path in parts], [len(part) for part in read])
-    table = {name: whole[name].to_numpy().astype(np.float64) for name in whole.column_names}
+    table = {name: whole[name].to_numpy().astype(np.float64) for name in _measured(whole.column_names)}
     return table, number
 
 

@@ -151,6 +151,28 @@ def test_metrics_are_chosen_by_name(whole):
         found["mean_q"]
 
 
+@pytest.mark.parametrize("parquet", [False, True])
+def test_a_table_ends_with_the_runs_arguments(tmp_path, parquet):
+    given = {
+        "loss": "huber, or so",
+        "seed": 5,
+        "seeds": [3, 7],
+        "fast": True,
+        "rate": 1e-3,
+        "none": None,
+        "out": "x",
+    }
+    with qjax.Run(tmp_path, "made", given, parquet=parquet, free=("out",)) as run:
+        for point in table(BOTH, STEPS):
+            run.log(point, {"seed": np.array([3, 7]), "rate": np.array([0.1, 0.2])})
+    read = pandas.read_parquet if parquet else pandas.read_csv
+    found = read(tmp_path / ("metrics.parquet" if parquet else "metrics.csv"))
+    assert list(found)[-6:] == ["rate", "diverged_at", "loss_argument", "seed_argument", "seeds", "fast"]
+    assert set(found["rate"]) == {0.1, 0.2}  # of the lanes, not of the run
+    assert [set(found[name]) for name in list(found)[-4:]] == [{"huber, or so"}, {5}, {"[3, 7]"}, {1}]
+    assert list(qjax.load_metrics(tmp_path))[-1] == "diverged_at"
+
+
 def test_a_frame_has_every_hyper_parameter(whole, monkeypatch):
     folder, _ = whole
     frame = results.load(folder).frame()
@@ -160,6 +182,8 @@ def test_a_frame_has_every_hyper_parameter(whole, monkeypatch):
     ]  # fmt: skip
     assert set(frame["gamma"]) == {0.9} and set(frame["hidden"]) == {"[16, 16]"}
     table = pandas.read_csv(folder / "metrics.csv")
+    assert list(table)[-3:] == ["diverged_at", "gamma", "hidden"]  # what has no value has no column
+    assert set(table["gamma"]) == {0.9} and set(table["hidden"]) == {"[16, 16]"}
     order = frame.sort_values(["point", "setting"], kind="stable")
     for name in ("setting", "seed", "alpha", "env_steps", "episodes"):
         assert order[name].tolist() == table[name].tolist()
@@ -262,7 +286,7 @@ def renamed(folder):
         (
             spoilt("metrics.csv", lambda text: text.replace("\n7,10,1,", "\n7,10,")),
             ValueError,
-            "metrics.csv is damaged: line 3 has 7 cells, the header 8",
+            "metrics.csv is damaged: line 3 has 8 cells, the header 9",
         ),
         (
             spoilt("metrics.csv", lambda text: text.replace("\n7,10,1,", "\n7,10,x1,")),

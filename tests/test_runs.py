@@ -39,7 +39,7 @@ POINTS = [
 
 @pytest.fixture
 def folder(tmp_path):
-    run = qjax.Run(tmp_path / "run", "cartpole", {"seeds": 2, "out": tmp_path})
+    run = qjax.Run(tmp_path / "run", "cartpole", {"seeds": 2, "out": tmp_path}, free=("out",))
     for each in POINTS:
         run.log(each, SEEDS)
     run.save_agents({"q": np.ones((2, 3))})
@@ -50,10 +50,10 @@ def folder(tmp_path):
 def test_metrics_are_tidy(folder):
     # A seed that did not step has no row, and a cell without a value is empty, not zero.
     assert (folder / "metrics.csv").read_text() == (
-        "seed,env_steps,episodes,mean_return,loss,epsilon,mean_q,diverged_at\n"
-        "3,100,1,20.0,0.1,0.5,,\n"
-        "7,100,0,,1.0,0.5,,64\n"
-        "3,200,3,0.33333334,0.1,0.5,,\n"
+        "seed,env_steps,episodes,mean_return,loss,epsilon,mean_q,diverged_at,seeds\n"
+        "3,100,1,20.0,0.1,0.5,,,2\n"
+        "7,100,0,,1.0,0.5,,64,2\n"
+        "3,200,3,0.33333334,0.1,0.5,,,2\n"
     )
     metrics = qjax.load_metrics(folder)
     assert np.isnan(metrics["mean_return"][1])
