@@ -68,7 +68,7 @@ def run(args: Arguments) -> None:
         args, "cartpole", lambda _: build(constants), {"epsilon": members.epsilon(constants)}, constants.steps
     )
     if trained is not None:
-        title = f"DQN on CartPole-v1 ({args.preset}), {args.seeds} seeds"
+        title = f"DQN on CartPole-v1 ({args.preset}), {args.count}"
         conclude(args, "cartpole", title, build(constants), trained, {"preset": args.preset})
 
 

@@ -60,6 +60,11 @@ class Setting(Machine):
         """The root of all randomness, as `qjax.sweep` takes it."""
         return qjax.fast_key(self.seed) if self.fast_keys else self.seed
 
+    @property
+    def count(self) -> str:
+        """The number of seeds in words."""
+        return f"{self.seeds} seed{'s' * (self.seeds != 1)}"
+
 
 @dataclass(kw_only=True)
 class Common(Setting):
@@ -169,7 +174,7 @@ def train(
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
-    with _closed_on_failure(folder), show_progress(f"{experiment}, {args.seeds} seeds") as show:
+    with _closed_on_failure(folder), show_progress(f"{experiment}, {args.count}") as show:
         result = qjax.sweep(
             build,
             width=args.width,

@@ -114,7 +114,7 @@ def run(args: Arguments) -> None:
             plot.policy_maps(
                 args.out / f"policies-{key}.png", tiles_of(key, env), policies, task.arrows, task.title
             )
-    plot.measures(args.out / "family.png", curves, MEASURES, f"{args.seeds} seeds each")
+    plot.measures(args.out / "family.png", curves, MEASURES, f"{args.count} each")
     print(f"pictures in {args.out}")
 
 

@@ -120,7 +120,7 @@ def run(args: Arguments) -> None:
     solved = scores.success >= threshold
     interval = stats.wilson(int(solved.sum()), args.seeds)
     kind = f"{'slippery' if args.slippery else 'deterministic'} FrozenLake {args.map}"
-    title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.seeds} seeds"
+    title = f"tabular Q-learning, {kind}, ties {args.ties}, {args.count}"
     curve = folder.folder / "learning_curve.png"
     plot.learning_curve(qjax.load_points(folder.folder), curve, title=title, episodes=args.episodes)
     tiles = lake_map(loop.env.unwrapped)

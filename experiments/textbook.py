@@ -175,9 +175,9 @@ def run(args: Arguments) -> None:
         ),
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    plot.by_episode(args.out / "textbook.png", examples, f"Sutton and Barto 2018, {args.seeds} seeds")
+    plot.by_episode(args.out / "textbook.png", examples, f"Sutton and Barto 2018, {args.count}")
     policies = {name: np.asarray(greedy_policies(found.agents)).mean(0) for name, found in runs.items()}
-    plot.policy_maps(args.out / "cliff.png", CLIFF, policies, CLIFF_ARROWS, f"Example 6.6, {args.seeds} seeds")
+    plot.policy_maps(args.out / "cliff.png", CLIFF, policies, CLIFF_ARROWS, f"Example 6.6, {args.count}")
     table = Table("example", "agent", "mean over the last fifth of the episodes [95% interval]")
     for title, example in examples.items():
         for name, curve in example.curves.items():

@@ -143,7 +143,7 @@ def run_one(args: Arguments) -> None:
 
 def title(args: Arguments) -> str:
     """Return what a run is called."""
-    return f"{args.name} on {' '.join((args.env, *args.env_kwargs))}, {args.seeds} seed{'s' * (args.seeds > 1)}"
+    return f"{args.name} on {' '.join((args.env, *args.env_kwargs))}, {args.count}"
 
 
 def listing() -> tuple[Table, Table]:

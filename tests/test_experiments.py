@@ -240,7 +240,7 @@ def test_train(arguments, tmp_path, monkeypatch, capsys):
     given = (*arguments, "--eval-episodes", 2, "--out", out)
     assert command_line(monkeypatch, train, *given) is None
     said = capsys.readouterr().out
-    assert f"{arguments[0]} on {arguments[2]}, {seeds} seeds" in said
+    assert f"{arguments[0]} on {arguments[2]}, {seeds} seed{'s' * (seeds > 1)}" in said
     assert ("(no interval: one seed)" in said) == (seeds == 1)
     summary = read_summary(out)
     assert set(summary) >= SUMMARY and summary["environment"] == arguments[2]
