@@ -121,6 +121,12 @@ class Group:
         known = THRESHOLDS.get(self.environment) if self.choices.metric == "mean_return" else None
         return known if self.choices.threshold is None else self.choices.threshold
 
+    @property
+    def middle(self) -> str:
+        """What lines and bars show."""
+        most = max(count for run in self.runs.values() for count in run.seeds)
+        return plot.INTERVAL if most >= stats.LEAST_SEEDS else "no interval of one seed"
+
     def title(self, *more: str, run: str = "", width: int = TITLE) -> str:
         """Return a picture's title, lines of so many letters: what was run, and what else is to be said."""
         counts = [count for study in self.runs.values() for count in study.seeds]
@@ -184,7 +190,7 @@ def curves(group: Group) -> Pictures:
         "curves",
         plot.curves(
             {name: (line.sample.x, line.sample.values) for name, line in lines.items()},
-            group.title(chosen, plot.INTERVAL),
+            group.title(chosen, group.middle),
             group.unit,
             group.metric,
             level,
@@ -212,13 +218,13 @@ def efficiency(group: Group) -> Pictures:
 def seeds(group: Group) -> Pictures:
     """Draw the score of every seed."""
     scores, chosen = _scores(group)
-    yield "seeds", plot.distribution(scores, group.title(chosen, f"below: {plot.INTERVAL}"), group.scored)
+    yield "seeds", plot.distribution(scores, group.title(chosen, f"below: {group.middle}"), group.scored)
 
 
 def profiles(group: Group) -> Pictures:
     """Draw the share of seeds that score more than each threshold."""
     scores, chosen = _scores(group)
-    title = group.title(chosen, "performance profile, 95% bootstrap interval")
+    title = group.title(chosen, f"performance profile, {group.middle.split(', ')[-1]}")
     yield "profiles", plot.profiles(scores, title, group.scored, group.choices.lower)
 
 
@@ -269,7 +275,7 @@ def _sensitivity(group: Group, hyper: str, sweepers: Sequence[str]) -> Any:
     first = f"the first {RUNS} of {len(sweepers)} runs" if len(sweepers) > RUNS else ""
     alone = sweepers[0] if len(sweepers) == 1 else ""
     unit = _with_unit(hyper, group.runs[sweepers[0]])
-    return plot.sensitivity(lines, unit, group.title(first, best, plot.INTERVAL, run=alone), group.scored)
+    return plot.sensitivity(lines, unit, group.title(first, best, group.middle, run=alone), group.scored)
 
 
 def _heat_map(group: Group, name: str) -> Any:
@@ -280,7 +286,7 @@ def _heat_map(group: Group, name: str) -> Any:
     cells = np.full((len(ys), len(xs), max(map(len, scores))), np.nan)
     for row, column, own in zip(rows, columns, scores, strict=True):
         cells[ys.index(row), xs.index(column), : len(own)] = own
-    title = group.title(plot.INTERVAL, run=name)
+    title = group.title(group.middle, run=name)
     axes = (plot.Axis(_with_unit(y, run), ys), plot.Axis(_with_unit(x, run), xs))
     return plot.heat_map(*axes, cells, title, group.scored)
 

@@ -385,6 +385,14 @@ def test_what_is_missing_is_told(tmp_path, drawn, capsys):
     assert list(lines(drawn["curves"].axes[0])) == ["cut (interrupted)", "one"]
 
 
+def test_titles_of_one_seed_claim_no_interval(tmp_path, drawn):
+    for seeds, said in ((1, "no interval of one seed"), (2, "95% bootstrap interval")):
+        drawn.clear()
+        command(written(tmp_path / f"{seeds}", returns(2, seeds, 5), {"alpha": [0.1, 0.5]}, np.ones((2, seeds))))
+        named = {name: figure.get_suptitle() for name, figure in drawn.items()}
+        assert {name for name, title in named.items() if said in title} == named.keys() - {"efficiency"}
+
+
 def test_a_point_that_a_kill_tore_is_left_out(tmp_path):
     cut = written(tmp_path / "cut", returns(1, 4, 3), log_points=10)
     (cut / "metrics.csv").write_text("".join((cut / "metrics.csv").read_text().splitlines(True)[:-2]))
