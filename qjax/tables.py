@@ -62,7 +62,7 @@ def constants(arguments: Mapping[str, Any], table: Table) -> Table:
     given = {name: value for name, value in arguments.items() if value is not None}
     plain = {name: str(value) if isinstance(value, list | dict) else value for name, value in given.items()}
     count = len(next(iter(table.values())))
-    return {argument(name, table): np.full(count, value) for name, value in plain.items()}
+    return {argument(name, table): np.broadcast_to(value, count) for name, value in plain.items()}
 
 
 def argument(name: str, others: Collection[str]) -> str:
@@ -81,9 +81,11 @@ def cells(table: Table) -> list[list[str]]:
     """Return a table's rows as text: numbers in the fewest digits that read back as the same bits."""
     shown = []
     for name, column in table.items():
-        numbers = column.astype(int) if column.dtype == bool else column
-        empty = missing(name, column).tolist()
-        shown.append(["" if none else str(value) for value, none in zip(numbers, empty, strict=True)])
+        own = column[:1] if column.strides == (0,) else column  # one value in all rows is written out once
+        numbers = own.astype(int) if own.dtype == bool else own
+        empty = missing(name, own).tolist()
+        text = ["" if none else str(value) for value, none in zip(numbers, empty, strict=True)]
+        shown.append(text * (len(column) // max(len(text), 1)))
     return [list(row) for row in zip(*shown, strict=True)]
 
 
