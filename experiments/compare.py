@@ -122,10 +122,14 @@ class Group:
         return known if self.choices.threshold is None else self.choices.threshold
 
     @property
+    def interval(self) -> str:
+        """What bands and bars are, in words."""
+        return plot.interval(max(count for run in self.runs.values() for count in run.seeds))
+
+    @property
     def middle(self) -> str:
-        """What lines and bars show."""
-        most = max(count for run in self.runs.values() for count in run.seeds)
-        return plot.INTERVAL if most >= stats.LEAST_SEEDS else "no interval of one seed"
+        """What lines and their bands or bars are, in words."""
+        return f"interquartile mean, {self.interval}"
 
     def title(self, *more: str, run: str = "", width: int = TITLE) -> str:
         """Return a picture's title, lines of so many letters: what was run, and what else is to be said."""
@@ -224,7 +228,7 @@ def seeds(group: Group) -> Pictures:
 def profiles(group: Group) -> Pictures:
     """Draw the share of seeds that score more than each threshold."""
     scores, chosen = _scores(group)
-    title = group.title(chosen, f"performance profile, {group.middle.split(', ')[-1]}")
+    title = group.title(chosen, f"performance profile, {group.interval}")
     yield "profiles", plot.profiles(scores, title, group.scored, group.choices.lower)
 
 
@@ -293,10 +297,8 @@ def _heat_map(group: Group, name: str) -> Any:
 
 def _with_unit(hyper: str, run: Study) -> str:
     """Return what an axis of a hyper-parameter is called."""
-    counted = (
-        TARGET_UNITS.get(str(run.arguments.get("target_unit"))) if hyper == "target_period" else UNITS.get(hyper)
-    )
-    return f"{hyper} ({counted})" if counted else hyper
+    units = {**UNITS, "target_period": TARGET_UNITS.get(str(run.arguments.get("target_unit")))}
+    return f"{hyper} ({units[hyper]})" if units.get(hyper) else hyper
 
 
 DRAW: dict[Kind, Callable[[Group], Pictures]] = {

@@ -259,10 +259,9 @@ class Run:
         number = self._next if number is None else number
         self._next = number + 1
         table = tables.rows(point, columns)
-        passed = self._free | set(columns) - {
-            "seed"
-        }  # what was swept has a column; `seed` is the root as an argument
-        table |= tables.constants({k: v for k, v in self.arguments.items() if k not in passed}, table)
+        swept = set(columns) - {"seed"}  # an argument `seed` is the root, not a lane's
+        fixed = {k: v for k, v in self.arguments.items() if k not in self._free | swept}
+        table |= tables.constants(fixed, table)
         if self._parquet:
             tables.write_part(self.folder, number, jax.process_index(), table)
         elif jax.process_count() > 1:

@@ -230,9 +230,10 @@ def _load(folder: Path) -> tuple[Table, np.ndarray | None]:
     if not (folder / METRICS).is_file():
         raise FileNotFoundError(f"{folder} holds neither {METRICS} nor {PARQUET}: no run has logged anything there")
     header, found = read_csv(folder / METRICS)
-    columns = list(zip(*found, strict=True)) if found else [()] * len(header)
+    names = _measured(header)
+    columns = list(zip(*(row[: len(names)] for row in found), strict=True)) if found else [()] * len(names)
     table = {}
-    for name, column in zip(_measured(header), columns, strict=False):
+    for name, column in zip(names, columns, strict=True):
         try:
             table[name] = np.array([float(cell) if cell else np.nan for cell in column])
         except ValueError:

@@ -5,7 +5,7 @@ imported on first use.
 """
 
 from qjax.plot.hypers import Axis, at_best, heat_map, ordered, sensitivity, text
-from qjax.plot.lines import INTERVAL, RETURN, STEPS, Curve, curves
+from qjax.plot.lines import RETURN, STEPS, Curve, curves, interval
 from qjax.plot.maps import ARROWS, lake_picture, policy_maps
 from qjax.plot.reach import efficiency, steps_to_reach
 from qjax.plot.scores import distribution, profiles
@@ -24,7 +24,6 @@ from qjax.plot.training import (
 __all__ = [
     "ARROWS",
     "COLOURS",
-    "INTERVAL",
     "RETURN",
     "STEPS",
     "Axis",
@@ -37,6 +36,7 @@ __all__ = [
     "efficiency",
     "episode_bins",
     "heat_map",
+    "interval",
     "lake_picture",
     "learning_curve",
     "learning_curves",

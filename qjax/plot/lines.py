@@ -11,11 +11,15 @@ from qjax.stats import LEAST_SEEDS, Estimate, estimate, iqm
 Curve = tuple[np.ndarray, np.ndarray]
 """x, `[points]` or `[seeds, points]`, ascending, and values `[seeds, points]`; NaN is a point without a value."""
 
-INTERVAL = "interquartile mean, 95% bootstrap interval"
 STEPS, RETURN = "environment steps", "training return\n(mean of the episodes that ended in the interval)"
 
 FEW = 4
 """Lines up to which intervals are told apart by their colour; those of more are drawn fainter."""
+
+
+def interval(seeds: int) -> str:
+    """Return in words what is drawn around the mean of so many seeds."""
+    return "95% bootstrap interval" if seeds >= LEAST_SEEDS else "no interval of one seed"
 
 
 def curves(

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax.plot.lines import INTERVAL, STEPS, band, middle, thousands
+from qjax.plot.lines import STEPS, band, interval, middle, thousands
 from qjax.plot.lines import curves as draw
 from qjax.plot.style import BLUE, DPI, GREY, ORANGE, figure
 from qjax.points import Point
-from qjax.stats import LEAST_SEEDS, Estimate
+from qjax.stats import Estimate
 
 WIDE = 10
 """A value above which logged values are drawn in decades."""
@@ -49,8 +49,8 @@ def learning_curve(
         axes.plot(x[known], line[known], color=GREY, alpha=0.25, linewidth=0.6)
     shown = f"one seed ({min(max_lines, len(returns))} of {len(returns)} shown)"
     axes.plot([], [], color=GREY, alpha=0.6, linewidth=0.8, label=shown)
-    interval = "95% bootstrap interval" if len(returns) >= LEAST_SEEDS else "no interval of one seed"
-    axes.fill_between(x, found.low, found.high, color=BLUE, alpha=0.3, linewidth=0, label=interval)
+    shaded = {"color": BLUE, "alpha": 0.3, "linewidth": 0, "label": interval(len(returns))}
+    axes.fill_between(x, found.low, found.high, **shaded)
     axes.plot(x, found.value, color=BLUE, linewidth=2, label="interquartile mean")
     if level is not None:
         axes.axhline(level, color=ORANGE, linewidth=1, linestyle="--", label=level_name)
@@ -84,9 +84,9 @@ def learning_curves(
 
     """
     lines = {name: returns_by_step(points) for name, points in curves.items()}
-    draw(lines, f"{title}\n{INTERVAL}", level=level, level_name=level_name, resamples=resamples).savefig(
-        path, dpi=300
-    )
+    shown = interval(max(len(values) for _, values in lines.values()))
+    title = f"{title}\ninterquartile mean, {shown}"
+    draw(lines, title, level=level, level_name=level_name, resamples=resamples).savefig(path, dpi=300)
 
 
 def measures(
