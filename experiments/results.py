@@ -3,8 +3,7 @@
 python -m experiments.results runs/family/*
 
 A record is what a page needs of a run's folder, a file in experiments/records, for the folders are large and stay
-where they were made. A run takes the place of an earlier one of the same member in the same environment. Pages of
-older records (*.md) are put at the end as they are.
+where they were made. A run takes the place of an earlier one of the same member in the same environment.
 """
 
 import dataclasses
@@ -204,8 +203,7 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
     RECORDS.mkdir(exist_ok=True)
     for name, each in made.items():
         (RECORDS / f"{name}.json").write_text(json.dumps(each) + "\n")
-    earlier = "".join(f"\n{path.read_text()}" for path in sorted(RECORDS.glob("*.md")))
-    PAGE.write_text(page(json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))) + earlier)
+    PAGE.write_text(page(json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))))
     print(f"wrote {PAGE}")
 
 
