@@ -332,7 +332,7 @@ def across(groups: Sequence[Group]) -> Pictures:
         for name in names:
             scaled[name][: len(found[name]), task] = (found[name] - low) / max(high - low, 1e-12)
     where = ", ".join(group.environment for group in groups)
-    title = f"{textwrap.fill(where, TITLE)}\nperformance profile, 95% bootstrap interval"
+    title = f"{textwrap.fill(where, TITLE)}\nperformance profile, {plot.interval(most)}"
     label = "score, scaled from the lowest to the highest of any seed"
     yield "profiles", plot.profiles(scaled, title, label, groups[0].choices.lower)
 

@@ -286,6 +286,14 @@ def test_environments_have_pictures_of_their_own(tmp_path, drawn, capsys):
     assert "note: no profiles of all: no profile over all environments, as no name has" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("seeds", "said"), [(1, "no interval of one seed"), (2, "95% bootstrap interval")])
+def test_a_profile_over_environments_says_what_its_bands_are(tmp_path, drawn, seeds, said):
+    for env in ("CartPole-v1", "Acrobot-v1"):
+        written(tmp_path / env, returns(1, seeds, 3), None, [np.arange(1.0 * seeds)], experiment="dqn", env=env)
+    assert command(*sorted(tmp_path.iterdir()), "--kind", "profiles", "--out", tmp_path / "out") == 0
+    assert drawn["profiles_all"].get_suptitle().endswith(f"performance profile, {said}")
+
+
 def test_lakes_of_two_maps_are_two_environments(tmp_path):
     """Whichever program made them."""
     of = {
