@@ -145,10 +145,11 @@ def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     """Return the protocol's optimiser, at a rate or a schedule of optax's.
 
     Raises:
-        ValueError: there is no such optimiser, or the learning rate or the gradient's norm is not positive.
+        ValueError: there is no such optimiser, the learning rate is not positive and finite, or the gradient's norm
+            not positive.
 
     """
-    check_range("learning_rate", protocol.learning_rate, 0, float("inf"), open_low=True)
+    check_range("learning_rate", protocol.learning_rate, 0, float(jnp.finfo(jnp.float32).max), open_low=True)
     made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate)
     if protocol.max_grad_norm is None:
         return made

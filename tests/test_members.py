@@ -300,6 +300,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest():
         ({"gamma": 1.5}, "gamma must lie in"),
         ({"epsilon_decay": 1.5}, "epsilon_decay must lie in .* got 1.5"),
         ({"learning_rate": 0.0}, "learning_rate must lie in"),
+        ({"learning_rate": np.inf}, "learning_rate must lie in"),
         ({"max_grad_norm": 0.0}, r"max_grad_norm must lie in \(0, inf\], got 0.0"),
         ({"quantiles": 0}, "quantiles must be at least 1, got 0"),
     ],
