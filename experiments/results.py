@@ -3,7 +3,8 @@
 python -m experiments.results runs/family/*
 
 A record is what a page needs of a run's folder, a file in experiments/records, for the folders are large and stay
-where they were made. A run takes the place of an earlier one of the same member in the same environment.
+where they were made. A run takes the place of an earlier one of the same member, in the same environment, with as
+many steps.
 """
 
 import dataclasses
@@ -28,7 +29,8 @@ LAST_EPISODES = 100
 
 HEAD = f"""# Results
 
-Made by `python -m experiments.results` from the records of runs, one for each member and environment.
+Made by `python -m experiments.results` from the records of runs, one for each environment, member and number
+of steps.
 
 - *Greedy*: returns of the last parameters (never the best checkpoint), whole episodes on keys of their own. A
   seed's score is its mean over the episodes; interquartile mean over seeds with its 95% bootstrap interval
@@ -123,7 +125,8 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
 
 def name_of(arguments: Mapping[str, Any]) -> str:
     """Return what a record's file is called."""
-    return "-".join((task_of(arguments).replace("=", "-").replace(" ", "-"), arguments["name"]))
+    task = task_of(arguments).replace("=", "-").replace(" ", "-")
+    return f"{task}-{arguments['name']}-{arguments['steps']}"
 
 
 def task_of(arguments: Mapping[str, Any]) -> str:
@@ -176,7 +179,12 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
 def page(records: Iterable[Mapping[str, Any]]) -> str:
     """Return the whole page, of records as `record` returns them."""
     order = list(members.MEMBERS)
-    found = sorted(records, key=lambda each: (task_of(each["arguments"]), order.index(each["arguments"]["name"])))
+
+    def place(found: Mapping[str, Any]) -> tuple[str, int, int]:
+        arguments = found["arguments"]
+        return task_of(arguments), order.index(arguments["name"]), arguments["steps"]
+
+    found = sorted(records, key=place)
     text = HEAD
     for task in dict.fromkeys(task_of(each["arguments"]) for each in found):
         here = [each for each in found if task_of(each["arguments"]) == task]
