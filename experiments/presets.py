@@ -51,6 +51,7 @@ PRESETS = {
             "epsilon_fraction": 0.5, "lam": 0.65, "epochs": 4, "minibatches": 4,
         },
         "CleanRL's pqn.py (Huang et al. 2022)",
+        "there weights start orthogonal, and returns, but for their bootstrap, run on over ends of episodes",
     ),
     "minatar-dqn": Preset(
         "dqn",

@@ -3,8 +3,8 @@
 python -m experiments.results runs/family/*
 
 A record is what a page needs of a run's folder, a file in experiments/records, for the folders are large and stay
-where they were made. A run takes the place of an earlier one of the same member, in the same environment, with as
-many steps.
+where they were made. A run takes the place of an earlier one of the same member, in the same environment, of the
+same preset and with as many steps.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ import tyro
 import qjax
 from experiments.arguments import FIELDS, Arguments, from_config, settle
 from experiments.command import FREE, THRESHOLDS, describe_interval, digits
+from experiments.studies import environment_of
 from qjax import mdps, members, solve, stats
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
@@ -29,8 +30,8 @@ LAST_EPISODES = 100
 
 HEAD = f"""# Results
 
-Made by `python -m experiments.results` from the records of runs, one for each environment, member and number
-of steps.
+Made by `python -m experiments.results` from the records of runs, one for each environment, member, preset
+(where there is one, it stands beside the member) and number of steps.
 
 - *Greedy*: returns of the last parameters (never the best checkpoint), whole episodes on keys of their own. A
   seed's score is its mean over the episodes; interquartile mean over seeds with its 95% bootstrap interval
@@ -38,8 +39,10 @@ of steps.
 - *Training*: returns while learning, exploration included, of a seed's last {LAST_EPISODES} episodes or a few more
   (whole log points); mean and standard deviation over seeds. This is the protocol of the *published* figures,
   CleanRL's (Huang et al. 2022), which are of a few seeds each after 500,000 steps. What differs: the steps, where
-  there are fewer here; and ten environments step once between two updates where one steps ten times (PQN has four
-  in both).
+  there are fewer here; ten environments step once between two updates where one steps ten times (PQN has four in
+  both); and, in rows without one of CleanRL's presets, C51's 51 atoms on what rewards can add up to where CleanRL
+  has 101 on [-100, 100], and PQN's learning rate of 5e-4 where CleanRL has 2.5e-4.
+  `python -m experiments.train --list` tells what differs in a preset.
 - *Solved*: seeds whose greedy score reaches gymnasium's threshold.
 - *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """
@@ -125,13 +128,13 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
 
 def name_of(arguments: Mapping[str, Any]) -> str:
     """Return what a record's file is called."""
-    task = task_of(arguments).replace("=", "-").replace(" ", "-")
-    return f"{task}-{arguments['name']}-{arguments['steps']}"
+    parts = (task_of(arguments), arguments["name"], arguments.get("preset"), str(arguments["steps"]))
+    return "-".join(filter(None, parts)).replace("=", "-").replace(" ", "-")
 
 
 def task_of(arguments: Mapping[str, Any]) -> str:
     """Return the environment of a run, with what it was made with."""
-    return " ".join((arguments["env"], *arguments.get("env_kwargs", ())))
+    return environment_of(arguments["env"], arguments)
 
 
 def optimum(arguments: Mapping[str, Any]) -> str:
@@ -161,8 +164,9 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     training = np.array([x for x in found["training"] if x is not None])
     env, places = arguments["env"], digits(scores)
     threshold, seconds = THRESHOLDS.get(env), found["seconds"]
+    preset = f", `{arguments['preset']}`" if arguments["preset"] else ""
     return (
-        f"`{arguments['name']}`",
+        f"`{arguments['name']}`{preset}",
         str(len(scores)),
         f"{arguments['steps']:,}",
         f"{stats.iqm(scores):.{places}f} {describe_interval(scores, places)[1]}",
@@ -180,9 +184,9 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
     """Return the whole page, of records as `record` returns them."""
     order = list(members.MEMBERS)
 
-    def place(found: Mapping[str, Any]) -> tuple[str, int, int]:
-        arguments = found["arguments"]
-        return task_of(arguments), order.index(arguments["name"]), arguments["steps"]
+    def place(each: Mapping[str, Any]) -> tuple[str, int, str, int]:
+        arguments = each["arguments"]
+        return task_of(arguments), order.index(arguments["name"]), arguments["preset"] or "", arguments["steps"]
 
     found = sorted(records, key=place)
     text = HEAD

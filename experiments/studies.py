@@ -131,7 +131,7 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
         own, unit = _samples(run, static, metric, notes)
         samples += own
         named = qjax.load_config(path)["sweep"].get("environment") or run.arguments.get("env", "")
-        environment = " ".join((named, *_made_with(run.arguments)))
+        environment = environment_of(named, run.arguments)
     if not samples:
         raise ValueError(f"{folder} holds no run with a log point: {'; '.join(notes)}")
     if all(np.isnan(sample.values).all() for sample in samples):
@@ -141,11 +141,11 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
     return Study(folder, config["experiment"], environment, unit, samples, config["arguments"], notes)
 
 
-def _made_with(arguments: Mapping[str, Any]) -> list[str]:
-    """Return what a run's environment was made with beside its name: lakes of two maps are two environments."""
+def environment_of(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a run's environment with what it was made with: lakes of two maps are two environments."""
     lake = {"map_name": arguments.get("map"), "is_slippery": arguments.get("slippery")}  # of experiments.frozenlake
     words = [f"{name}={str(value).lower()}" for name, value in lake.items() if value is not None]
-    return sorted((*words, *arguments.get("env_kwargs", ())))
+    return " ".join((name, *sorted((*words, *arguments.get("env_kwargs", ())))))
 
 
 def held(values: np.ndarray) -> np.ndarray:

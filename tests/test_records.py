@@ -52,9 +52,12 @@ def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):
     assert page.count("| `q-learning` | 3 | 3,000 |") == 1 and "tried nothing" not in page
     found = results.record(folder)
     longer = found | {"arguments": found["arguments"] | {"steps": 10_000}}
-    assert results.name_of(longer["arguments"]) != results.name_of(found["arguments"])
-    both = results.page([longer, found])
-    assert both.index("| 3 | 3,000 |") < both.index("| 3 | 10,000 |") < both.index("--steps 3000 ")
+    known = found | {"arguments": found["arguments"] | {"preset": "tutorial-lake"}}
+    assert len({results.name_of(each["arguments"]) for each in (found, longer, known)}) == 3
+    several = results.page([known, longer, found])
+    lines = ("` | 3 | 3,000 |", "` | 3 | 10,000 |", "`, `tutorial-lake` | 3 | 3,000 |")
+    places = [several.index(f"| `q-learning{line}") for line in lines]
+    assert places == sorted(places) and places[-1] < several.index("--steps 3000 ")
     assert "`q-learning`: tried 0.5" in page and "## FrozenLake-v1 is_slippery=false" in page
     assert f"{summary['final_return_iqm']:.2f} [" in page
     assert f"--env FrozenLake-v1 --env-kwargs is_slippery=false --seeds 3 --steps 3000 --out {folder}" in page
