@@ -158,15 +158,19 @@ def optimum(arguments: Mapping[str, Any]) -> str:
     )
 
 
+def label(arguments: Mapping[str, Any]) -> str:
+    """Return a record's member, and its preset if it has one."""
+    return ", ".join(f"`{name}`" for name in (arguments["name"], arguments["preset"]) if name)
+
+
 def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a record's line of the table."""
     arguments, scores = found["arguments"], np.array(found["greedy"])
     training = np.array([x for x in found["training"] if x is not None])
     env, places = arguments["env"], digits(scores)
     threshold, seconds = THRESHOLDS.get(env), found["seconds"]
-    preset = f", `{arguments['preset']}`" if arguments["preset"] else ""
     return (
-        f"`{arguments['name']}`{preset}",
+        label(arguments),
         str(len(scores)),
         f"{arguments['steps']:,}",
         f"{stats.iqm(scores):.{places}f} {describe_interval(scores, places)[1]}",
@@ -194,7 +198,7 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
         here = [each for each in found if task_of(each["arguments"]) == task]
         lines = [COLUMNS, ("---",) * len(COLUMNS), *map(row, here)]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        remarks = "".join(f"`{each['arguments']['name']}`: {each['remark']}\n\n" for each in here if each["remark"])
+        remarks = "".join(f"{label(each['arguments'])}: {each['remark']}\n\n" for each in here if each["remark"])
         commands = "\n".join(command(each["arguments"]) for each in here)
         text += f"\n## {task}\n\n{table}\n\n{optimum(here[0]['arguments'])}{remarks}```bash\n{commands}\n```\n"
     machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in found)
