@@ -9,7 +9,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from qjax.loop import Lane, take
 # XLA compiles a program for several devices with a clean-up (a common-subexpression pass) before all the others,
 # and one for a single device without. What is fused then differs, and with it the last digits.
 COMPILER_OPTIONS: dict[str, Any] = {"xla_disable_hlo_passes": "spmd-cleanup"}
+"""What groups ask of the compiler, as far as it knows it: names of options come and go with its versions."""
 
 AXIS = PartitionSpec("lanes")
 
@@ -142,14 +143,14 @@ class Groups:
         return time.perf_counter() - began
 
     def _compile(self, turns: dict[bool, int], watch: bool, report: Report | None) -> None:
-        first, shapes = self._hypers[0], self.shapes
+        first, shapes, options = self._hypers[0], self.shapes, known_options(COMPILER_OPTIONS)
         none = (clocks.at(0), jnp.int32(0))
 
         def compiled(function: Any, *arguments: Any, replicated: int = 0, donate: tuple[int, ...] = ()) -> Any:
             program = jax.jit(self._program(function, replicated), donate_argnums=donate)
-            return program.lower(*arguments).compile(compiler_options=COMPILER_OPTIONS)
+            return program.lower(*arguments).compile(compiler_options=options)
 
-        self._programs["init"] = self._look[2].lower().compile(compiler_options=COMPILER_OPTIONS)
+        self._programs["init"] = self._look[2].lower().compile(compiler_options=options)
         self._programs["take"] = compiled(lambda _, lane: take(lane), first, shapes, donate=(1,))
         if watch:
             self._programs["peek"] = compiled(lambda _, lane: take(lane)[1], first, shapes)
@@ -277,6 +278,20 @@ class Groups:
         shape = (self.size, *parts[0].shape[1:])
         array = jax.make_array_from_single_device_arrays(shape, self.place, parts)
         return array if impl is None else jax.random.wrap_key_data(array, impl=impl)
+
+
+def known_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the compiler's options that it knows; with any other nothing would compile."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
+@cache
+def _is_known(name: str, value: Any) -> bool:
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options={name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 @contextmanager

@@ -3,20 +3,47 @@
 What tests the compiled program itself, or that two programs agree in every bit, asks for users' programs.
 """
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 
-FLAGS = (
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
-)
-"""In XLA_FLAGS for all tests and the processes that they start."""
+QUICKLY = {
+    "xla_backend_optimization_level": "0",
+    "xla_cpu_use_fusion_emitters": "false",
+    "xla_cpu_parallel_codegen_split_count": "1",
+}
+"""The compiler's options for all tests and the processes that they start, as far as it knows them."""
 
-FUSED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": True}
-"""Compiler options that give the text of users' programs, but not what is made of it after."""
+_PARSE = "from jaxlib import xla_client; xla_client.CompileOptions()"
 
-AS_USERS = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
-"""Compiler options that give users' programs, which round as theirs do and run as fast."""
+
+def use_flags():
+    """Put into XLA_FLAGS what the compiler knows of `QUICKLY`; a flag unknown to it ends a process at once."""
+    given = os.environ.get("XLA_FLAGS", "")
+
+    def known(flags):
+        command, env = [sys.executable, "-c", _PARSE], {**os.environ, "XLA_FLAGS": " ".join([given, *flags])}
+        return subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
+
+    flags = [f"--{name}={value}" for name, value in QUICKLY.items()]
+    if not known(flags):
+        assert known([]), f"the compiler does not start with XLA_FLAGS={given!r}"
+        flags = [flag for flag in flags if known([flag])]
+    os.environ["XLA_FLAGS"] = " ".join([given, *flags])
+
+
+def _instead(**options):
+    """Return compiler options in the place of flags, without those that the compiler does not know."""
+    return {name: value for name, value in options.items() if f"--{name}=" in os.environ.get("XLA_FLAGS", "")}
+
+
+def __getattr__(name):  # when a test asks: the flags are set by then
+    if name == "FUSED":
+        return _instead(xla_backend_optimization_level=0, xla_cpu_use_fusion_emitters=True)
+    if name == "AS_USERS":
+        return _instead(xla_backend_optimization_level=3, xla_cpu_use_fusion_emitters=True)
+    raise AttributeError(name)
 
 
 @contextmanager

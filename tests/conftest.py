@@ -13,7 +13,7 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers, and what tests start, inherit it
-    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *compilation.FLAGS])
+    compilation.use_flags()
     cache = tempfile.mkdtemp(prefix="qjax-tests-")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache

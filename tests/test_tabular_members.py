@@ -16,7 +16,6 @@ from qjax import clock as clocks
 from qjax import members, schedules
 
 GAMMA = 0.7
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 LANES = 2
 UNIFORM = members.TabularProtocol(gamma=GAMMA, epsilon=1.0, lam=0.5, planning=3)
 FOLLOWING = ("sarsa", "expected-sarsa", "sarsa-lambda", "n-step-q")
@@ -30,7 +29,7 @@ def advance(loop):
         turn = lambda i, lane: loop.run(lane, clocks.plus(clock, 50 * i), 50)
         return jax.vmap(lambda lane: jax.lax.fori_loop(0, turns, turn, lane))(lanes)
 
-    return jax.jit(run, compiler_options=QUICKLY)
+    return jax.jit(run)
 
 
 def lanes_of(loop):

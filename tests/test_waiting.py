@@ -15,8 +15,6 @@ from test_tabular import ACTIONS, GAMMA, KEY, START, STATES, batch_of, record
 import qjax
 from qjax import clock as clocks
 
-COMPILE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=COMPILE)
 ROWS = 24
 
 
@@ -59,7 +57,7 @@ def driven(memory, agent=None):
         start = memory.init(first), state
         return jax.lax.scan(body, start, (blocks, jnp.arange(count), jax.random.split(KEY, count)))[1]
 
-    return jit(run)
+    return jax.jit(run)
 
 
 def due(last, row, env, newest, wait):
@@ -178,8 +176,8 @@ def test_one_step_is_latest():
 def test_rows_from_before_the_start_do_not_count(memory):
     # A wrapper that holds rows back sets the clock back; its first rows are padding.
     data = jax.tree.map(jnp.asarray, episodes(4, 1, 0)._replace(last=np.ones((4, 1), bool)))
-    state = jit(memory.add)(memory.init(data), data, clocks.minus(clocks.at(0), 3))
-    weight = jit(memory.sample)(KEY, state, clocks.at(1), START).weight
+    state = jax.jit(memory.add)(memory.init(data), data, clocks.minus(clocks.at(0), 3))
+    weight = jax.jit(memory.sample)(KEY, state, clocks.at(1), START).weight
     assert weight[-4:, 0].tolist() == [0, 0, 0, 1] and weight.sum() == 1
 
 
@@ -310,7 +308,7 @@ def test_the_loop_is_the_textbooks(name):
         newest = jax.tree.map(lambda x: x[-1, 0], after.memory.rows)
         return after, (newest.obs, newest.action, jax.random.uniform(act_key, (1,))[0])
 
-    lane, (states, actions, uniforms) = jit(lambda key: jax.lax.scan(tick, loop.init(key), jnp.arange(TICKS)))(
+    lane, (states, actions, uniforms) = jax.jit(lambda key: jax.lax.scan(tick, loop.init(key), jnp.arange(TICKS)))(
         jax.random.key(3)
     )
     visited, q = textbook(np.asarray(uniforms), update)
