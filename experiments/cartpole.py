@@ -18,6 +18,7 @@ from experiments.command import Common, conclude, main, train
 from experiments.presets import PRESETS
 from qjax import members
 from qjax.checks import check_size
+from qjax.random import root_key
 
 
 @dataclass(kw_only=True)
@@ -55,7 +56,7 @@ def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     """Return a run's loop and its final agents, `DQNState`s with leaves `[seeds, ...]`."""
     arguments = qjax.load_config(folder)["arguments"]
     loop = build(preset(arguments["preset"], arguments["steps"]))
-    keys = jax.random.split(jax.random.key(0), arguments["seeds"])
+    keys = jax.random.split(root_key(0), arguments["seeds"])
     like = jax.eval_shape(jax.vmap(lambda key: loop.init(key).agent), keys)
     return loop, qjax.load_agents(folder, like)
 

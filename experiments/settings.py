@@ -17,6 +17,7 @@ from experiments.grid import label
 from qjax import hypers, plot
 from qjax.loop import Loop
 from qjax.points import Point, of_lanes
+from qjax.random import root_key
 
 CURVES = len(plot.COLOURS)
 """So many settings are drawn at most: those with the best final scores."""
@@ -45,7 +46,7 @@ def play(build: Build, swept: Any, result: qjax.Result, root: Any, episodes: int
 def _alike(build: Build, swept: Any, agents: Any) -> bool:
     """Return whether the values that agents act on depend on nothing swept."""
     loop = build(hypers.setting(swept, 0))
-    lane = jax.eval_shape(loop.init, jax.random.key(0))
+    lane = jax.eval_shape(loop.init, root_key(0))
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (lane.obs, agents))
 
     def values(hyper: Any, obs: Any, agent: Any) -> Any:

@@ -24,6 +24,7 @@ from experiments.exact import report_of
 from experiments.presets import PRESETS
 from qjax import hosts, hypers, members, plan
 from qjax.checks import check_size
+from qjax.random import root_key
 
 
 def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qjax.Loop:
@@ -81,7 +82,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
     if not 0 <= setting < count:
         raise ValueError(f"{folder} has {count} settings, 0 to {count - 1}, got {setting}")
     loop = make(hypers.setting(swept, setting))
-    keys = jax.random.split(jax.random.key(0), args.seeds * count)
+    keys = jax.random.split(root_key(0), args.seeds * count)
     like = jax.eval_shape(jax.vmap(lambda key: loop.init(key).agent), keys)
     own = slice(setting * args.seeds, (setting + 1) * args.seeds)
     return loop, jax.tree.map(lambda x: x[own], qjax.load_agents(folder, like))
@@ -124,7 +125,7 @@ def check(args: Arguments) -> None:
     make = builder(args)
     hypers.check(make, grid.split(args.given).hypers)
     loop = make(None)
-    jax.eval_shape(loop.init, jax.random.key(0))
+    jax.eval_shape(loop.init, root_key(0))
     plan.parts(loop, args.steps, log_points=1)
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from qjax.checks import check_key, check_map, describe
 from qjax.mdp import TabularMDP
+from qjax.random import root_key
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FrozenLake-v1": ("FrozenLake-misc", {}),
@@ -224,7 +225,7 @@ def _encoder(name: str, num_states: int | None, shape: tuple[int, ...]) -> Calla
 
 def _check_observations(env: Env) -> None:
     """Check, by shapes alone, that what the environment returns is what its observation space says."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: root_key(0))
     obs, state = jax.eval_shape(env.reset, key)
     action = jax.ShapeDtypeStruct((), jnp.int32)
     step = jax.eval_shape(env.step, key, state, action)

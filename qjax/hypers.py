@@ -13,6 +13,7 @@ from jax.interpreters import partial_eval
 
 from qjax import clock as clocks
 from qjax.loop import Loop
+from qjax.random import root_key
 
 Build = Callable[[Any], Loop]
 """`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
@@ -99,7 +100,7 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     num_settings = next(iter(lengths.values()))
     if set(lengths.values()) != {num_settings} or not num_settings:
         raise ValueError(f"every array of hypers needs the same, positive number of settings, got {lengths}")
-    lane = jax.eval_shape(_built(build, hypers, 0).init, jax.random.key(0))
+    lane = jax.eval_shape(_built(build, hypers, 0).init, root_key(0))
     for number in range(num_settings):
         _built(build, hypers, number).check(lane)
     _check_traced(build, hypers)
@@ -115,7 +116,7 @@ def program(build: Build, hypers: Any) -> Any:
         lane = loop.init(key)
         return loop.run(lane, clocks.at(0), loop.cadence, True)
 
-    return jax.make_jaxpr(run)(leaves, jax.random.key(0))
+    return jax.make_jaxpr(run)(leaves, root_key(0))
 
 
 def text(jaxpr: Any) -> str:
@@ -176,7 +177,7 @@ def _built(build: Build, hypers: Any, number: int) -> Loop:
 
 def _check_traced(build: Build, hypers: Any) -> None:
     """Check that `build` takes traced values, and name those of which it needs the concrete value."""
-    key = jax.random.key(0)
+    key = root_key(0)
 
     def start(hyper: Any) -> Any:
         return build(hyper).init(key)

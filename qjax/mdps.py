@@ -15,7 +15,7 @@ from qjax.checks import check_key, check_map, check_range, check_size
 from qjax.envs import Env, lake_map
 from qjax.mdp import TabularMDP, from_outcomes
 from qjax.mdp_env import MDPEnvironment
-from qjax.random import unrolled
+from qjax.random import root_key, unrolled
 
 
 def from_table(table: Mapping[int, Mapping[int, Sequence[Any]]], start: Any) -> TabularMDP:
@@ -128,7 +128,7 @@ def frozen_lake(env: Env) -> TabularMDP:
     states, actions = jnp.arange(lake.n_states), jnp.arange(lake.num_actions)
     sure = copy.copy(lake)
     sure.is_slippery = False
-    key = jax.random.key(0)  # an outcome of the deterministic twin draws nothing
+    key = root_key(0)  # an outcome of the deterministic twin draws nothing
     _, first = lake.reset_env(key, env.params)
 
     def move(state, action):

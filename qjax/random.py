@@ -195,7 +195,9 @@ def unrolled(key: Key[Array, ""]) -> Key[Array, ""]:
 
 
 def root_key(seed: Any) -> Key[Array, ""]:
-    """Return the key that a whole number stands for, JAX's default kind, or the key itself.
+    """Return the key that a whole number stands for, or the key itself.
+
+    That is `jax.random.key(seed)` as JAX makes it by default, whatever its settings are now.
 
     Raises:
         TypeError: it is neither a whole number nor one typed key.
@@ -207,7 +209,7 @@ def root_key(seed: Any) -> Key[Array, ""]:
         return seed
     if not 0 <= check_size("seed", seed, least=0) < 2**32:
         raise ValueError(f"seed must be below 2**32, got {seed}")
-    return jax.random.key(seed)
+    return jax.random.wrap_key_data(np.array([0, seed], np.uint32), impl="threefry2x32")
 
 
 def describe_key(key: Key[Array, ""]) -> dict[str, Any]:

@@ -440,6 +440,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def numerics() -> dict[str, Any]:
+    """Return those of JAX's settings that change numbers, and are not what they are by default."""
+    config, usual = jax.config, {"default_matmul_precision": None, "threefry_partitionable": True}
+    found = {name: getattr(config, f"jax_{name}") for name in usual}
+    return {name: value for name, value in found.items() if value != usual[name]}
+
+
 def versions() -> dict[str, str]:
     """Return what else decides a run's last digits: libraries, machine and backend."""
     packages = {name: version(name) for name in ("qjax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}

@@ -27,7 +27,7 @@ from qjax.plan import Part, Plan
 from qjax.points import Point, Schedules, Tally
 from qjax.progress import Progress
 from qjax.random import describe_key, root_key
-from qjax.runs import KNOWN, Run, versions
+from qjax.runs import KNOWN, Run, numerics, versions
 from qjax.sinks import Sink, check_sinks
 
 
@@ -101,6 +101,7 @@ class Work(NamedTuple):
             "episodes": loop.episodes,
             "columns": list(columns),
             "logged": list(logged),
+            **({"jax": unusual} if (unusual := numerics()) else {}),
         }
 
     def program(self) -> str:
@@ -323,7 +324,7 @@ def _first(swept: Any) -> Any:
 def _width(work: Work, width: int | None, devices: Sequence[Any] | None) -> int:
     if width is not None:
         return check_size("width", width)
-    lane = jax.eval_shape(work.loop.init, jax.random.key(0))
+    lane = jax.eval_shape(work.loop.init, root_key(0))
     return default_width(lane, len(work.seeds), _devices(devices))
 
 
@@ -411,7 +412,7 @@ def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str
     first = _first(work.hypers)
     names = list(schedules(first) if callable(schedules) else schedules)
     if report is not None:
-        agent = jax.eval_shape(work.loop.init, jax.random.key(0)).agent
+        agent = jax.eval_shape(work.loop.init, root_key(0)).agent
         found = jax.eval_shape(report, first, agent)
         if not isinstance(found, dict) or any(getattr(x, "shape", None) != () for x in found.values()):
             got = {k: describe(x) for k, x in found.items()} if isinstance(found, dict) else describe(found)

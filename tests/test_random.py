@@ -300,6 +300,16 @@ def test_a_root_is_a_number_or_a_key():
         root_key(jnp.uint32([1, 2]))
 
 
+@pytest.mark.parametrize("seed", [0, 5, 2**31 + 5, 2**32 - 1])
+def test_a_number_means_one_key_whatever_jax_makes_by_default(seed):
+    usual = jax.random.key(seed)
+    with jax.default_prng_impl("rbg"):
+        assert jax.random.key_impl(jax.random.key(seed)) != jax.random.key_impl(usual)
+        assert root_key(seed) == usual
+    with jax.enable_x64(True):
+        assert root_key(seed) == usual
+
+
 def test_no_use_is_another_at_other_counters():
     """Uses are offsets on one Weyl sequence, some counters apart: there, too, their words are unrelated."""
     uses = [random._BITS, random._WIDE, *random._SPLIT, *random._FOLD, *random._SEED]

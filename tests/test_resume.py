@@ -156,6 +156,18 @@ def test_an_edited_config_is_refused(broken):
     refused(broken, r"config.json is damaged")
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (jax.default_matmul_precision("bfloat16"), "default_matmul_precision.*bfloat16"),
+        (jax.threefry_partitionable(False), "threefry_partitionable.*False"),
+    ],
+)
+def test_another_setting_of_jax_that_changes_numbers_is_refused(broken, setting, said):
+    with setting:
+        refused(broken, rf"was written by another run: sweep\.jax: .*{said}")
+
+
 def other(alpha=0.1, states=None):
     env = qjax.make(victim.probes.Walk())
     # Without its `table`, which the loop would hold against the environment.

@@ -16,8 +16,8 @@ from compilation import AS_USERS, sweeps
 
 import qjax
 from qjax import clock as clocks
+from qjax import hypers, schedules
 from qjax import plan as plans
-from qjax import schedules
 from qjax.groups import Groups
 
 WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
@@ -95,6 +95,21 @@ def test_root_seed_changes_everything():
     kwargs = {"seeds": 2, "steps": 20, "log_points": 1, "width": WIDTH}
     tables = [qjax.sweep(tabular, seed=seed, **kwargs).agents for seed in (0, 1)]
     assert len({table.tobytes() for pair in tables for table in pair}) == 4
+
+
+def test_jax_s_default_keys_do_not_matter(tmp_path):
+    """Neither to the numbers, nor to the width (a key has other bytes), nor to what is compared on resume."""
+    kwargs = {"seeds": 2, "steps": 20, "log_points": 1}
+    found = []
+    for kind in ("threefry2x32", "rbg"):
+        with jax.default_prng_impl(kind), qjax.Run(tmp_path / kind, "keys", {}) as run:
+            found.append(qjax.sweep(tabular, run=run, **kwargs))
+    assert bits(found[0].agents) == bits(found[1].agents) and found[0].width == found[1].width
+    configs = [(tmp_path / kind / "config.json").read_text() for kind in ("threefry2x32", "rbg")]
+    assert configs[0] == configs[1]
+    with jax.default_prng_impl("rbg"):
+        program = hypers.text(hypers.program(tabular, None))
+    assert program == hypers.text(hypers.program(tabular, None))
 
 
 def test_seeds_differ_from_their_initialisation_on():
