@@ -188,8 +188,6 @@ def train(
             sinks=sinks,
             **work,
         )
-        if result.stopped is None:
-            folder.save_agents(result.agents)
     _tell(result, several=hypers is not None)
     return (folder, result) if hosts.is_first() else None
 

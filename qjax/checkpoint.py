@@ -31,6 +31,11 @@ class Checkpoint(NamedTuple):
     folder: Path
     manifest: dict[str, Any]
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is what is left of a sweep that has ended: everything but the lanes' states."""
+        return self.manifest["groups"] == 0
+
     def program(self) -> str:
         """Return the text of its program."""
         return gzip.decompress((self.folder / PROGRAM).read_bytes()).decode()
@@ -63,6 +68,7 @@ def write(
     totals: dict[str, Any],
     program: str,
     manifest: Mapping[str, Any],
+    states: bool = True,
 ) -> None:
     """Write a checkpoint into `root`, which is then its only one; all processes call.
 
@@ -72,6 +78,7 @@ def write(
         totals: arrays `[local lanes]`.
         program: text of the program.
         manifest: what else to keep; `tick` names the checkpoint.
+        states: keep the lanes' states, too; a sweep that has ended needs them no more.
 
     Raises:
         OSError: it could not be written; the last checkpoint stands.
@@ -85,12 +92,14 @@ def write(
             new.mkdir(parents=True)
 
     def save() -> None:
-        _save_groups(new, groups)
+        if states:
+            _save_groups(new, groups)
         np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, **totals)
 
     def commit() -> None:
         if hosts.is_first():
-            _commit(root, program, {**manifest, "groups": groups.count, "group_size": groups.size})
+            kept = {"groups": groups.count if states else 0, "group_size": groups.size}
+            _commit(root, program, {**manifest, **kept})
 
     if failure := _agreed(make) or _agreed(save) or _agreed(commit):
         if hosts.is_first():

@@ -172,15 +172,8 @@ class Drive:
         if self._tick == self._saved_tick:
             return
         began = time.monotonic()
-        totals = {**self.tally.totals._asdict(), **self.tally.pending()}
-        manifest = {
-            "tick": self._tick,
-            "seconds": self.seconds,
-            "points": self._notes,
-            "leaves": self.groups.describe(),
-        }
         try:
-            self.run.save(self.groups, totals, self.program, manifest)
+            self.run.save(self.groups, self._totals(), self.program, self._manifest())
             self._saved_tick = self._tick
         except OSError as error:
             if must:
@@ -188,6 +181,23 @@ class Drive:
             print(f"\nwarning: {error}; training goes on, the last checkpoint stands", file=sys.stderr, flush=True)
         self._saved = time.monotonic()
         self._save_s = self._saved - began
+
+    def _totals(self) -> dict[str, np.ndarray]:
+        return {**self.tally.totals._asdict(), **self.tally.pending()}
+
+    def _manifest(self) -> dict[str, Any]:
+        leaves = self.groups.describe()
+        return {"tick": self._tick, "seconds": self.seconds, "points": self._notes, "leaves": leaves}
+
+    def end(self, agents: Any, compile_s: float) -> None:
+        """Write what the sweep ends with into its run."""
+        assert self.run is not None
+        ended = {"env_steps": int(self.env_steps().sum()), "compile_s": compile_s}
+        self.run.end(agents, self.groups, self._totals(), self.program, {**self._manifest(), **ended})
+
+    def env_steps(self) -> np.ndarray:
+        """Return the environment steps of every lane, on every host."""
+        return self.everywhere(self.tally.totals.env_steps + self.groups.peek()["steps"])
 
     def restore(self, found: Checkpoint) -> None:
         """Go on from a checkpoint of the same work."""

@@ -1,5 +1,7 @@
 """Progress of a sweep: a bar on a terminal, elsewhere a plain line now and then."""
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +9,12 @@ from typing import NamedTuple
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
+
+
+def tell(message: str) -> None:
+    """Print a line on standard error; where nobody can read it, nothing happens."""
+    with contextlib.suppress(OSError, ValueError):  # a dead reader, a full disk; closed, or no such letter there
+        print(message, file=sys.stderr, flush=True)
 
 
 class Progress(NamedTuple):

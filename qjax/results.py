@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from qjax.points import NEVER, Point
-from qjax.runs import CHECKPOINTS, CONFIG, SUMMARY, load_config, load_points
+from qjax.runs import CHECKPOINTS, CONFIG, ENDED, SUMMARY, load_config, load_points
 from qjax.tables import COLUMNS, TIMING, argument, lane_seeds, read_csv
 
 
@@ -193,7 +193,7 @@ def _columns(points: Sequence[Point]) -> dict[str, list[np.ndarray]]:
 
 def _complete(folder: Path, sweep: Mapping[str, Any], changed: np.ndarray) -> bool:
     """Return whether a run has ended: by its summary, its checkpoint or its points; `changed` is `[S, N, P]`."""
-    if (folder / SUMMARY).is_file():
+    if (folder / SUMMARY).is_file() or any((folder / ENDED).glob("[0-9]*")):
         return True
     for path in sorted((folder / CHECKPOINTS).glob("[0-9]*/manifest.json"))[-1:]:
         try:

@@ -1,5 +1,9 @@
 """A run's folder: config.json, its tables, summary.json, the final agents, and the last checkpoint.
 
+A sweep that ends writes its last checkpoint, the agents, then `ended` (that checkpoint without the lanes' states),
+which by its rename makes the run one that has ended: opened again it is returned from its folder. Only then the
+checkpoint goes. `summary.json`, after an evaluation for instance, says that nothing is left to do.
+
 `metrics.csv` (or `metrics.parquet`) is tidy, one row per lane and log point, and holds nothing that depends on the
 clock on the wall; that stands in `timing.csv`. Both grow while the run does, and are cut back to the checkpoint
 when it is resumed. On several hosts each process writes the rows of its own lanes, and the first joins those of
@@ -25,12 +29,13 @@ from qjax import checkpoint, hosts, tables
 from qjax.checkpoint import Checkpoint
 from qjax.devices import processor
 from qjax.points import Point
+from qjax.progress import tell
 from qjax.tables import METRICS, PARQUET, TIMING
 
 CONFIG, SUMMARY = "config.json", "summary.json"
-CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
+CHECKPOINTS, ENDED, PARTS, LOCK, AGENTS = "checkpoints", "ended", "parts", "lock", "agents"
 WRITTEN = (
-    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, CHECKPOINTS, "checkpoints.old", PARTS, "tensorboard", "wandb",
+    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, CHECKPOINTS, "checkpoints.old", PARTS, "tensorboard", "wandb",
     "learning_curve.png", "policy.png", "watch_*.gif", "plots",
 )  # fmt: skip
 """What a run writes beside its config, and what is made of it there: what replaces it removes them."""
@@ -41,7 +46,11 @@ KNOWN = ("seed", "setting", "env_steps", "episodes", "mean_return", "loss", "mea
 
 
 class Run:
-    """The folder of one run, open for writing. Nothing is touched before `begin`."""
+    """The folder of one run, open for writing. Nothing is touched before `begin`.
+
+    `with` closes it; left without an error after a sweep ended in it, it is finished with a plain summary, where
+    nobody called `finish`.
+    """
 
     def __init__(
         self,
@@ -60,7 +69,8 @@ class Run:
             experiment: its name.
             arguments: everything needed to run it again.
             overwrite: replace an earlier run: `WRITTEN` is removed, and nothing else.
-            resume: go on from the folder's last checkpoint, or begin where there is none.
+            resume: go on from the folder's last checkpoint, or begin where there is none; a run that has ended is
+                returned as it stands in its folder, and nothing is added to it.
             free: names of arguments that do not change the numbers, and may differ when it is resumed.
             parquet: write the table as Parquet (`metrics.parquet`) in place of CSV, for long sweeps; a run that is
                 resumed keeps the kind it has.
@@ -83,6 +93,7 @@ class Run:
         self._digests: dict[str, list[int]] = {}
         self._began = False
         self._lock: Any = None
+        self._ended: Mapping[str, Any] | None = None
         if parquet:
             tables.arrow()
         if overwrite and resume:
@@ -98,7 +109,7 @@ class Run:
         if self.resume or self._overwrite:
             if not is_run:
                 raise FileExistsError(f"{self.folder} holds no run: choose another --out")
-        elif any((self.folder / CHECKPOINTS).glob("[0-9]*")):
+        elif self._unfinished():
             raise FileExistsError(
                 f"{self.folder} holds an unfinished run: go on with --resume, choose another --out, or give"
                 " --overwrite"
@@ -108,13 +119,33 @@ class Run:
         if self.resume:
             self._compare(load_config(self.folder), CONFIG)
 
+    def _unfinished(self) -> bool:
+        """Return whether there is something to go on from."""
+        found = [path for name in (CHECKPOINTS, ENDED) for path in (self.folder / name).glob("[0-9]*")]
+        return bool(found) and not (self.folder / SUMMARY).is_file()
+
     def __enter__(self) -> "Run":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and self._ended is not None and not (self.folder / SUMMARY).is_file() and hosts.is_first():
+            self.finish(self._plain_summary(self._ended))
         self.close()
+
+    def _plain_summary(self, ended: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of a sweep that has ended."""
+        steps, seconds, sweep = ended["env_steps"], ended["seconds"], self._config["sweep"]
+        return {
+            "experiment": self._config["experiment"],
+            "seeds": len(tables.lane_seeds(sweep)),
+            "width": sweep["width"],
+            "env_steps": steps,
+            "compile_s": ended["compile_s"],
+            "run_s": seconds,
+            "env_steps_per_s": steps / seconds,
+        }
 
     def close(self) -> None:
         """Let other processes at the folder; remove it if nothing was written."""
@@ -126,7 +157,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run that is resumed has already ended, its summary written."""
+        """Whether nothing is left to do for the run that is resumed: its summary is written."""
         return self.resume and (self.folder / SUMMARY).is_file()
 
     @property
@@ -147,14 +178,14 @@ class Run:
         return load_config(self.folder).get("sweep", {}).get("width")
 
     def open(self, sweep: Mapping[str, Any]) -> Checkpoint | None:
-        """Lock the folder, and return the checkpoint to go on from; nothing is changed yet.
+        """Lock the folder, and return the checkpoint to go on from, or what a sweep ended with; nothing is changed.
 
         Args:
             sweep: what decides the numbers beside the arguments (seeds, hypers, sizes), plain values.
 
         Raises:
             BlockingIOError: another process runs in the folder.
-            FileExistsError: the folder holds something by now.
+            FileExistsError: the folder holds something by now, or a finished run that no sweep wrote.
             ValueError: what was written differs from this run, or the checkpoint is damaged.
 
         """
@@ -167,14 +198,27 @@ class Run:
             return None
         config = load_config(self.folder)
         self._compare(config, CONFIG)
-        found = checkpoint.find(self.folder / CHECKPOINTS)
-        if found is not None:
+        found = checkpoint.find(self.folder / ENDED) or checkpoint.find(self.folder / CHECKPOINTS)
+        if found is None:
+            self._refuse_ended()
+            if hosts.is_first():
+                tell(f"{self.folder} has no checkpoint to go on from: the run begins again")
+        else:
             self._compare(found.manifest["config"], str(found.folder.name))
             for name, (length, digest) in found.manifest["tables"].items():
                 path = self.folder / name
                 if not path.is_file() or checkpoint.digest(path, length)[1] != digest:
                     raise ValueError(f"{path} is not what the checkpoint at {found.folder} was written with")
+            self._ended = found.manifest if found.ended else None
         return found
+
+    def _refuse_ended(self) -> None:
+        """Raise where the run to resume has ended."""
+        if self.finished or self._ended is not None:
+            raise FileExistsError(
+                f"{self.folder} holds a run that has ended, and nothing is added to it: read it with"
+                " qjax.results.load and qjax.load_agents, or replace it with overwrite"
+            )
 
     def _take_lock(self) -> None:
         """Lock the folder with a lock that the system frees when its holder dies."""
@@ -204,6 +248,7 @@ class Run:
         """Clear an earlier run's files away and write the config."""
         if self._began:
             return
+        self._refuse_ended()
         if hosts.is_first():
             self._take_lock()
             # In an order in which a kill leaves an old run without a checkpoint, or a new one that begins again.
@@ -300,6 +345,34 @@ class Run:
         whole = {"config": self._config, "versions": versions(), "tables": self._digests, **manifest}
         checkpoint.write(self.folder / CHECKPOINTS, groups, totals, program, whole)
 
+    def end(
+        self,
+        agents: Any,
+        groups: Any,
+        totals: dict[str, Any],
+        program: str,
+        manifest: Mapping[str, Any],
+    ) -> None:
+        """Write what a sweep ends with, after its last checkpoint, which goes then; all processes call.
+
+        Args:
+            agents: their final states.
+            groups: the lanes.
+            totals: as for a checkpoint.
+            program: as for a checkpoint.
+            manifest: as for a checkpoint, and `env_steps` of all lanes and `compile_s`.
+
+        """
+        self.save_agents(agents)
+        paths = [path for path in sorted((self.folder / AGENTS).rglob("*")) if path.is_file()]
+        known = {str(path.relative_to(self.folder)): list(checkpoint.digest(path)) for path in paths}
+        known |= tables.digests(self.folder, self._digests)
+        whole = {"config": self._config, "versions": versions(), "tables": known, **manifest}
+        checkpoint.write(self.folder / ENDED, groups, totals, program, whole, states=False)
+        self._ended = whole
+        if hosts.is_first():
+            shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+
     def join(self) -> None:
         """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane.
 
@@ -323,16 +396,30 @@ class Run:
         return tables.points(self.folder, _sweep(self.folder), notes)
 
     def save_agents(self, agents: Any) -> None:
-        """Write the agents' final states (without their memories); all processes call."""
+        """Write the agents' final states (without their memories); all processes call. A sweep does so at its end.
+
+        Raises:
+            FileExistsError: a sweep has ended in the run.
+
+        """
+        if self._ended is not None:
+            self._refuse_ended()
         self.begin()
         import orbax.checkpoint as ocp
 
+        # Orbax takes no arrays without entries.
+        whole = jax.tree.map(lambda x: x if np.size(x) else None, agents)
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((self.folder / AGENTS).absolute(), {"agents": agents}, force=True)
+            checkpointer.save((self.folder / AGENTS).absolute(), {"agents": whole}, force=True)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, drop the checkpoint and let others at the folder: the run has ended."""
-        self.begin()
+        """Write the summary, drop the checkpoint and let others at the folder; one that was there before stands."""
+        if self.finished and not self._began:
+            tell(f"{self.folder} holds a finished run: its summary stands")
+            self.close()
+            return
+        if self._ended is None:
+            self.begin()
         self._write(SUMMARY, _plain(summary))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -373,9 +460,14 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
     path = (Path(folder) / AGENTS).absolute()
     if not path.is_dir():
         raise FileNotFoundError(f"{folder} holds no final agents: no run has finished there")
+    there = jax.tree.map(lambda x: x if np.size(x) else None, like)
     with ocp.StandardCheckpointer() as checkpointer:
-        restored = checkpointer.restore(path, *(() if like is None else ({"agents": like},)))
-    return restored["agents"]
+        restored = checkpointer.restore(path, *(() if like is None else ({"agents": there},)))
+    agents = restored["agents"]
+    if like is None:
+        return agents
+    flat = iter(jax.tree.leaves(agents))
+    return jax.tree.map(lambda x: next(flat) if np.size(x) else np.zeros(x.shape, x.dtype), like)
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ log points and checkpoints, and looks for signals; nothing calls back from insid
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -24,10 +25,10 @@ from qjax.groups import Groups, Report
 from qjax.hypers import Build
 from qjax.loop import Loop
 from qjax.plan import Part, Plan
-from qjax.points import Point, Schedules, Tally
+from qjax.points import Point, Schedules, Tally, of_lanes
 from qjax.progress import Progress
 from qjax.random import describe_key, root_key
-from qjax.runs import KNOWN, Run, numerics, versions
+from qjax.runs import KNOWN, Run, load_agents, numerics, versions
 from qjax.sinks import Sink, check_sinks
 
 
@@ -165,7 +166,8 @@ def sweep(
         sinks: where log points go beside the run's tables (`qjax.sinks.tensorboard()`, `qjax.sinks.wandb()`); one
             that fails is told of and left out.
         run: a folder for config, metrics and checkpoints; with it SIGINT and SIGTERM stop the sweep at the end of
-            a chunk, after a checkpoint.
+            a chunk, after a checkpoint. At its end the sweep saves the agents there. A run that is resumed after
+            its end is returned as it stands there: nothing is compiled, called or fed to sinks.
         chunk_seconds: about how long a chunk takes.
         checkpoint_every: seconds between two checkpoints, stretched to 20 times what the last one took.
         stop_on_nan: stop at the end of the chunk in which a lane diverges.
@@ -191,6 +193,9 @@ def sweep(
     program = "" if run is None else work.program()
     if found is not None:
         _check_same(found, groups, program)
+        if found.ended:
+            assert run is not None
+            return _returned(found, run, work, groups)
     compile_s = groups.compile(work.turns, stop_on_nan, report)
     plan = _plan(work, groups, devices)
     plan.check()
@@ -199,17 +204,38 @@ def sweep(
     options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan, sinks)
     drive = Drive(work, groups, tally, run, options, program)
     stopped = _driven(drive, found, plan)
+    agents = groups.agents()
+    if run is not None and stopped is None:
+        drive.end(agents, compile_s)
     return Result(
-        agents=groups.agents(),
+        agents=agents,
         points=drive.points,
         seeds=work.seeds,
         settings=work.settings,
         diverged_at=drive.everywhere(tally.totals.diverged_at),
         width=width,
-        env_steps=int(drive.everywhere(tally.totals.env_steps + groups.peek()["steps"]).sum()),
+        env_steps=int(drive.env_steps().sum()),
         compile_s=compile_s,
         run_s=drive.seconds,
         stopped=stopped,
+    )
+
+
+def _returned(found: Checkpoint, run: Run, work: Work, groups: Groups) -> Result:
+    """Return what a sweep that has ended returned, from its run's folder."""
+    manifest = found.manifest
+    lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((groups.lanes, *x.shape[1:]), x.dtype), groups.shapes)
+    return Result(
+        agents=load_agents(run.folder, lanes.agent),
+        points=[of_lanes(point, groups.local) for point in run.points(manifest["points"])],
+        seeds=work.seeds,
+        settings=work.settings,
+        diverged_at=found.totals(np.arange(groups.lanes))["diverged_at"],
+        width=groups.width,
+        env_steps=manifest["env_steps"],
+        compile_s=manifest["compile_s"],
+        run_s=manifest["seconds"],
+        stopped=None,
     )
 
 
@@ -263,12 +289,12 @@ def static_sweeps(
 ) -> list[Result]:
     """Sweep once for each static setting, in order: those that shape the program cost one compilation each.
 
-    Every one of them sees the same seeds. A run that had ended is taken from its checkpoint.
+    Every one of them sees the same seeds. A run that had ended is returned as it stands in its folder.
 
     Args:
         build: `build(hyper, **setting)` returns a loop.
         static: settings such as `{"hidden": 64}`.
-        run_for: returns the folder of the i-th of them.
+        run_for: returns the folder of the i-th of them, which is finished and closed after its sweep.
         arguments: those of `sweep`, for each of them.
 
     Raises:
@@ -284,7 +310,8 @@ def static_sweeps(
         def one(hyper: Any, chosen: Mapping[str, Any] = chosen) -> Loop:
             return build(hyper, **chosen)
 
-        results.append(sweep(one, run=folder, **arguments))
+        with nullcontext() if folder is None else folder:
+            results.append(sweep(one, run=folder, **arguments))
         if results[-1].stopped:
             break
     return results

@@ -67,11 +67,38 @@ def whole(quick, tmp_path_factory):
     return made
 
 
+def killed_before(monkeypatch, step, kind, folder):
+    """Run a sweep up to one of the steps with which a run ends."""
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(qjax.Run, step, crash)
+        run(kind, folder)
+
+
+def crash(*_, **__):
+    raise Crash
+
+
+@pytest.fixture(scope="module")
+def last(quick, tmp_path_factory):
+    """A run whose last checkpoint is written, and nothing after it."""
+    folder = tmp_path_factory.mktemp("last") / "run"
+    killed_before(pytest.MonkeyPatch(), "end", "tabular", folder)
+    return folder
+
+
 @pytest.fixture
-def broken(whole, tmp_path):
-    """A copy of a run that ended, whose checkpoint a test may spoil."""
-    shutil.copytree(whole["tabular"][0], tmp_path / "run")
+def broken(last, tmp_path):
+    """A copy of it, whose checkpoint a test may spoil."""
+    shutil.copytree(last, tmp_path / "run")
     return tmp_path / "run"
+
+
+@pytest.fixture(params=STEPS)
+def ended(whole, tmp_path, request):
+    """A copy of a run that ended, its kind, and what its sweep returned."""
+    folder, result = whole[request.param]
+    shutil.copytree(folder, tmp_path / "ended")
+    return tmp_path / "ended", request.param, result
 
 
 @pytest.mark.parametrize("kind", STEPS)
@@ -86,10 +113,140 @@ def test_a_crashed_sweep_goes_on_bit_for_bit(whole, tmp_path, kind):
     same(result, undisturbed)
 
 
-def test_a_run_that_ended_is_returned_from_its_checkpoint(whole, broken):
+def test_a_run_that_got_to_its_last_checkpoint_ends_from_there(whole, broken):
     result = run("tabular", broken, crash_after=1)
     same(result, whole["tabular"][1])
-    assert result.run_s == whole["tabular"][1].run_s
+    assert not (broken / "checkpoints").exists()
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_ended_is_returned_from_its_folder(ended, capsys):
+    """As its sweep returned it, whatever runs it, and without a trace in the folder."""
+    folder, kind, known = ended
+    before, fed = contents(folder), []
+    result = run(
+        kind, folder, crash_after=1, sinks=[qjax.sinks.Sink("list", fed.append)], devices=jax.devices()[:1]
+    )
+    same(result, known)
+    assert jax.tree.structure(result.agents) == jax.tree.structure(known.agents)
+    for name in ("seeds", "settings", "diverged_at"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(known, name))
+    for name in ("width", "env_steps", "compile_s", "run_s", "stopped"):
+        assert getattr(result, name) == getattr(known, name), name
+    assert contents(folder) == before and not fed and capsys.readouterr().err == ""
+
+
+def test_a_sweep_finishes_its_run(ended):
+    folder, _, result = ended
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json", "metrics.csv", "timing.csv", "summary.json", "agents", "ended", "lock",
+    }  # fmt: skip
+    found = qjax.load_agents(folder, result.agents)
+    jax.tree.map(np.testing.assert_array_equal, found, result.agents)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["seeds"], summary["width"], summary["env_steps"]) == (5, 2, result.env_steps)
+    assert qjax.results.load(folder).complete
+
+
+@pytest.mark.parametrize("step", ["save_agents", "finish", "_plain_summary"])
+def test_a_run_killed_at_its_end_ends_the_same(whole, tmp_path, monkeypatch, step):
+    """Before its agents are saved, before its summary is written and before that is made."""
+    killed_before(monkeypatch, step, "tabular", tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    with pytest.raises(FileExistsError, match="holds an unfinished run: go on with --resume"):
+        run("tabular", tmp_path / "run", resume=False)
+    same(run("tabular", tmp_path / "run"), whole["tabular"][1])
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_half_written_ends_are_none(whole, broken):
+    """Killed while the agents were written, or the end; and before the old checkpoint was cleared away."""
+    (broken / "agents").mkdir()
+    (broken / "ended" / checkpoint.NEW).mkdir(parents=True)
+    shutil.copytree(broken / "checkpoints", broken / "kept")
+    same(run("tabular", broken), whole["tabular"][1])
+    (broken / "kept").rename(broken / "checkpoints")
+    same(run("tabular", broken, crash_after=1), whole["tabular"][1])
+
+
+def test_an_ended_run_of_another_work_is_refused(ended):
+    folder, kind, _ = ended
+    for changed, message in (
+        ({"steps": 960}, "sweep.steps: 200 before, 960 now"),
+        ({"width": 4}, "sweep.width: 2 before, 4 now"),
+        ({"arguments": {"rate": 2}}, "arguments.rate: 1 before, 2 now"),
+    ):
+        refused(folder, message, kind=kind, **changed)
+    if kind == "tabular":
+        refused(folder, "another program", build=lambda _: other(0.25))
+    for name in (
+        "metrics.csv",
+        next(str(p.relative_to(folder)) for p in (folder / "agents").rglob("*") if p.is_file()),
+    ):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        refused(folder, f"{Path(name).name} is not what the checkpoint", kind=kind)
+        (folder / name).write_bytes(content)
+
+
+def test_nothing_is_added_to_an_ended_run(ended, capsys):
+    folder, kind, result = ended
+    before = contents(folder)
+    with qjax.Run(folder, kind, {"rate": 1}, resume=True) as again:
+        for add in (lambda: again.log(result.points[0], {"seed": result.seeds}), lambda: again.save_agents({})):
+            with pytest.raises(FileExistsError, match="holds a run that has ended, and nothing is added to it"):
+                add()
+        again.finish({})
+    assert contents(folder) == before and "its summary stands" in capsys.readouterr().err
+
+
+def test_a_finished_run_that_no_sweep_wrote_is_refused(broken):
+    shutil.rmtree(broken / "checkpoints")
+    (broken / "summary.json").write_text("{}")
+    refused(broken, "holds a run that has ended.*qjax.results.load and qjax.load_agents", FileExistsError)
+
+
+def test_a_run_without_a_checkpoint_begins_again_and_says_so(whole, broken, capsys):
+    shutil.rmtree(broken / "checkpoints")
+    same(run("tabular", broken), whole["tabular"][1])
+    assert capsys.readouterr().err == f"{broken} has no checkpoint to go on from: the run begins again\n"
+
+
+def test_a_summary_of_ones_own_stands(whole, tmp_path):
+    """Written after the sweep, in the same block; the plain one is for where there is none."""
+    for mine in ({"mine": 1}, {"mine": 2}):
+        with qjax.Run(tmp_path / "run", "tabular", {"rate": 1}, resume=True) as folder:
+            work = {"seeds": [4, 0, 9, 2, 7], "steps": 200, "log_points": 5, "width": 2}
+            same(qjax.sweep(lambda _: victim.build("tabular"), run=folder, **work), whole["tabular"][1])
+            folder.finish(mine)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == {"mine": 1}
+
+
+def test_static_sweeps_take_ended_runs_from_their_folders(tmp_path):
+    def folders(number):
+        return qjax.Run(tmp_path / f"{number}", "static", {"number": number}, resume=True)
+
+    def swept(settings, **options):
+        work = {"seeds": 2, "steps": 100, "log_points": 1, "width": 2, "run_for": folders, **options}
+        return qjax.static_sweeps(lambda _, alpha: other(alpha), [{"alpha": a} for a in settings], **work)
+
+    first, *_ = swept([0.1])
+    before = contents(tmp_path / "0")
+    found = swept([0.1, 0.2])
+    same(found[0], first)
+    later = {path: content for path, content in contents(tmp_path).items() if path not in contents(tmp_path / "1")}
+    assert later == before and (tmp_path / "1" / "summary.json").is_file()
+
+
+def test_agents_with_empty_arrays_are_saved(tmp_path):
+    agents = {"q": np.arange(4.0).reshape(2, 2), "none": np.zeros((2, 0), np.float32)}
+    qjax.Run(tmp_path / "run", "empty", {}).save_agents(agents)
+    found = qjax.load_agents(tmp_path / "run", agents)
+    assert found["none"].shape == (2, 0) and found["none"].dtype == np.float32
+    np.testing.assert_array_equal(found["q"], agents["q"])
 
 
 def test_rows_after_the_checkpoint_are_cut_away(whole, broken):
@@ -122,12 +279,12 @@ def test_checkpoint_without_a_log_point_before_it(whole, tmp_path):
 # ---- what cannot be resumed
 
 
-def refused(folder, message, error=ValueError, **arguments):
+def refused(folder, message, error=ValueError, kind="tabular", **arguments):
     """Check that the run is refused, and nothing in its folder touched."""
-    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = contents(folder)
     with pytest.raises(error, match=message):
-        run("tabular", folder, **arguments)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
+        run(kind, folder, **arguments)
+    assert contents(folder) == files
 
 
 @pytest.mark.parametrize(
@@ -177,8 +334,8 @@ def other(alpha=0.1, states=None):
 
 
 def test_another_constant_in_build_is_refused(whole, broken):
-    same(run("tabular", broken, build=lambda _: other()), whole["tabular"][1])
     refused(broken, r"another program.*0\.1.* before, .*0\.25.* now", build=lambda _: other(0.25))
+    same(run("tabular", broken, build=lambda _: other()), whole["tabular"][1])
 
 
 def test_another_structure_is_refused(broken):
