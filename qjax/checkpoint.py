@@ -1,7 +1,10 @@
 """Checkpoints of a sweep: Orbax for the lanes' states, and a manifest to know and check them by.
 
 A checkpoint is written beside the last one and takes its place by one rename, so that there is a whole one at every
-instant. Its folder holds `group_0000`, ... (Orbax, one array for each leaf of the lanes, keys as their data),
+instant, after a power cut too: first the tables are on the disk, then its own files and folders, then the manifest
+with the checksums of all of them, then its new name, and only then the last one goes.
+
+Its folder holds `group_0000`, ... (Orbax, one array for each leaf of the lanes, keys as their data),
 `totals_0.npz`, ... (each process's counts), `program.txt.gz` (the first iteration as a jaxpr) and `manifest.json`.
 """
 
@@ -9,9 +12,7 @@ import gc
 import gzip
 import json
 import logging
-import os
 import shutil
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax import hosts
+from qjax import files, hosts
 
 FORMAT = 1
 MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"
@@ -89,12 +90,13 @@ def write(
     def make() -> None:
         if hosts.is_first():
             shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
+            files.make(new)
 
     def save() -> None:
         if states:
             _save_groups(new, groups)
         np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, **totals)
+        files.sync_all(new)
 
     def commit() -> None:
         if hosts.is_first():
@@ -132,12 +134,12 @@ def find(root: Path) -> Checkpoint | None:
     folder = whole[-1]
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        files, found = manifest["files"], _digests(folder)
+        written, found = manifest["files"], _digests(folder)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"checkpoint {folder} is damaged: {MANIFEST}: {error}") from error
     if manifest.get("format") != FORMAT:
         raise ValueError(f"checkpoint {folder} has format {manifest.get('format')}, this qjax reads {FORMAT}")
-    for name, (length, digest) in files.items():
+    for name, (length, digest) in written.items():
         if name not in found:
             raise ValueError(f"checkpoint {folder} is damaged: {name} is missing")
         if found[name][0] != length:
@@ -166,25 +168,6 @@ def first_difference(before: Any, now: Any, name: str = "") -> str | None:
                 return found
         return None
     return None if before == now else f"{name}: {before} before, {now} now"
-
-
-def digest(path: Path, length: int | None = None) -> tuple[int, int]:
-    """Return a file's length in bytes and the CRC-32 of its first `length` bytes, all by default."""
-    left = path.stat().st_size if length is None else length
-    total, crc = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while left > 0 and (block := file.read(min(left, 2**20))):
-            crc, left = zlib.crc32(block, crc), left - len(block)
-    return total, crc
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file or a folder's entries to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _hush() -> None:
@@ -232,16 +215,12 @@ def _group(folder: Path, number: int) -> list[np.ndarray]:
 
 def _commit(root: Path, program: str, manifest: dict[str, Any]) -> None:
     """Write the manifest and put the new checkpoint in the last one's place."""
-    new = root / NEW
+    new, target = root / NEW, root / f"{manifest['tick']:020d}"
     (new / PROGRAM).write_bytes(gzip.compress(program.encode(), mtime=0))
-    files = _digests(new)
-    for name in files:
-        sync(new / name)
-    (new / MANIFEST).write_text(json.dumps({"format": FORMAT, **manifest, "files": files}, indent=1) + "\n")
-    sync(new / MANIFEST)
-    target = root / f"{manifest['tick']:020d}"
-    new.rename(target)
-    sync(root)
+    files.sync_all(new)
+    whole = {"format": FORMAT, **manifest, "files": _digests(new)}
+    files.write(new / MANIFEST, json.dumps(whole, indent=1) + "\n")
+    files.put(new, target)
     for path in root.iterdir():
         if path != target:
             shutil.rmtree(path, ignore_errors=True)
@@ -249,5 +228,5 @@ def _commit(root: Path, program: str, manifest: dict[str, Any]) -> None:
 
 def _digests(folder: Path) -> dict[str, list[int]]:
     """Return length and CRC-32 of every file of a checkpoint, but for its manifest."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {str(path.relative_to(folder)): list(digest(path)) for path in files}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(folder)): list(files.digest(path)) for path in paths}

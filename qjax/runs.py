@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjax import checkpoint, hosts, tables
+from qjax import checkpoint, files, hosts, tables
 from qjax.checkpoint import Checkpoint
 from qjax.devices import processor
 from qjax.points import Point
@@ -35,12 +35,12 @@ from qjax.tables import METRICS, PARQUET, TIMING
 CONFIG, SUMMARY = "config.json", "summary.json"
 CHECKPOINTS, ENDED, PARTS, LOCK, AGENTS = "checkpoints", "ended", "parts", "lock", "agents"
 WRITTEN = (
-    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, CHECKPOINTS, "checkpoints.old", PARTS, "tensorboard", "wandb",
-    "learning_curve.png", "policy.png", "watch_*.gif", "plots",
+    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
+    "tensorboard", "wandb", "learning_curve.png", "policy.png", "watch_*.gif", "plots",
 )  # fmt: skip
 """What a run writes beside its config, and what is made of it there: what replaces it removes them."""
 
-NEW_CONFIG, OLD_CHECKPOINTS = f"{CONFIG}.new", f"{CHECKPOINTS}.old"
+NEW_CONFIG = f"{CONFIG}.new"
 KNOWN = ("seed", "setting", "env_steps", "episodes", "mean_return", "loss", "mean_q", "diverged_at")
 """Columns of every table."""
 
@@ -207,7 +207,7 @@ class Run:
             self._compare(found.manifest["config"], str(found.folder.name))
             for name, (length, digest) in found.manifest["tables"].items():
                 path = self.folder / name
-                if not path.is_file() or checkpoint.digest(path, length)[1] != digest:
+                if not path.is_file() or files.digest(path, length)[1] != digest:
                     raise ValueError(f"{path} is not what the checkpoint at {found.folder} was written with")
             self._ended = found.manifest if found.ended else None
         return found
@@ -226,7 +226,7 @@ class Run:
 
         if self._lock is not None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make(self.folder)
         lock = filelock.FileLock(self.folder / LOCK)
         try:
             lock.acquire(blocking=False)
@@ -251,14 +251,27 @@ class Run:
         self._refuse_ended()
         if hosts.is_first():
             self._take_lock()
-            # In an order in which a kill leaves an old run without a checkpoint, or a new one that begins again.
-            if (self.folder / CHECKPOINTS).is_dir():
-                shutil.rmtree(self.folder / OLD_CHECKPOINTS, ignore_errors=True)
-                (self.folder / CHECKPOINTS).rename(self.folder / OLD_CHECKPOINTS)
-            self._write(CONFIG, {**self._config, "parquet": self._parquet, "versions": versions()})
-            for path in [path for name in WRITTEN for path in self.folder.glob(name)]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self._replace()
         self._start_parts()
+
+    def _replace(self) -> None:
+        """Clear an earlier run's files away and write the config; a kill leaves no run with another's files.
+
+        The new config is on the disk before anything goes. What says that the old run has ended goes first, then
+        what says where it stands, then the rest; at last the new config takes the old one's place.
+        """
+        content = {**self._config, "parquet": self._parquet, "versions": versions()}
+        config = files.prepare(self.folder / CONFIG, _text(content))
+        (self.folder / SUMMARY).unlink(missing_ok=True)
+        files.sync(self.folder)
+        for name in (ENDED, CHECKPOINTS):
+            if (self.folder / name).is_dir():
+                shutil.rmtree(self.folder / f"{name}.old", ignore_errors=True)
+                files.put(self.folder / name, self.folder / f"{name}.old")
+        for path in [path for name in WRITTEN for path in self.folder.glob(name)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        files.sync(self.folder)
+        files.put(config, self.folder / CONFIG)
 
     def go_on(self, found: Checkpoint) -> None:
         """Cut the tables back to a checkpoint."""
@@ -365,7 +378,7 @@ class Run:
         """
         self.save_agents(agents)
         paths = [path for path in sorted((self.folder / AGENTS).rglob("*")) if path.is_file()]
-        known = {str(path.relative_to(self.folder)): list(checkpoint.digest(path)) for path in paths}
+        known = {str(path.relative_to(self.folder)): list(files.digest(path)) for path in paths}
         known |= tables.digests(self.folder, self._digests)
         whole = {"config": self._config, "versions": versions(), "tables": known, **manifest}
         checkpoint.write(self.folder / ENDED, groups, totals, program, whole, states=False)
@@ -411,6 +424,7 @@ class Run:
         whole = jax.tree.map(lambda x: x if np.size(x) else None, agents)
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((self.folder / AGENTS).absolute(), {"agents": whole}, force=True)
+        files.sync_all(self.folder / AGENTS)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, drop the checkpoint and let others at the folder; one that was there before stands."""
@@ -420,17 +434,11 @@ class Run:
             return
         if self._ended is None:
             self.begin()
-        self._write(SUMMARY, _plain(summary))
+            tables.digests(self.folder, self._digests)
+        files.write(self.folder / SUMMARY, _text(_plain(summary)))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.close()
-
-    def _write(self, name: str, content: Any) -> None:
-        """Write a file so that it is whole at every instant."""
-        new = self.folder / f"{name}.new"
-        new.write_text(json.dumps(content, indent=2) + "\n")
-        checkpoint.sync(new)
-        new.replace(self.folder / name)
 
     def _append(self, path: Path, rows: Sequence[Sequence[str]], header: Iterable[str] = ()) -> None:
         """Add rows to a table, below its header where it is new; whole rows reach the file at once."""
@@ -537,6 +545,10 @@ def numerics() -> dict[str, Any]:
     config, usual = jax.config, {"default_matmul_precision": None, "threefry_partitionable": True}
     found = {name: getattr(config, f"jax_{name}") for name in usual}
     return {name: value for name, value in found.items() if value != usual[name]}
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from qjax.checkpoint import digest
+from qjax.files import digest, make, put, sync
 from qjax.points import NEVER, Point
 
 METRICS, PARQUET, TIMING = "metrics.csv", "metrics.parquet", "timing.csv"
@@ -108,11 +108,12 @@ def write_part(folder: Path, number: int, process: int, table: Table) -> None:
     """Write one process's rows of one log point as a file of `metrics.parquet`, whole at every instant."""
     pa = arrow()
     path = folder / PARQUET / f"{number:06d}-{process:05d}.parquet"
-    path.parent.mkdir(exist_ok=True)
+    make(path.parent)
     arrays = {name: pa.array(column, mask=missing(name, column)) for name, column in table.items()}
     new = path.parent / f".{path.name}.new"  # readers of Parquet pass over hidden files
     pa.parquet.write_table(pa.table(arrays), new, compression="zstd")
-    new.replace(path)
+    sync(new)
+    put(new, path)
 
 
 def files(folder: Path) -> list[str]:
@@ -122,11 +123,15 @@ def files(folder: Path) -> list[str]:
 
 
 def digests(folder: Path, known: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    """Return length and CRC-32 of every file of the tables; those of Parquet never change, and `known` are kept."""
+    """Sync the tables; return length and CRC-32 of each file. Those of Parquet never change: `known` are kept."""
     found = {}
     for name in files(folder):
-        fixed = name.startswith(PARQUET) and name in known
-        found[name] = known[name] if fixed else list(digest(folder / name))
+        if name.startswith(PARQUET) and name in known:
+            found[name] = known[name]
+        else:
+            sync(folder / name)
+            found[name] = list(digest(folder / name))
+    sync(folder)
     return found
 
 

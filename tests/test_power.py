@@ -1,0 +1,109 @@
+"""A power cut at any instant leaves a run that resumes, or has ended, or the one before it; never a mixture."""
+
+import errno
+import os
+import types
+
+import disk
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qjax
+from qjax import files
+from qjax.points import Point
+
+LANES = 2
+SWEEP = {"seeds": LANES, "lanes": LANES, "hypers": {}, "columns": [], "logged": []}
+
+
+def point(number):
+    counts, blank = np.full(LANES, 10 * (number + 1)), np.full(LANES, np.nan)
+    return Point(counts, counts, blank, {}, {}, np.ones(LANES, bool), np.full(LANES, -1), 1, 0.5, number + 1.0)
+
+
+def groups(tick):
+    """Stand for the lanes of a sweep."""
+    leaves = [jnp.full(LANES, tick), jnp.zeros((LANES, 3))]
+    return types.SimpleNamespace(leaves=lambda: [leaves], local=np.arange(LANES), count=1, size=LANES)
+
+
+def describe(tick):
+    notes = [(1, 0.5, number + 1.0, 10 * LANES) for number in range(tick)]
+    leaves = [{"name": f"{i}", "shape": [3] * i, "dtype": "x"} for i in range(2)]
+    return {"tick": tick, "seconds": float(tick), "points": notes, "leaves": leaves}
+
+
+def lived(folder, rate, done, ends=True, **options):
+    """Write a run from its start to its end; `done` is told what stands for good."""
+    with qjax.Run(folder, "walk", {"rate": rate}, **options) as run:
+        run.open(SWEEP)
+        for tick in (1, 2):
+            run.log(point(tick - 1), {"seed": np.arange(LANES)})
+            run.save(groups(tick), {}, "program", describe(tick))
+            done(tick)
+        if ends:
+            last = {**describe(2), "env_steps": 20 * LANES, "compile_s": 0.0}
+            run.end({"q": np.full(LANES, float(rate))}, groups(2), {}, "program", last)
+            done("ended")
+            run.finish({"final": rate})
+            done("finished")
+
+
+def check(folder, least, rate, before):
+    """Check what a power cut left, where `least` was there for good."""
+    written = folder / "config.json"
+    if not written.is_file():
+        assert least is None and before is None
+        return
+    own = qjax.load_config(folder)["arguments"]["rate"]
+    assert own in (rate, before)
+    if own == before:  # one that is being replaced: as much of it as there is is its own
+        assert least is None
+    run = qjax.Run(folder, "walk", {"rate": own}, resume=True)
+    if run.finished:
+        assert f'"final": {own}' in (folder / "summary.json").read_text()
+    found = run.open(SWEEP)  # its files and the tables are those of its manifest
+    run.close()
+    if found is None:
+        assert least is None and not run.finished
+        return
+    assert found.ended or not run.finished
+    assert found.ended >= (least in ("ended", "finished")) and found.manifest["tick"] >= {1: 1, 2: 2}.get(least, 0)
+    assert len(qjax.load_points(folder)) >= found.manifest["tick"]
+    if not found.ended:
+        assert found.rows(0, LANES)[0].tolist() == [found.manifest["tick"]] * LANES
+    found.forget()
+
+
+@pytest.mark.parametrize(("before", "parquet"), [(None, False), ("ended", True), ("stopped", False)])
+def test_power_cuts(tmp_path, monkeypatch, before, parquet):
+    """Of a run in a new folder, and of one in the place of another."""
+    root = tmp_path / "disk"
+    run = root / "above" / "run"
+    root.mkdir()
+    if before:
+        lived(run, 1, lambda tick: None, ends=before == "ended")
+    known = disk.Disk(root)
+    with known.watching(monkeypatch):
+        lived(run, 2, known.reach, overwrite=bool(before), parquet=parquet)
+    assert {stage for stage, _ in known.cuts} == {None, 1, 2, "ended", "finished"} and len(known.cuts) > 60
+    for stage, left in known.cuts:
+        check(disk.lay(left, tmp_path / "left") / "above" / "run", stage, 2, 1 if before else None)
+
+
+def test_folders_that_cannot_be_synced(tmp_path, monkeypatch):
+    """Windows and some mounts refuse it; a disk that breaks is told of."""
+    real = os.fsync
+
+    def fsync(code, file):
+        if os.path.isdir(f"/proc/self/fd/{file}"):
+            raise OSError(code, "no")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", lambda file: fsync(errno.EINVAL, file))
+    lived(tmp_path / "run", 2, lambda tick: None)
+    assert len(qjax.load_points(tmp_path / "run")) == 2
+    monkeypatch.setattr(os, "fsync", lambda file: fsync(errno.EIO, file))
+    with pytest.raises(OSError, match="no"):
+        files.write(tmp_path / "file", "text")
