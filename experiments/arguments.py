@@ -60,8 +60,16 @@ class Arguments(Common):
     """Discount factor."""
     hidden: Widths = None
     """Widths of the hidden layers, with commas between them: 120,84."""
+    initializer: Names = None
+    """What weights without noise are at the start: lecun_normal, he_normal, orthogonal or pytorch."""
+    output_scale: Floats = None
+    """Factor of the last layer's weights at the start."""
+    norm_eps: Floats = None
+    """Epsilon of pqn's LayerNorm."""
     optimizer: Names = None
     """adam, radam or rmsprop."""
+    optimizer_eps: Floats = None
+    """Its epsilon; default its own, 1e-8, of rmsprop 0.01."""
     max_grad_norm: Floats = None
     """Norm to which the gradient is clipped."""
     loss: Names = None
@@ -107,6 +115,8 @@ class Arguments(Common):
     """Least and largest value for c51 and rainbow; default by environment."""
     atoms: Ints = None
     """Values of the support."""
+    floor: Floats = None
+    """Least probability in the loss of c51 and rainbow."""
     quantiles: Ints = None
     """Of qr-dqn."""
     levels: Ints = None

@@ -3,7 +3,8 @@
     python -m experiments.cartpole --seeds 16 --preset cleanrl
 
 `cleanrl` is CleanRL's, but for 10 environments stepped once per update in place of one environment stepped ten
-times. `tutorial` runs until every seed has its episodes.
+times, and weights that start as flax's; `experiments.train --preset cleanrl-dqn` has both as there. `tutorial` runs
+until every seed has its episodes.
 """
 
 from dataclasses import dataclass
@@ -35,16 +36,15 @@ class Arguments(Common):
     out: Path = Path("runs/cartpole")
 
 
-NAMES = {"cleanrl": "cleanrl-dqn", "tutorial": "tutorial-dqn"}
-"""In `experiments.presets`."""
+VALUES = {"cleanrl": {"steps": 500_000}, "tutorial": PRESETS["tutorial-dqn"].values}
+"""Fields of the protocol; what is not there is its default."""
 
 
 def preset(name: str, steps: int | None) -> members.Protocol:
     """Return a protocol's constants; with other `steps` than its own, epsilon still falls over half the run."""
     if steps is not None:
         check_size("steps", steps)
-    values = PRESETS[NAMES[name]].values
-    return protocol("dqn", {**values, **({} if steps is None else {"steps": steps})})
+    return protocol("dqn", {**VALUES[name], **({} if steps is None else {"steps": steps})})
 
 
 def build(constants: members.Protocol, cadence: int | None = None) -> qjax.Loop:

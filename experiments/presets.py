@@ -18,40 +18,46 @@ class Preset(NamedTuple):
     """What is not as published."""
 
 
-_STEPPED = "ten environments step once where one steps ten times"
-
 _CLEANRL = {
-    "steps": 500_000, "hidden": "120,84", "optimizer": "adam", "learning_rate": 2.5e-4, "gamma": 0.99,
-    "capacity": 10_000, "batch_size": 128, "num_envs": 10, "rollout": 1, "warmup": 10_000, "target_period": 500,
-    "target_unit": "step", "epsilon_end": 0.05, "epsilon_fraction": 0.5, "n": 1,
+    "steps": 500_000, "hidden": "120,84", "output_scale": 1.0, "optimizer": "adam", "learning_rate": 2.5e-4,
+    "gamma": 0.99, "capacity": 10_000, "batch_size": 128, "num_envs": 1, "rollout": 10, "warmup": 10_000,
+    "target_period": 500, "target_unit": "step", "epsilon_end": 0.05, "epsilon_fraction": 0.5, "n": 1,
 }  # fmt: skip
-"""What its DQN and its C51 for CartPole share."""
+"""What its DQN and its C51 for CartPole share: one environment steps ten times between two updates."""
+
+_PHASE = "updates come one step earlier, the first after 10,010 steps; gymnax's CartPole, in float32"
 
 PRESETS = {
     "cleanrl-dqn": Preset(
         "dqn",
         "CartPole-v1",
-        {**_CLEANRL, "loss": "squared"},
-        "CleanRL's dqn.py (Huang et al. 2022)",
-        _STEPPED,
+        {**_CLEANRL, "initializer": "pytorch", "optimizer_eps": 1e-8, "loss": "squared"},
+        "CleanRL's dqn.py, in PyTorch (Huang et al. 2022)",
+        _PHASE,
     ),
     "cleanrl-c51": Preset(
         "c51",
         "CartPole-v1",
-        {**_CLEANRL, "atoms": 101, "support": (-100.0, 100.0)},
-        "CleanRL's c51_jax.py (Huang et al. 2022)",
-        f"{_STEPPED}; Adam's epsilon is 1e-8",
+        {
+            **_CLEANRL, "initializer": "lecun_normal", "optimizer_eps": 0.01 / 128, "atoms": 101,
+            "support": (-100.0, 100.0), "floor": 1e-5,
+        },
+        "CleanRL's c51_jax.py, in Flax (Huang et al. 2022)",
+        _PHASE,
     ),
     "cleanrl-pqn": Preset(
         "pqn",
         "CartPole-v1",
         {
-            "steps": 500_000, "hidden": "120,84", "optimizer": "radam", "learning_rate": 2.5e-4,
+            "steps": 500_000, "hidden": "120,84", "initializer": "orthogonal", "output_scale": 1.0,
+            "norm_eps": 1e-5, "optimizer": "radam", "optimizer_eps": 1e-8, "learning_rate": 2.5e-4,
             "max_grad_norm": 10.0, "gamma": 0.99, "num_envs": 4, "rollout": 128, "epsilon_end": 0.05,
             "epsilon_fraction": 0.5, "lam": 0.65, "epochs": 4, "minibatches": 4,
         },
-        "CleanRL's pqn.py (Huang et al. 2022)",
-        "there weights start orthogonal, and returns, but for their bootstrap, run on over ends of episodes",
+        "CleanRL's pqn.py, in PyTorch, since its pull request 494 (Huang et al. 2022)",
+        "there a time limit ends an episode as a failure does, without a bootstrap, the rate falls once in a"
+        " rollout, and epsilon is a step ahead; before that pull request returns ran on over ends of episodes, but"
+        " for the bootstrap; gymnax's CartPole, in float32",
     ),
     "minatar-dqn": Preset(
         "dqn",
@@ -62,7 +68,8 @@ PRESETS = {
             "target_period": 1_000, "target_unit": "step", "epsilon_end": 0.1, "epsilon_fraction": 0.02, "n": 1,
         },
         "MinAtar's dqn.py (Young and Tian 2019)",
-        "epsilon falls from the first step on, not from the first update; gymnax's MinAtar",
+        "there weights start as PyTorch's (initializer pytorch), a batch holds no transition twice, and epsilon"
+        " falls from the first update on, not from the first step; gymnax's MinAtar",
     ),
     "minatar-pqn": Preset(
         "pqn",
@@ -73,6 +80,8 @@ PRESETS = {
             "epsilon_fraction": 0.1, "lam": 0.65, "epochs": 2, "minibatches": 32,
         },
         "purejaxql's pqn_minatar.yaml (Gallici et al. 2024)",
+        "there inputs are divided by 255, weights start he_normal but for the last layer's, the loss has a half,"
+        " epsilon falls once in a rollout, and a time limit ends an episode without a bootstrap",
     ),
     "tutorial-dqn": Preset(
         "dqn",
@@ -83,6 +92,7 @@ PRESETS = {
             "target_period": 10, "target_unit": "episode", "epsilon_end": 0.01, "epsilon_decay": 0.995, "n": 1,
         },
         "the usual tutorials in PyTorch",
+        "there weights start as PyTorch's (initializer pytorch)",
     ),
     "tutorial-lake": Preset(
         "q-learning",

@@ -1,5 +1,6 @@
 """Heads: how a network's output stands for action values, and the loss against a target."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = sq
     return Head(q=lambda out: out, target=td_target, loss=transition_loss)
 
 
-def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
+def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Head:
     """Return the head of a distribution over fixed values, for logits `[A, atoms]`: C51 (Bellemare et al. 2017).
 
     The values z_i are evenly spaced from `low` to `high` (V_min and V_max), and Q(s, a) is the mean. The target is
@@ -65,14 +66,17 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
         low: the least value; may be traced.
         high: the largest value; may be traced.
         atoms: how many.
+        floor: probabilities are clipped to [floor, 1 - floor] in the loss, and pass no gradient beyond; the
+            published loss has none, 0.
 
     Raises:
         TypeError: `atoms` is traced or no whole number, `low` or `high` no number.
-        ValueError: `low` is not below `high`, one is infinite, there are fewer than 2 atoms, or (at trace time)
-            the network's output is not `[A, atoms]`.
+        ValueError: `low` is not below `high`, one is infinite, there are fewer than 2 atoms, the floor lies outside
+            [0, 0.5], or (at trace time) the network's output is not `[A, atoms]`.
 
     """
     _check_support(low, high, atoms)
+    check_range("floor", floor, 0, 0.5)
     places: Any = jnp.arange(atoms, dtype=jnp.float32)
     width = (high - low) / (atoms - 1)
     support = low + width * places
@@ -96,7 +100,10 @@ def categorical(low: Any, high: Any, atoms: int = 51) -> Head:
         return projected
 
     def loss(out, action, y):
-        cross_entropy = -(y * jax.nn.log_softmax(of_action(logits(out), action))).sum()
+        log_p = jax.nn.log_softmax(of_action(logits(out), action))
+        if floor:
+            log_p = jnp.clip(log_p, math.log(floor), math.log1p(-floor))
+        cross_entropy = -(y * log_p).sum()
         entropy = -jax.scipy.special.xlogy(y, y).sum()
         return cross_entropy, jnp.maximum(cross_entropy - entropy, 0)
 

@@ -1,16 +1,73 @@
 """Layers of the ready networks: flax modules for one observation."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from qjax.checks import check_size
 
 TINY = 1e-30
 """In the place of 0, where a number is divided by its own root."""
+
+
+class Initializer(NamedTuple):
+    """What the weights of a dense layer `[m, n]` are at the start."""
+
+    kernel: Callable[[Any, tuple[int, int]], Array]
+    """`(key, (m, n)) -> [m, n]`"""
+    bias: Callable[[Any, tuple[int, int]], Array]
+    """`(key, (m, n)) -> [n]`"""
+
+    def scaled(self, factor: float) -> "Initializer":
+        """Return this one with all kernels times a factor, `self` where that is 1."""
+        if factor == 1:
+            return self
+        return self._replace(kernel=lambda key, shape: factor * self.kernel(key, shape))
+
+
+def _no_bias(key: Any, shape: tuple[int, int]) -> Array:
+    return jnp.zeros(shape[1])
+
+
+def _uniform(key: Any, shape: tuple[int, ...], size: int) -> Array:
+    """Return numbers uniform in +- 1 / sqrt(size)."""
+    return jax.random.uniform(key, shape, minval=-(size**-0.5), maxval=size**-0.5)
+
+
+def orthogonal(key: Any, shape: tuple[int, int]) -> Array:
+    """Return orthonormal rows, or columns where they are fewer, uniform among all (Saxe et al. 2014).
+
+    Normal vectors are made orthogonal one after another (Gram and Schmidt), each twice, for float32. A QR
+    decomposition gives the same, but XLA's, a call of LAPACK, waits for ever in a program on several CPU devices.
+    """
+    count = min(shape)
+    drawn = jax.random.normal(key, (count, max(shape)))
+
+    def add(i: Any, rows: Any) -> Any:
+        row = drawn[i]
+        for _ in range(2):
+            row -= (rows @ row) @ rows
+        return rows.at[i].set(row / jnp.linalg.norm(row))
+
+    rows = lax.fori_loop(0, count, add, jnp.zeros_like(drawn))
+    return rows if shape[0] == count else rows.T
+
+
+INITIALIZERS = {
+    "lecun_normal": Initializer(nn.initializers.lecun_normal(), _no_bias),
+    "he_normal": Initializer(nn.initializers.he_normal(), _no_bias),
+    "orthogonal": Initializer(orthogonal, _no_bias).scaled(2**0.5),
+    "pytorch": Initializer(
+        lambda key, shape: _uniform(key, shape, shape[0]), lambda key, shape: _uniform(key, shape[1:], shape[0])
+    ),
+}
+"""By name: flax's own; He et al. 2015; `orthogonal` times sqrt(2), as Baselines and CleanRL have it; PyTorch's own,
+uniform in +- 1 / sqrt(m), biases too."""
 
 
 class Dense(nn.Module):
@@ -23,12 +80,14 @@ class Dense(nn.Module):
 
     Attributes:
         features: n.
-        noisy: whether there is noise.
+        noisy: whether there is noise; weights then start as published, else as `initializer` says.
+        initializer: what the weights are at the start.
 
     """
 
     features: int
     noisy: bool = False
+    initializer: Initializer = INITIALIZERS["lecun_normal"]
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes m"], rows: Float[Array, "k m"] | None = None) -> Array:
@@ -41,16 +100,15 @@ class Dense(nn.Module):
         return rows @ (x[:, None] * kernel) + bias
 
     def _plain(self, size: int) -> Any:
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (size, self.features))
-        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+        shape = (size, self.features)
+        return self.param("kernel", self.initializer.kernel, shape), self.param(
+            "bias", self.initializer.bias, shape
+        )
 
     def _noisy(self, size: int) -> Any:
-        def uniform(key: Any, shape: Any) -> Any:
-            return jax.random.uniform(key, shape, minval=-(size**-0.5), maxval=size**-0.5)
-
         sigma = nn.initializers.constant(0.5 * size**-0.5)
-        kernel = self.param("kernel", uniform, (size, self.features))
-        bias = self.param("bias", uniform, (self.features,))
+        kernel = self.param("kernel", _uniform, (size, self.features), size)
+        bias = self.param("bias", _uniform, (self.features,), size)
         kernel_sigma = self.param("kernel_sigma", sigma, (size, self.features))
         bias_sigma = self.param("bias_sigma", sigma, (self.features,))
         if not self.has_rng("shared"):
@@ -72,11 +130,15 @@ class Convolution(nn.Module):
     Attributes:
         features: width of the output.
         norm: LayerNorm over the features before the ReLU.
+        norm_eps: its epsilon, which is added to the variance.
+        initializer: what the weights are at the start.
 
     """
 
     features: int = 16
     norm: bool = False
+    norm_eps: float = 1e-6
+    initializer: Initializer = INITIALIZERS["lecun_normal"]
 
     @nn.compact
     def __call__(self, x: Any) -> Float[Array, "h w features"]:
@@ -95,5 +157,5 @@ class Convolution(nn.Module):
         x = jnp.asarray(x, jnp.float32)
         height, width = x.shape[0] - 2, x.shape[1] - 2
         patches = [x[i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        x = Dense(self.features)(jnp.concatenate(patches, axis=-1))
-        return nn.relu(nn.LayerNorm()(x) if self.norm else x)
+        x = Dense(self.features, initializer=self.initializer)(jnp.concatenate(patches, axis=-1))
+        return nn.relu(nn.LayerNorm(self.norm_eps)(x) if self.norm else x)

@@ -18,6 +18,7 @@ from qjax.agents import dqn, pqn
 from qjax.checks import check_range, check_size, concrete, one_of
 from qjax.envs import Env
 from qjax.heads import categorical, huber, quantile, scalar, squared
+from qjax.layers import INITIALIZERS
 from qjax.loop import Loop, make_loop
 from qjax.memory import latest, n_step, ring
 from qjax.networks import MLP, convolutional, encoded
@@ -44,8 +45,17 @@ class Protocol(NamedTuple):
     """Episodes after which a seed is done."""
     hidden: Sequence[int] = (120, 84)
     """Widths of the hidden layers; of images, of those after the convolution."""
+    initializer: str = "lecun_normal"
+    """What weights without noise are at the start: lecun_normal, he_normal, orthogonal, or pytorch's own
+    (`qjax.layers.INITIALIZERS`)."""
+    output_scale: float = 1.0
+    """Factor of the last layer's weights at the start."""
+    norm_eps: float = 1e-6
+    """Epsilon of `pqn`'s LayerNorm; PyTorch has 1e-5."""
     optimizer: str | None = None
     """adam, radam or rmsprop (`OPTIMIZERS`); None: adam, `pqn` radam."""
+    optimizer_eps: Any = None
+    """Its epsilon; None: its own, 1e-8, rmsprop 0.01."""
     learning_rate: Any = None
     """None: 2.5e-4, `pqn` 5e-4, falling to 0."""
     max_grad_norm: Any = None
@@ -56,7 +66,8 @@ class Protocol(NamedTuple):
     capacity: int = 10_000
     batch_size: int = 128
     num_envs: int | None = None
-    """None: 10, `pqn` 4. CleanRL steps one environment ten times between two updates; here ten step once."""
+    """None: 10, `pqn` 4. CleanRL steps one environment ten times between two updates (`num_envs=1, rollout=10`,
+    as its presets have it); here ten step once, which is faster."""
     rollout: int | None = None
     """Steps of each environment between two updates; None: 1, `pqn` 128."""
     warmup: int = 10_000
@@ -84,6 +95,8 @@ class Protocol(NamedTuple):
     """Least and largest value for `c51` and `rainbow`; None: `support_of` the environment."""
     atoms: int = 51
     """Values of `c51` and `rainbow`."""
+    floor: float = 0.0
+    """Least probability in their loss (`categorical`); CleanRL has 1e-5."""
     quantiles: int = 200
     """Of `qr-dqn`."""
     levels: int = 64
@@ -101,12 +114,12 @@ class Protocol(NamedTuple):
 SHARED = {"optimizer": "adam", "learning_rate": 2.5e-4, "num_envs": 10, "rollout": 1, "n": 1}
 """What members have that leave these to themselves; the names are `Protocol`'s, as in `Member.own`."""
 
-OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
     "radam": optax.radam,
     "rmsprop": partial(optax.rmsprop, decay=0.95, eps=0.01, centered=True, eps_in_sqrt=False, momentum=0.95),
 }
-"""`rate -> optimiser`; rmsprop with the constants of Young and Tian 2019."""
+"""`(rate, eps=...) -> optimiser`; rmsprop with the constants of Young and Tian 2019."""
 
 LOSSES = {"squared": squared, "huber": huber()}
 
@@ -136,8 +149,14 @@ def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
 
 
 def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
-    """Return the protocol's network for an environment's observations, images by convolution; options of `MLP`."""
+    """Return the protocol's network for an environment's observations, images by convolution; options of `MLP`.
+
+    Noisy layers start as published.
+    """
     build = convolutional if len(env.obs_shape) == 3 else MLP
+    if not options.get("noisy"):
+        start = one_of("initializer", protocol.initializer, INITIALIZERS)
+        options = {"initializer": start, "output_scale": protocol.output_scale, **options}
     return encoded(build(env.num_actions, protocol.hidden, **options), env.encode)
 
 
@@ -145,12 +164,16 @@ def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     """Return the protocol's optimiser, at a rate or a schedule of optax's.
 
     Raises:
-        ValueError: there is no such optimiser, the learning rate is not positive and finite, or the gradient's norm
-            not positive.
+        ValueError: there is no such optimiser, the learning rate or epsilon is not positive and finite, or the
+            gradient's norm not positive.
 
     """
-    check_range("learning_rate", protocol.learning_rate, 0, float(jnp.finfo(jnp.float32).max), open_low=True)
-    made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate)
+    float32 = jnp.finfo(jnp.float32)
+    check_range("learning_rate", protocol.learning_rate, 0, float(float32.max), open_low=True)
+    eps = protocol.optimizer_eps
+    if eps is not None:
+        check_range("optimizer_eps", eps, float(float32.tiny), float(float32.max))
+    made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate, **({} if eps is None else {"eps": eps}))
     if protocol.max_grad_norm is None:
         return made
     check_range("max_grad_norm", protocol.max_grad_norm, 0, float("inf"), open_low=True)
@@ -224,7 +247,7 @@ def _replayed(protocol: Protocol) -> Callable[..., Memory]:
 
 def c51(env: Env, protocol: Protocol, **options: Any) -> Parts:
     """Return C51: atoms on the environment's support (Bellemare et al. 2017); options as for `valued`."""
-    head, net = categorical(*support_of(env, protocol), protocol.atoms), {"atoms": protocol.atoms}
+    head, net = categorical(*support_of(env, protocol), protocol.atoms, protocol.floor), {"atoms": protocol.atoms}
     return valued(env, protocol, head=head, **{**options, "net": net | options.get("net", {})})
 
 
@@ -248,7 +271,8 @@ def pqn_parts(env: Env, protocol: Protocol) -> Parts:
         return protocol.learning_rate * jnp.maximum(1 - count / updates, 0)
 
     sizes = {"lam": protocol.lam, "epochs": epochs, "minibatches": minibatches}
-    learner = pqn(network(env, protocol, norm=True), optimizer(protocol, rate), **sizes)
+    net = network(env, protocol, norm=True, norm_eps=protocol.norm_eps)
+    learner = pqn(net, optimizer(protocol, rate), **sizes)
     return Parts(learner, epsilon_greedy(epsilon(protocol)), latest(), envs, rollout)
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from qjax.checks import check_size
+from qjax.checks import check_range, check_size, one_of
 from qjax.heads import midpoints
-from qjax.layers import Convolution, Dense
+from qjax.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.types import Network, NetworkLike, Quantiles
 
 EMBEDDING, MIDPOINTS = 64, 32
@@ -46,6 +46,10 @@ class MLP(nn.Module):
         noisy: noise on the weights of all dense layers after the torso (see `Dense`), but not on the embedding of
             levels. A first layer without noise is a torso.
         norm: LayerNorm after each hidden dense layer, before its ReLU (Gallici et al. 2024).
+        norm_eps: its epsilon, which is added to the variance; flax has 1e-6, PyTorch 1e-5.
+        initializer: what the weights of layers without noise are at the start, one of
+            `qjax.layers.INITIALIZERS`, by name, or an `Initializer`; those of a torso are its own.
+        output_scale: factor of the last layer's weights at the start, where it has no noise.
 
     """
 
@@ -58,14 +62,18 @@ class MLP(nn.Module):
     dueling: bool = False
     noisy: bool = False
     norm: bool = False
+    norm_eps: float = 1e-6
+    initializer: str | Initializer = "lecun_normal"
+    output_scale: float = 1.0
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
         """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`.
 
         Raises:
-            TypeError: x is an integer scalar, or a width no whole number.
-            ValueError: a width is not positive, or both atoms and levels are given.
+            TypeError: x is an integer scalar, a width no whole number, or another number none.
+            ValueError: a width or LayerNorm's epsilon is not positive, both atoms and levels are given, or there is
+                no such initializer.
 
         """
         self._check(x)
@@ -78,11 +86,12 @@ class MLP(nn.Module):
         embedding = None
         if levels is not None:
             waves = jnp.cos(jnp.pi * jnp.arange(EMBEDDING) * levels[:, None])
-            embedding = nn.relu(Dense(last or x.size, name="embedding")(waves))
+            embedding = nn.relu(Dense(last or x.size, initializer=self._start(), name="embedding")(waves))
 
         def stream(rows: int) -> Any:
             features = x if last is None else self._layer(x, last)
-            out = Dense(rows * (self.atoms or 1), self.noisy)(features, embedding)
+            start = self._start().scaled(self.output_scale)
+            out = Dense(rows * (self.atoms or 1), self.noisy, start)(features, embedding)
             if embedding is not None:
                 return out.T
             return out if self.atoms is None else out.reshape(rows, self.atoms)
@@ -95,8 +104,12 @@ class MLP(nn.Module):
         return out if levels is None else Quantiles(out, levels)
 
     def _layer(self, x: Float[Array, " n"], width: int) -> Float[Array, " m"]:
-        x = Dense(width, self.noisy)(x)
-        return nn.relu(nn.LayerNorm()(x) if self.norm else x)
+        x = Dense(width, self.noisy, self._start())(x)
+        return nn.relu(nn.LayerNorm(self.norm_eps)(x) if self.norm else x)
+
+    def _start(self) -> Initializer:
+        given = self.initializer
+        return given if isinstance(given, Initializer) else one_of("initializer", given, INITIALIZERS)
 
     def _draw_levels(self, count: int) -> Float[Array, " n"]:
         stream = "own" if self.own_levels else "shared"
@@ -109,6 +122,8 @@ class MLP(nn.Module):
         if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
             raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
         check_size("actions", self.actions)
+        check_range("norm_eps", self.norm_eps, 0, 1, open_low=True)
+        check_range("output_scale", self.output_scale, 0, 1e3)
         for width in self.hidden:
             check_size("a hidden width", width)
         for name, size in (("atoms", self.atoms), ("levels", self.levels)):
@@ -119,7 +134,13 @@ class MLP(nn.Module):
 
 
 def convolutional(
-    actions: int, hidden: Sequence[int] = (128,), features: int = 16, norm: bool = False, **options: Any
+    actions: int,
+    hidden: Sequence[int] = (128,),
+    features: int = 16,
+    norm: bool = False,
+    norm_eps: float = 1e-6,
+    initializer: str | Initializer = "lecun_normal",
+    **options: Any,
 ) -> MLP:
     """Return the network of Young and Tian 2019 for small images such as MinAtar's, 10 x 10 x C, bool or float.
 
@@ -130,10 +151,16 @@ def convolutional(
         hidden: widths of the dense layers.
         features: of the convolution.
         norm: LayerNorm over the features after the convolution too.
+        norm_eps: its epsilon.
+        initializer: what the weights are at the start, those of the convolution too.
         options: of `MLP`: atoms, levels, dueling, noisy, ...
 
     """
-    return MLP(actions, hidden, torso=Convolution(features, norm=norm), norm=norm, **options)
+    start = (
+        initializer if isinstance(initializer, Initializer) else one_of("initializer", initializer, INITIALIZERS)
+    )
+    torso = Convolution(features, norm, norm_eps, start)
+    return MLP(actions, hidden, torso, norm=norm, norm_eps=norm_eps, initializer=start, **options)
 
 
 def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:

@@ -303,6 +303,10 @@ def test_a_mistyped_name_is_answered_with_the_nearest():
         ({"learning_rate": np.inf}, "learning_rate must lie in"),
         ({"max_grad_norm": 0.0}, r"max_grad_norm must lie in \(0, inf\], got 0.0"),
         ({"quantiles": 0}, "quantiles must be at least 1, got 0"),
+        ({"optimizer_eps": 0.0}, r"optimizer_eps must lie in .* got 0.0"),
+        ({"optimizer_eps": 1e39}, r"optimizer_eps must lie in .* got 1e\+39"),
+        ({"initializer": "orthogonl"}, "no initializer 'orthogonl'; did you mean orthogonal"),
+        ({"floor": 0.6}, r"floor must lie in \[0, 0.5\], got 0.6"),
     ],
 )
 def test_constants_that_do_not_fit(change, said):

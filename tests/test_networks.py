@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 import qjax
-from qjax.layers import Convolution, Dense
+from qjax.layers import INITIALIZERS, Convolution, Dense, orthogonal
 from qjax.types import Batch, Head, Network, Noise, Quantiles, Time, Transition
 
 FEATURES, ACTIONS = 4, 3
@@ -89,8 +89,8 @@ def test_dueling_is_the_value_and_the_centred_advantages(hidden, atoms):
     np.testing.assert_allclose(found.mean(1), value.reshape(found.mean(1).shape), rtol=1e-4, atol=1e-5)
 
 
-def normed(layer, x):
-    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+def normed(layer, x, eps=1e-6):
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
     return x * np.asarray(layer["scale"], np.float64) + np.asarray(layer["bias"], np.float64)
 
 
@@ -101,6 +101,75 @@ def test_the_norm_stands_before_each_relu():
     for i in range(2):
         x = relu(normed(named[f"LayerNorm_{i}"], in_numpy(named[f"Dense_{i}"], x)))
     np.testing.assert_allclose(outputs(network, params), in_numpy(named["Dense_2"], x), rtol=1e-3, atol=1e-4)
+
+
+# How weights start -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4, 120), (120, 84), (84, 2), (3, 3)])
+def test_orthogonal_weights(shape):
+    kernel = np.asarray(INITIALIZERS["orthogonal"].kernel(KEY, shape))
+    few = kernel if shape[0] <= shape[1] else kernel.T
+    np.testing.assert_allclose(few @ few.T, 2 * np.eye(min(shape)), atol=2e-6)
+
+
+def test_orthogonal_weights_are_uniform():
+    """Of many 2 x 2 matrices the angle of the first row is uniform, and as many turn as mirror."""
+    made = np.asarray(jax.vmap(lambda key: orthogonal(key, (2, 2)))(jax.random.split(KEY, 4000)))
+    shares = np.histogram(np.arctan2(made[:, 0, 1], made[:, 0, 0]), 8, (-np.pi, np.pi))[0] / 4000
+    np.testing.assert_allclose(shares, 1 / 8, atol=0.025)
+    assert abs((np.linalg.det(made) > 0).mean() - 0.5) < 0.04
+
+
+@pytest.mark.parametrize(
+    ("name", "variance", "limit"),
+    [
+        ("lecun_normal", 1 / 400, 2.3 * 400**-0.5),
+        ("he_normal", 2 / 400, 2.3 * 200**-0.5),
+        ("pytorch", 1 / 1200, 0.05),
+    ],
+)
+def test_spread_of_the_first_weights(name, variance, limit):
+    params = qjax.MLP(ACTIONS, (300,), initializer=name).init(KEY, jnp.zeros(400))["params"]["Dense_0"]
+    kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
+    assert kernel.var() == pytest.approx(variance, rel=0.02) and np.abs(kernel).max() <= limit
+    assert (np.abs(bias).max() <= limit and bias.std() > 0.5 * variance**0.5) == (name == "pytorch")
+    assert (bias == 0).all() == (name != "pytorch")
+
+
+@pytest.mark.parametrize("make", [qjax.MLP, qjax.convolutional])
+def test_the_last_layers_scale(make):
+    image = jnp.zeros((4, 4, 2))
+    plain, scaled = (
+        make(ACTIONS, (5,), initializer="pytorch", output_scale=scale).init(KEY, image)["params"]
+        for scale in (1.0, 0.01)
+    )
+    np.testing.assert_allclose(scaled["Dense_1"]["kernel"], 0.01 * plain["Dense_1"]["kernel"], rtol=1e-6)
+    assert np.abs(plain["Dense_1"]["bias"]).min() > 0
+    for params in (plain, scaled):
+        del params["Dense_1"]["kernel"]
+    jax.tree.map(np.testing.assert_array_equal, plain, scaled)
+
+
+def test_noisy_layers_start_as_published():
+    plain, other = (qjax.MLP(ACTIONS, noisy=True, initializer=x) for x in ("lecun_normal", "orthogonal"))
+    jax.tree.map(np.testing.assert_array_equal, plain.init(KEY, OBS[0]), other.init(KEY, OBS[0]))
+
+
+def test_the_norms_epsilon():
+    for eps in (1e-6, 0.5):
+        network = qjax.MLP(ACTIONS, (6,), norm=True, norm_eps=eps)
+        params = random_params(network)
+        x = in_numpy(params["params"]["Dense_0"], np.asarray(OBS, np.float64))
+        x = relu(normed(params["params"]["LayerNorm_0"], x, eps))
+        expected = in_numpy(params["params"]["Dense_1"], x)
+        np.testing.assert_allclose(outputs(network, params), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"initializer": "orthogonl"}, {"norm_eps": 0.0}, {"output_scale": -1.0}])
+def test_networks_that_cannot_start(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        jax.eval_shape(qjax.MLP(ACTIONS, (4,), **options).init, KEY, OBS[0])
 
 
 # Convolution -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import qjax
-from experiments import arguments, command, exact, grid, results, settings, train
+from experiments import arguments, cartpole, command, exact, grid, results, settings, train
 from experiments.arguments import Arguments, settle
 from experiments.presets import PRESETS
 from qjax import hypers, mdps, members, solve
@@ -111,6 +111,7 @@ def test_what_is_traced_and_what_is_in_turn():
 def test_every_number_that_may_be_traced_counts(name):
     """Each field `Any` that a member reads, swept, is an input of the program that something depends on."""
     small = {"hidden": (4,), "steps": 2_000, "levels": 4, "rollout": 4, "warmup": 0, "target_period": 40}
+    small |= {"optimizer_eps": 1e-8}
     own = members.protocol_of(name)
     protocol = own._replace(**{field: value for field, value in small.items() if field in own._fields})
     fields = [field for field in sorted(members.reads(name)) if members.traced(field)]
@@ -197,6 +198,26 @@ def test_presets(name):
     assert args.episodes == preset.values.get("episodes") and args.steps == preset.values.get("steps")
     assert settle(args) == args
     train.build(args)
+
+
+def test_cleanrls_protocol():
+    """One environment steps ten times between two updates; the target is copied after every 50 of these."""
+    for name in ("cleanrl-dqn", "cleanrl-c51"):
+        loop = train.build(parsed("--preset", name))
+        assert (loop.num_envs, loop.rollout, loop.updates, loop.warmup, loop.cadence) == (1, 10, 1, 1_000, 50)
+    # The experiment with ten environments is the member's own protocol, and stays as it is.
+    assert cartpole.preset("cleanrl", None) == train.protocol("dqn", named("dqn").given)
+
+
+def test_the_optimizers_epsilon():
+    """Adam's first step is rate g / (|g| + eps)."""
+    for eps, name in itertools.product((None, 0.5), ("adam", "rmsprop")):
+        protocol = members.Protocol(optimizer=name, optimizer_eps=eps, learning_rate=0.1)
+        made = members.optimizer(protocol, 0.1)
+        update, _ = made.update(np.float32(0.25), made.init(np.float32(0)), np.float32(0))
+        square, own = (1, 1e-8) if name == "adam" else (0.05 - 0.05**2, 0.01)
+        expected = -0.1 * 0.25 / (0.25 * square**0.5 + (own if eps is None else eps))
+        np.testing.assert_allclose(update, expected, rtol=1e-4)
 
 
 def test_a_flag_without_a_value():
@@ -303,6 +324,8 @@ def test_what_older_runs_wrote(tmp_path):
         (("c51", "--preset", "minatar-dqn"), "preset minatar-dqn is another member's: c51 does not read --loss"),
         (("dqn", "--preset", "cleanrl-dqm"), "no preset 'cleanrl-dqm'; did you mean cleanrl-dqn"),
         (("dqn", "--optimizer", "adm"), "no optimizer 'adm'; did you mean adam"),
+        (("noisy-dqn", "--initializer", "orthogonal"), "noisy-dqn does not read --initializer; it reads"),
+        (("dqn", "--norm-eps", 1e-5), "dqn does not read --norm-eps; it reads"),
         (("dqn", "--loss", "hubber"), "no loss 'hubber'; did you mean huber"),
         (("q-learning", "--ties", "frist"), "no ties 'frist'; did you mean first"),
         (("sarsa", "--episodes", 10), "give steps, or for epsilon epsilon_decay"),
