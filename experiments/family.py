@@ -35,9 +35,9 @@ class Task(NamedTuple):
     """The moves of its actions on a grid; None where it is none."""
 
 
-def lake(size: str, slippery: bool) -> Callable[[], qjax.Env]:
+def lake(name: str, slippery: bool) -> Callable[[], qjax.Env]:
     """Return what makes a lake."""
-    return lambda: qjax.make("FrozenLake-v1", map_name=size, is_slippery=slippery)
+    return lambda: qjax.make(name, is_slippery=slippery)
 
 
 CLIFF = ["F" * 12] * 3 + ["S" + "C" * 10 + "G"]
@@ -47,10 +47,10 @@ CLIFF_ARROWS = ((0, -1), (1, 0), (0, 1), (-1, 0))
 """(x, y) of CliffWalking's moves: up, right, down, left; y grows downwards."""
 
 TASKS = {
-    "lake-4x4": Task("FrozenLake 4x4, deterministic", lake("4x4", False), 20_000, plot.ARROWS),
-    "lake-4x4-slippery": Task("FrozenLake 4x4, slippery", lake("4x4", True), 100_000, plot.ARROWS),
-    "lake-8x8": Task("FrozenLake 8x8, deterministic", lake("8x8", False), 100_000, plot.ARROWS),
-    "lake-8x8-slippery": Task("FrozenLake 8x8, slippery", lake("8x8", True), 300_000, plot.ARROWS),
+    "lake-4x4": Task("FrozenLake 4x4, deterministic", lake("FrozenLake-v1", False), 20_000, plot.ARROWS),
+    "lake-4x4-slippery": Task("FrozenLake 4x4, slippery", lake("FrozenLake-v1", True), 100_000, plot.ARROWS),
+    "lake-8x8": Task("FrozenLake 8x8, deterministic", lake("FrozenLake8x8-v1", False), 100_000, plot.ARROWS),
+    "lake-8x8-slippery": Task("FrozenLake 8x8, slippery", lake("FrozenLake8x8-v1", True), 300_000, plot.ARROWS),
     "cliff": Task("CliffWalking", lambda: qjax.make("CliffWalking-v1"), 50_000, CLIFF_ARROWS),
     "taxi": Task("Taxi", lambda: qjax.make("Taxi-v4"), 200_000, None),
 }

@@ -23,6 +23,7 @@ from qjax.envs import lake_map
 from qjax.types import Policy
 
 ALPHA, GAMMA = 0.1, 0.99
+LAKES = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}
 SOLVED = {("4x4", True): 0.70, ("8x8", True): 0.85}
 """Success probability that counts as solved on a slippery lake; 1 on a deterministic one."""
 
@@ -52,7 +53,7 @@ def base_policy(ties: str) -> Policy:
 
 def build(slippery: bool, map_name: str, ties: str, episodes: int) -> qjax.Loop:
     """Return the training loop of one seed."""
-    env = qjax.make("FrozenLake-v1", map_name=map_name, is_slippery=slippery)
+    env = qjax.make(LAKES[map_name], is_slippery=slippery)
     assert env.num_states is not None
     return qjax.make_loop(
         env,

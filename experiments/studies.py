@@ -144,8 +144,9 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
 def environment_of(name: str, arguments: Mapping[str, Any]) -> str:
     """Return a run's environment with what it was made with: lakes of two maps are two environments."""
     lake = {"map_name": arguments.get("map"), "is_slippery": arguments.get("slippery")}  # of experiments.frozenlake
-    words = [f"{name}={str(value).lower()}" for name, value in lake.items() if value is not None]
-    return " ".join((name, *sorted((*words, *arguments.get("env_kwargs", ())))))
+    words = [f"{key}={str(value).lower()}" for key, value in lake.items() if value is not None]
+    own = {"map_name=8x8"} if name == "FrozenLake8x8-v1" else set()  # what the name says already
+    return " ".join((name, *sorted({*words, *arguments.get("env_kwargs", ())} - own)))
 
 
 def held(values: np.ndarray) -> np.ndarray:

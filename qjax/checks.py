@@ -1,6 +1,7 @@
 """Argument checks that name the values. Traced values pass: a sweep checks them on the host before tracing."""
 
 import difflib
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -69,6 +70,48 @@ def check_range(
         raise ValueError(f"{name} must lie in {'(' if open_low else '['}{low:.10g}, {high:.10g}], got {value}")
     if whole and (array % 1).any():
         raise ValueError(f"{name} must be a whole number, got {value}")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value`, a static True or False.
+
+    Raises:
+        TypeError: it is traced or anything else.
+
+    """
+    if not concrete(value):
+        raise TypeError(f"{name} is static: it shapes the compiled program and cannot be swept")
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_callable(name: str, value: Any, signature: str) -> None:
+    """Check that `value` can be called with the arguments of a signature, "(q, time) -> probabilities".
+
+    Only positions count, names are free. What says nothing of its arguments passes.
+
+    Raises:
+        TypeError: it cannot.
+
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be a function {signature}, got {value!r}")
+    try:
+        found = inspect.signature(value)
+    except (TypeError, ValueError):
+        return
+    arguments = signature[1 : signature.index(")")]
+    try:
+        found.bind(*filter(None, arguments.split(", ")))
+    except TypeError:
+        raise TypeError(f"{name} must be a function {signature}, got one of {_arguments(found)}") from None
+
+
+def _arguments(signature: inspect.Signature) -> str:
+    """Return what a function takes, without annotations."""
+    bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=signature.empty))
 
 
 def check_unit(unit: str) -> None:

@@ -56,10 +56,10 @@ def checked(mdp: TabularMDP) -> TabularMDP:
 
     """
     _check_shapes({name: np.shape(x) for name, x in mdp._asdict().items()})
-    if not concrete(*mdp):
-        return mdp
-    _check_numbers({name: np.asarray(x) for name, x in mdp._asdict().items()})
     kinds = (jnp.int32, jnp.float32, jnp.float32, bool, jnp.float32)
+    if not concrete(*mdp):
+        return TabularMDP(*(jnp.asarray(x, kind) for x, kind in zip(mdp, kinds, strict=True)))
+    _check_numbers({name: np.asarray(x) for name, x in mdp._asdict().items()})
     with jax.ensure_compile_time_eval():  # concrete arrays stay concrete inside a traced function
         return TabularMDP(*(jnp.asarray(x, kind) for x, kind in zip(mdp, kinds, strict=True)))
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from qjax.alias import alias, draw_alias
-from qjax.checks import check_range, check_size, concrete
+from qjax.checks import check_range, check_size, concrete, describe
 from qjax.envs import discrete
 from qjax.mdp import TabularMDP, checked
 from qjax.policies import draw
@@ -65,10 +66,24 @@ class MDPEnvironment:
     """
 
     def __init__(
-        self, mdp: TabularMDP, max_steps: Any = None, reward_noise: Any = None, name: str = "TabularMDP"
+        self,
+        mdp: TabularMDP,
+        max_steps: Any = None,
+        reward_noise: Any = None,
+        name: str = "TabularMDP",
+        observations: Any = None,
     ) -> None:
-        """Make it from an MDP, an optional time limit and the optional standard deviation of reward noise."""
+        """Make it from an MDP, an optional time limit and the optional standard deviation of reward noise.
+
+        `observations` `[S]` are what is observed of the states, whole numbers from 0, in the place of their own;
+        where several look alike, what is observed is no MDP.
+        """
         self.name = name
+        if observations is not None:
+            observations = np.asarray(observations)
+            if observations.shape != mdp.start.shape or not np.issubdtype(observations.dtype, np.integer):
+                raise ValueError(f"observations are a whole number for each state, got {describe(observations)}")
+        self.observations = observations
         self.default_params = mdp_params(mdp, max_steps, reward_noise)
 
     @property
@@ -95,7 +110,7 @@ class MDPEnvironment:
         over = terminated | truncated
         new = jax.tree.map(lambda x, y: jnp.where(over, x, y), first, after)
         info = {**info, "terminated": terminated, "truncated": truncated, "final_observation": final}
-        return new.position, new, reward, terminated, truncated, info
+        return self._seen(new.position), new, reward, terminated, truncated, info
 
     def step_env(
         self, key: Key[Array, ""], state: MDPState, action: Any, params: MDPParams
@@ -110,16 +125,20 @@ class MDPEnvironment:
         if params.reward_noise is not None:
             reward = reward + params.reward_noise * jax.random.normal(noise_key)
         info = {"p": probabilities[outcome]}
-        return after.position, after, reward, mdp.terminated[(*at, outcome)], info
+        return self._seen(after.position), after, reward, mdp.terminated[(*at, outcome)], info
 
     def reset_env(self, key: Key[Array, ""], params: MDPParams) -> tuple[Int[Array, ""], MDPState]:
         """Return the first observation and state of an episode."""
         position = draw_alias(jax.random.bits(key, (2,), jnp.uint32), params.start)
-        return position, MDPState(position, jnp.int32(0))
+        return self._seen(position), MDPState(position, jnp.int32(0))
+
+    def _seen(self, position: Int[Array, ""]) -> Int[Array, ""]:
+        """Return what is observed of a state."""
+        return position if self.observations is None else jnp.asarray(self.observations, jnp.int32)[position]
 
     def observe(self, key: Key[Array, ""], state: MDPState, action: Any, params: MDPParams) -> Int[Array, ""]:
-        """Return the state's number."""
-        return state.position
+        """Return the state's number, or what is observed of it."""
+        return self._seen(state.position)
 
     def is_truncated(self, state: MDPState, params: MDPParams) -> Any:
         """Return whether the time limit is reached."""
@@ -131,5 +150,7 @@ class MDPEnvironment:
         return discrete((self.default_params if params is None else params).mdp.successor.shape[1])
 
     def observation_space(self, params: MDPParams | None = None) -> Any:
-        """Return gymnax's space of the states' numbers."""
+        """Return gymnax's space of the states' numbers, or of what is observed of them."""
+        if self.observations is not None:
+            return discrete(int(self.observations.max()) + 1)
         return discrete((self.default_params if params is None else params).mdp.successor.shape[0])

@@ -11,10 +11,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from qjax.checks import check_key, check_map, check_range, check_size
+from qjax.checks import check_flag, check_key, check_map, check_range, check_size, concrete
 from qjax.envs import Env, lake_map
 from qjax.mdp import TabularMDP, from_outcomes
 from qjax.mdp_env import MDPEnvironment
+from qjax.names import map_of
 from qjax.random import root_key, unrolled
 
 
@@ -72,28 +73,76 @@ def from_gymnasium(env: Any) -> TabularMDP:
 def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
     """Return gymnasium's toy-text environment of this id as arrays, with its time limit.
 
-    gymnasium is imported here; it comes with gymnax.
+    gymnasium is imported here; it comes with gymnax. A fickle passenger's mood is in the state and not in what is
+    observed, so that Taxi with one is no MDP to those who learn in it.
 
     Args:
         name: "FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", ...
-        kwargs: arguments of gymnasium's environment, such as `is_slippery`, `desc`, `is_rainy`.
+        kwargs: arguments of gymnasium's environment, such as `is_slippery`, `desc`, `is_rainy`; its probabilities
+            may be traced.
 
     Raises:
         ImportError: gymnasium is not installed.
-        TypeError: the environment has no table, or not these arguments.
-        ValueError: a map is not rectangular or has other tiles than S, F, H and G, or as `from_gymnasium`.
+        TypeError: the environment has no table, or not these arguments, or a flag is neither True nor False.
+        ValueError: a probability lies outside [0, 1], a map is not rectangular or has other tiles than S, F, H and
+            G, or as `from_gymnasium`.
 
     """
     try:
         import gymnasium
     except ImportError:
         raise ImportError(f"{name} is read from gymnasium's own table: pip install gymnasium") from None
-    desc = kwargs.get("desc")
-    if name.startswith("FrozenLake") and isinstance(desc, list) and all(isinstance(row, str) for row in desc):
-        check_map(desc)  # before gymnasium trips over it
-    env = gymnasium.make(name, **kwargs)
+    for key, value in kwargs.items():
+        if key in ("is_slippery", "is_rainy", "fickle_passenger"):
+            check_flag(key, value)
+        if key in ("success_rate", "rainy_probability", "fickle_probability"):
+            check_range(key, value, 0, 1)
+    if name.startswith("FrozenLake") and kwargs.get("desc") is not None:
+        kwargs["desc"] = map_of(kwargs["desc"])  # before gymnasium trips over it
+    fickle, chance = kwargs.pop("fickle_passenger", False), kwargs.pop("fickle_probability", 0.3)
+    traced = {key: value for key, value in kwargs.items() if not concrete(value)}
+    env = gymnasium.make(name, **{key: value for key, value in kwargs.items() if key not in traced})
     limit = None if env.spec is None else env.spec.max_episode_steps
-    return MDPEnvironment(from_gymnasium(env), max_steps=limit, name=name)
+    mdp = from_gymnasium(env)
+    for key, value in traced.items():
+        mdp = _with_intended(mdp, value, 1 if key == "success_rate" else 0)
+    if not fickle:
+        return MDPEnvironment(mdp, max_steps=limit, name=name)
+    observations = np.tile(np.arange(len(mdp.start)), 2)
+    return MDPEnvironment(_with_fickle_passenger(mdp, chance), limit, name=name, observations=observations)
+
+
+def _with_intended(mdp: TabularMDP, rate: Any, place: int) -> TabularMDP:
+    """Return the MDP with another probability of what is meant, where there are three outcomes; it stands there."""
+    three = (np.asarray(mdp.probability) > 0).sum(-1, keepdims=True) == 3
+    share = jnp.where(jnp.arange(3) == place, rate, (1 - rate) / 2)
+    return mdp._replace(probability=jnp.where(three, share, mdp.probability))
+
+
+def _with_fickle_passenger(mdp: TabularMDP, chance: Any) -> TabularMDP:
+    """Return gymnasium's taxi whose passenger, with this probability, once changes its mind; states are doubled.
+
+    In an episode of the second half it has not yet done so, and will where the taxi first moves with it: its
+    destination is then one of the other three.
+    """
+    states = len(mdp.start)
+    xp: Any = np if concrete(mdp, chance) else jnp
+    here = np.arange(states)[:, None, None, None]
+    successor, probability = np.asarray(mdp.successor)[..., None], mdp.probability[..., None]
+    moved = (here // 4 % 5 == 4) & (here // 20 != successor // 20)  # a state is ((row, column), passenger, goal)
+    elsewhere = successor - here % 4 + (here + np.arange(1, 4)) % 4
+    same = probability * np.array([1.0, 0, 0])
+    later: Any = np.concatenate(
+        [np.broadcast_to(successor, elsewhere.shape), np.where(moved, elsewhere, successor + states)]
+    )
+    p = xp.concatenate([same, xp.where(moved, probability / 3, same)])
+
+    def twice(x: Any) -> Any:
+        return np.concatenate([np.repeat(np.asarray(x), 3, -1)] * 2)
+
+    shape = (2 * states, *successor.shape[1:2], -1)
+    start = xp.concatenate([(1 - chance) * xp.asarray(mdp.start), chance * xp.asarray(mdp.start)])
+    return TabularMDP(later.reshape(shape), p.reshape(shape), twice(mdp.reward), twice(mdp.terminated), start)
 
 
 def of(env: Env) -> TabularMDP:
@@ -103,6 +152,8 @@ def of(env: Env) -> TabularMDP:
         TypeError: the environment is neither.
 
     """
+    if getattr(env.unwrapped, "observations", None) is not None:
+        raise TypeError(f"what is observed of {env.name} is no MDP: its states look alike")
     if hasattr(env.params, "mdp"):
         return env.params.mdp
     if not _is_lake(env.unwrapped):
@@ -118,7 +169,7 @@ def frozen_lake(env: Env) -> TabularMDP:
 
     Raises:
         TypeError: the environment is not gymnax's FrozenLake.
-        ValueError: its map has no path to the goal.
+        ValueError: its map has no path to a goal.
 
     """
     lake: Any = env.unwrapped
@@ -137,10 +188,13 @@ def frozen_lake(env: Env) -> TabularMDP:
         return jnp.where(ended, state, obs), jnp.where(ended, 0.0, reward), ended | terminated
 
     if lake.is_slippery:
-        slip = (1 - lake.success_rate) / 2
-        offsets, probability = jnp.array([-1, 0, 1]), jnp.array([slip, lake.success_rate, slip])
+        rate = getattr(env.params, "success_rate", None)
+        rate = lake.success_rate if rate is None else rate  # gymnax's own lake has it itself
+        slip = (1 - rate) / 2
+        offsets, probability = jnp.array([-1, 0, 1]), jnp.array([slip, rate, slip])
     else:
         offsets, probability = jnp.array([0]), jnp.array([1.0])
+    starts = (lake.desc.reshape(-1) == 0).astype(jnp.float32)
     taken = (actions[:, None] + offsets) % lake.num_actions  # [A, K]
     successor, reward, terminated = jax.vmap(lambda s: jax.vmap(jax.vmap(lambda a: move(s, a)))(taken))(states)
     return TabularMDP(
@@ -148,12 +202,12 @@ def frozen_lake(env: Env) -> TabularMDP:
         jnp.broadcast_to(probability.astype(jnp.float32), successor.shape),
         reward.astype(jnp.float32),
         terminated,
-        jax.nn.one_hot(first.position, lake.n_states),
+        starts / starts.sum(),
     )
 
 
 def _is_lake(env: Any) -> bool:
-    return all(hasattr(env, name) for name in ("desc", "is_slippery", "success_rate", "n_states"))
+    return all(hasattr(env, name) for name in ("desc", "is_slippery", "n_states"))
 
 
 def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termination: Any = 0.0) -> TabularMDP:

@@ -304,7 +304,7 @@ def test_environments_without_a_table():
     with pytest.raises(TypeError, match="BlackjackEnv has no table"):
         mdps.toy_text("Blackjack-v1")
     with pytest.raises(ValueError, match="fickle passenger is not in its table"):
-        mdps.toy_text("Taxi-v4", fickle_passenger=True)
+        mdps.from_gymnasium(gymnasium.make("Taxi-v4", fickle_passenger=True))
     with pytest.raises(TypeError, match="CartPole-v1 is not a FrozenLake"):
         mdps.frozen_lake(qjax.make("CartPole-v1"))
     with pytest.raises(TypeError, match="wet"):

@@ -303,15 +303,19 @@ def test_a_profile_over_environments_says_what_its_bands_are(tmp_path, drawn, se
 
 
 def test_lakes_of_two_maps_are_two_environments(tmp_path):
-    """Whichever program made them."""
+    """Whichever program made them; and two limits are two."""
+    large = "FrozenLake8x8-v1"
     of = {
         "small": {"arguments": {"env_kwargs": []}},
-        "large": {"arguments": {"env_kwargs": ["map_name=8x8", "is_slippery=false"]}},
-        "lake": {"arguments": {"map": "8x8", "slippery": False}, "experiment": "frozenlake"},
+        "large": {"arguments": {"env_kwargs": ["is_slippery=false"]}, "env": large},
+        "lake": {"arguments": {"map": "8x8", "slippery": False}, "experiment": "frozenlake", "env": large},
+        "short": {"arguments": {"env_kwargs": ["map_name=8x8", "is_slippery=false"]}},
     }
     runs = [written(tmp_path / name, returns(1, 4, 3), **options) for name, options in of.items()]
-    large = "FrozenLake-v1 is_slippery=false map_name=8x8"
-    assert [studies.load(run).environment for run in runs] == ["FrozenLake-v1", large, large]
+    assert [studies.load(run).environment for run in runs] == [
+        "FrozenLake-v1", f"{large} is_slippery=false", f"{large} is_slippery=false",
+        "FrozenLake-v1 is_slippery=false map_name=8x8",
+    ]  # fmt: skip
 
 
 def test_a_grids_runs_are_one_run(tmp_path, drawn, capsys):

@@ -1,0 +1,230 @@
+"""What `qjax.make` says of objects that are no environment, or whose steps no scan would run."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import probes
+import pytest
+
+import qjax
+from qjax.checks import check_callable
+
+# In the place of an object --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [
+        (
+            None,
+            "NoneType has no reset: give a name, a TabularMDP, or an object with the interface of gymnax's",
+        ),
+        (b"CartPole-v1", "bytes has no reset: give a name"),
+        (lambda key: key, "function has no reset: give a name"),
+        (probes.OneStep, r"OneStep is a class; give an object of it, OneStep\(\)"),
+        (probes.OneStep(), None),
+    ],
+)
+def test_what_is_no_environment(thing, message):
+    if message is None:
+        assert qjax.make(thing).num_actions == 2
+        return
+    with pytest.raises(TypeError, match=message):
+        qjax.make(thing)
+
+
+def test_an_environment_that_is_made_already():
+    with pytest.raises(TypeError, match="FrozenLake-v1 is made already"):
+        qjax.make(qjax.make("FrozenLake-v1"))
+
+
+@pytest.mark.parametrize(
+    ("make", "instead"),
+    [
+        (lambda: gymnasium.make("CartPole-v1"), r"TimeLimit runs on the host.*use qjax.make\('CartPole-v1'\)$"),
+        (
+            lambda: gymnasium.make("FrozenLake-v1", is_slippery=False),
+            r"use qjax.make\('FrozenLake-v1', map_name='4x4', is_slippery=False\)$",
+        ),
+        (lambda: gymnasium.make("Taxi-v4").unwrapped, r"TaxiEnv runs on the host.*qjax.make\('Taxi-v4'\)$"),
+        (
+            lambda: gymnasium.make_vec("CartPole-v1", num_envs=2),
+            r"qjax.make\('CartPole-v1', max_episode_steps=500\), and num_envs of qjax.make_loop for several$",
+        ),
+        (lambda: gymnasium.make("Blackjack-v1"), "qjax needs one written in JAX, with gymnax's interface"),
+    ],
+)
+def test_gymnasiums_objects_are_told_what_to_use_in_their_place(make, instead):
+    with pytest.raises(TypeError, match=instead):
+        qjax.make(make())
+
+
+def test_objects_of_gymnasiums_without_a_name():
+    from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
+    from gymnax.environments.classic_control.cartpole import CartPole
+    from gymnax.wrappers.gym import GymnaxToGymWrapper
+
+    with pytest.raises(TypeError, match=r"qjax.make\(qjax.mdps.from_gymnasium\(env\), max_steps_in_episode=...\)"):
+        qjax.make(FrozenLakeEnv())
+    with pytest.raises(TypeError, match=r"give qjax\.make the gymnax environment that it wraps"):
+        qjax.make(GymnaxToGymWrapper(CartPole()))
+
+
+def test_the_suggestion_is_true():
+    env = gymnasium.make("FrozenLake-v1", desc=["SFG"], is_slippery=False)
+    with pytest.raises(TypeError) as error:
+        qjax.make(env)
+    made = eval(str(error.value).partition("use ")[2])
+    np.testing.assert_array_equal(qjax.mdps.of(made).successor[..., 0], [[0, 0, 1, 0], [0, 1, 2, 1], [2, 2, 2, 2]])
+
+
+# Methods --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "signature"),
+    [
+        ("reset", lambda key: None, r"OneStep.reset must be a function \(key, params\) -> \(obs, state\), got one"),
+        (
+            "step",
+            lambda key, state, action: None,
+            r"OneStep.step must be a function \(key, state, action, params\) ->",
+        ),
+        ("action_space", lambda: None, r"OneStep.action_space must be a function \(params\) -> space"),
+        ("observation_space", lambda: None, r"OneStep.observation_space must be a function \(params\) -> space"),
+    ],
+)
+def test_methods_with_another_number_of_arguments(method, wrong, signature):
+    env = probes.OneStep()
+    setattr(env, method, wrong)
+    with pytest.raises(TypeError, match=signature):
+        qjax.make(env)
+
+
+class Odd(probes.OneStep):
+    """A probe whose step, reset or state is changed."""
+
+    def __init__(self, box=False, returned=None, first=None):
+        super().__init__(box)
+        self.returned, self.first = returned, first
+
+    def reset(self, key, params):
+        obs, state = super().reset(key, params)
+        return self.first(obs, state) if self.first else (obs, state)
+
+    def step(self, key, state, action, params):
+        _, where, *rest = super().step(key, probes.State(*state), action, params)
+        names = ("obs", "state", "reward", "terminated", "truncated", "info")
+        found = dict(zip(names, (self.observe(0), where, *rest), strict=True))
+        return tuple((found | (self.returned(found) if self.returned else {})).values())
+
+
+@pytest.mark.parametrize("reward", [1, True, np.float64(1), jnp.bfloat16(1), jnp.int8(1)])
+def test_rewards_are_made_float32(reward):
+    env = qjax.make(Odd(returned=lambda _: {"reward": reward}))
+    step = env.step(jax.random.key(0), env.reset(jax.random.key(0))[1], jnp.int32(0))
+    assert (step.reward.dtype, float(step.reward)) == (jnp.float32, 1.0)
+
+
+@pytest.mark.parametrize("name", ["terminated", "truncated"])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(jnp.float32(1), r"float32\[\]"), (1, r"int32\[\]"), (jnp.array([True]), r"bool\[1\]"), (None, "None")],
+)
+def test_flags_are_one_bool(name, value, told):
+    with pytest.raises(TypeError, match=rf"Odd: step gives {name} as {told}; a bool of shape \(\) is needed"):
+        qjax.make(Odd(returned=lambda _: {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (jnp.ones(1), r"float32\[1\]"),
+        (1j, r"complex64\[\]"),
+        (None, "None"),
+        (jnp.ones((2, 1)), r"float32\[2, 1\]"),
+    ],
+)
+def test_a_reward_is_one_real_number(value, told):
+    with pytest.raises(TypeError, match=rf"Odd: step gives reward as {told}; a number of shape \(\) is needed"):
+        qjax.make(Odd(returned=lambda _: {"reward": value}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda s: probes.State(s.where, s.time * 1.0), r"state\.time is int32\[\] after reset, float32\[\] after"),
+        (lambda s: probes.State(s.where[None], s.time), r"state\.where is int32\[\] after reset, int32\[1\] after"),
+        (tuple, "a state with the structure"),
+        (lambda s: {"where": s.where}, "a state with the structure"),
+    ],
+)
+def test_a_state_that_changes_from_step_to_step(changed, message):
+    with pytest.raises(TypeError, match=message):
+        qjax.make(Odd(returned=lambda found: {"state": changed(found["state"])}))
+
+
+def test_what_a_scan_takes_is_taken():
+    # A state begun with Python's numbers, weakly typed, is what gymnax's own environments have.
+    env = qjax.make(Odd(first=lambda obs, state: (obs, probes.State(0, 0))))
+
+    def tick(state, key):
+        step = env.step(key, state, jnp.int32(0))
+        return step.state, step.reward
+
+    _, rewards = jax.lax.scan(tick, env.reset(jax.random.key(0))[1], jax.random.split(jax.random.key(0), 3))
+    assert rewards.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("where", "changed"),
+    [
+        ("step", lambda found: {"obs": found["obs"].astype(jnp.bfloat16)}),
+        ("final_observation", lambda found: {"info": {"final_observation": found["obs"].astype(jnp.bfloat16)}}),
+    ],
+)
+def test_observations_of_another_dtype(where, changed):
+    with pytest.raises(TypeError, match=rf"{where} gives an observation of bfloat16\[1\], reset one of float32"):
+        qjax.make(Odd(box=True, returned=changed))
+
+
+def test_observations_that_are_no_numbers_of_states():
+    with pytest.raises(TypeError, match=r"Fraction: observations are float32\[\]; whole numbers from 0 are needed"):
+        qjax.make(type("Fraction", (probes.OneStep,), {"observe": lambda self, where: jnp.float32(0.5)})())
+
+
+@pytest.mark.parametrize(("first", "told"), [(lambda obs, state: obs, "int32"), (lambda obs, state: None, "None")])
+def test_reset_returns_a_pair(first, told):
+    with pytest.raises(TypeError, match=rf"Odd.reset must return \(obs, state\), it returned {told}"):
+        qjax.make(Odd(first=first))
+
+
+def test_a_step_in_python_is_told():
+    class Host(probes.OneStep):
+        def move(self, where, action):
+            return where, 1.0 if action else 0.0, True
+
+    with pytest.raises(TypeError, match=r"Host\.step cannot be compiled: Attempted boolean conversion"):
+        qjax.make(Host())
+
+
+# Functions ------------------------------------------------------------------------------------------------------
+
+
+def test_functions_by_their_arguments():
+    check_callable("f", lambda q, time: q, "(q, time) -> probabilities")
+    check_callable("f", lambda *args: args, "(q, time) -> probabilities")
+    check_callable("f", lambda q, time=None: q, "(q, time) -> probabilities")
+    check_callable("f", jnp.add, "(q, time) -> probabilities")
+    check_callable("f", min, "(q, time) -> probabilities")  # which says nothing of its arguments
+    for wrong, told in (
+        (lambda q: q, r"\(q\)"),
+        (lambda q, time, key: q, r"\(q, time, key\)"),
+        (lambda q, *, time: q, r"\(q, \*, time\)"),
+    ):
+        message = rf"^f must be a function \(q, time\) -> probabilities, got one of {told}$"
+        with pytest.raises(TypeError, match=message):
+            check_callable("f", wrong, "(q, time) -> probabilities")
+    with pytest.raises(TypeError, match=r"f must be a function \(q, time\) -> probabilities, got 0.1"):
+        check_callable("f", 0.1, "(q, time) -> probabilities")
