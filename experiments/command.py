@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from qjax import hosts, plot, stats
+from qjax import hosts, interrupt, plot, stats, streams
 from qjax.devices import use_cache
 from qjax.groups import Report
 from qjax.loop import Loop
@@ -108,12 +108,20 @@ THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
 UNLIMITED = 1_000
 """Steps after which an episode of an evaluation is cut where the environment has no limit of its own."""
 
-EXIT = {"SIGINT": 130, "SIGTERM": 143, "nan": 3}
+EXIT = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "nan": 3}
 """Exit status of a run that was stopped, by what stopped it."""
 
 Arguments = TypeVar("Arguments", bound=Machine)
 
 
+@contextmanager
+def as_command() -> Iterator[None]:
+    """Let a signal end the process at once with one line, and let nobody have to read what it prints."""
+    with streams.forgiving(), interrupt.Watch(interrupt.end):
+        yield
+
+
+@as_command()
 def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     """Parse the command line and run; a bad argument, full disk or missing extra ends with one line, status 2."""
     try:

@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from experiments import compare, studies
+from experiments.command import as_command
 from experiments.compare import DRAW, Choices, Group, Kind, Pictures
 from experiments.studies import Study
 from qjax import plot, stats
@@ -176,6 +177,7 @@ def _tell(note: str) -> None:
     print(f"note: {note}", file=sys.stderr)
 
 
+@as_command()
 def main() -> None:
     """Draw; a bad argument or folder ends with one line, status 2, a run that was passed over with status 1."""
     args = tyro.cli(Arguments, prog="python -m experiments.plot")

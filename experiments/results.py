@@ -20,7 +20,7 @@ import tyro
 
 import qjax
 from experiments.arguments import FIELDS, Arguments, from_config, settle
-from experiments.command import FREE, THRESHOLDS, describe_interval, digits
+from experiments.command import FREE, THRESHOLDS, as_command, describe_interval, digits
 from experiments.studies import environment_of
 from qjax import mdps, members, solve, stats
 
@@ -224,4 +224,5 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with as_command():
+        tyro.cli(main)

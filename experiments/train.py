@@ -19,7 +19,7 @@ from rich.table import Column, Table
 import qjax
 from experiments import command, grid, settings
 from experiments.arguments import FIELDS, Arguments, protocol, read_back, settle
-from experiments.command import FREE, main
+from experiments.command import FREE, as_command, main
 from experiments.exact import report_of
 from experiments.presets import PRESETS
 from qjax import hosts, hypers, members, plan
@@ -171,6 +171,7 @@ def listing() -> tuple[Table, Table]:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--list"]:
-        Console().print(*listing(), sep="\n")
+        with as_command():
+            Console().print(*listing(), sep="\n")
     else:
         main(run, Arguments)

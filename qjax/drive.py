@@ -1,6 +1,5 @@
 """The host's side of a sweep: chunks, log points, checkpoints and signals, in one loop."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ from qjax.points import NEVER, Point, Tally, Totals, of_lanes
 from qjax.progress import Progress
 from qjax.runs import Run
 from qjax.sinks import Feed, Sink, Start
+from qjax.streams import tell
 
 CHECKPOINT_SHARE = 20
 """Two checkpoints are at least this many times as far apart as the last one took to write."""
@@ -46,6 +46,8 @@ class Drive:
         self._notes: list[tuple[float, ...]] = []
         self._speed: dict[bool, float] = {}
         self._diverged = 0
+        self.signal: str | None = None
+        """The signal that came, on any host."""
         self._saved, self._save_s, self._saved_tick = time.monotonic(), 0.0, -1
         self._columns = work.columns(groups.local)
         folder, arguments = (None, {}) if run is None else (run.folder, run.arguments)
@@ -54,24 +56,30 @@ class Drive:
 
     def go(self) -> str | None:
         """Run to the end, or until something stops it; return what."""
-        loop = self.work.loop
         with nullcontext(None) if self.run is None else Interrupt() as interrupt:
-            passed, start = self._tick // loop.rollout, self._look(interrupt)
-            self._diverged = sum(message["diverged"] for message in start)
-            if self._tick and min(message["done"] for message in start) >= 1:
-                return None
-            for part in self.work.parts:
-                begun = min(passed // part.iterations, part.repeat)
-                passed -= begun * part.iterations
-                for _ in range(begun, part.repeat):
-                    left, passed = part.iterations - passed, 0
-                    while left:
-                        left -= self._chunk(part, left)
-                        if not left:
-                            self._fetch(part)
-                        stopped, done = self._between(part, interrupt)
-                        if stopped or done:
-                            return stopped
+            stopped = self._go(interrupt)
+        if interrupt is not None:
+            self.signal = self.signal or interrupt.received
+        return stopped
+
+    def _go(self, interrupt: Interrupt | None) -> str | None:
+        loop = self.work.loop
+        passed, start = self._tick // loop.rollout, self._look(interrupt)
+        self._diverged = sum(message["diverged"] for message in start)
+        if self._tick and min(message["done"] for message in start) >= 1:
+            return None
+        for part in self.work.parts:
+            begun = min(passed // part.iterations, part.repeat)
+            passed -= begun * part.iterations
+            for _ in range(begun, part.repeat):
+                left, passed = part.iterations - passed, 0
+                while left:
+                    left -= self._chunk(part, left)
+                    if not left:
+                        self._fetch(part)
+                    stopped, done = self._between(part, interrupt)
+                    if stopped or done:
+                        return stopped
         return None
 
     def _chunk(self, part: Part, left: int) -> int:
@@ -107,8 +115,25 @@ class Drive:
             self.run.log(point, self._columns, len(self._notes) - 1, self.groups.local, (steps, updates))
         if self._feed:
             self._feed.write(tables.rows(point, self._columns), self.seconds)
-        if self.options.on_log is not None:
-            self.options.on_log(point)
+        self._show("on_log", point)
+
+    def _show(self, name: str, news: Point | Progress) -> None:
+        """Call what watches the sweep; one that cannot write is left out, other errors come after a checkpoint."""
+        watch = getattr(self.options, name)
+        if watch is None:
+            return
+        try:
+            watch(news)
+        except OSError as error:  # a dead reader, a full disk
+            without: dict[str, Any] = {name: None}
+            self.options = self.options._replace(**without)
+            tell(
+                f"\nwarning: {name} failed and is called no more: {type(error).__name__}: {error}; training goes on"
+            )
+        except Exception:
+            if self.run is not None and hosts.alone():
+                self._save(must=False)
+            raise
 
     def _remember(self, point: Point) -> None:
         """Keep each lane's last mean return, for the progress."""
@@ -125,10 +150,9 @@ class Drive:
             iqm_return=self._iqm_return(),
             diverged=sum(message["diverged"] for message in messages),
         )
-        if self.options.on_progress is not None:
-            self.options.on_progress(progress)
+        self._show("on_progress", progress)
         done = min(message["done"] for message in messages) >= 1
-        stopped = next((message["stop"] for message in messages if message["stop"]), None)
+        self.signal = stopped = next((message["stop"] for message in messages if message["stop"]), None)
         if stopped is None and self.options.stop_on_nan and progress.diverged > self._diverged:
             stopped = "nan"
         if self.run is not None and (stopped or done or messages[0]["due"]):
@@ -178,7 +202,7 @@ class Drive:
         except OSError as error:
             if must:
                 raise
-            print(f"\nwarning: {error}; training goes on, the last checkpoint stands", file=sys.stderr, flush=True)
+            tell(f"\nwarning: {error}; training goes on, the last checkpoint stands")
         self._saved = time.monotonic()
         self._save_s = self._saved - began
 

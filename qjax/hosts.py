@@ -35,6 +35,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def alone() -> bool:
+    """Return whether there is but one process."""
+    return jax.process_count() == 1
+
+
 def gather(message: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every process's message, in the order of the processes; all of them must call."""
     if jax.process_count() == 1:

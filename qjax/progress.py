@@ -1,20 +1,15 @@
 """Progress of a sweep: a bar on a terminal, elsewhere a plain line now and then."""
 
-import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from qjax.streams import Forgiving
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
-
-
-def tell(message: str) -> None:
-    """Print a line on standard error; where nobody can read it, nothing happens."""
-    with contextlib.suppress(OSError, ValueError):  # a dead reader, a full disk; closed, or no such letter there
-        print(message, file=sys.stderr, flush=True)
 
 
 class Progress(NamedTuple):
@@ -36,14 +31,15 @@ class Progress(NamedTuple):
 
 @contextmanager
 def show_progress(description: str) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows where a sweep stands."""
+    """Yield a function that shows where a sweep stands; what cannot be shown is left out."""
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = Console()
+    output: Any = Forgiving(sys.stdout)
+    console = Console(file=output)
     if not console.is_terminal:
-        yield _lines(description)
+        yield _lines(description, output)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Bar(*columns, TextColumn("{task.fields[state]}"), console=console) as bar:
@@ -63,13 +59,13 @@ def describe(progress: Progress) -> str:
     return text + (f", {progress.diverged} diverged" if progress.diverged else "")
 
 
-def _lines(description: str) -> Callable[[Progress], None]:
+def _lines(description: str, output: Any) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
         nonlocal last
         if progress.done >= 1 or time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
-            print(f"{description}: {progress.done:4.0%}, {describe(progress)}", flush=True)
+            print(f"{description}: {progress.done:4.0%}, {describe(progress)}", file=output, flush=True)
 
     return show

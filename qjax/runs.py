@@ -29,7 +29,7 @@ from qjax import checkpoint, files, hosts, tables
 from qjax.checkpoint import Checkpoint
 from qjax.devices import processor
 from qjax.points import Point
-from qjax.progress import tell
+from qjax.streams import tell
 from qjax.tables import METRICS, PARQUET, TIMING
 
 CONFIG, SUMMARY = "config.json", "summary.json"

@@ -9,7 +9,6 @@ is told of once and then left out: training and tables go on.
 import contextlib
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from qjax.streams import tell
 from qjax.tables import Table, missing
 
 SLOW_SECONDS, SLOW_SHARE = 10.0, 0.1
@@ -232,4 +232,4 @@ def _scalars(rows: Table) -> Iterator[tuple[str, int, dict[str, float]]]:
 
 
 def _warn(message: str) -> None:
-    print(f"\nwarning: {message}", file=sys.stderr, flush=True)
+    tell(f"\nwarning: {message}")

@@ -5,6 +5,7 @@ log points and checkpoints, and looks for signals; nothing calls back from insid
 """
 
 import re
+import signal
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -52,7 +53,7 @@ class Result(NamedTuple):
     compile_s: float
     run_s: float
     stopped: str | None
-    """Why it ended before its time: "SIGINT", "SIGTERM" or "nan"; None where it did not."""
+    """Why it ended before its time: "SIGINT", "SIGTERM", "SIGHUP" or "nan"; None where it did not."""
 
 
 class Work(NamedTuple):
@@ -161,13 +162,14 @@ def sweep(
         schedules: named schedules to log, "epsilon" for instance, or a function of one setting that returns them.
         report: `(hyper, agent) -> {name: number}`, of one lane's setting (None without `hypers`) and its agent's
             state: what else to log, computed on the device at each log point.
-        on_log: called with every new `Point`.
+        on_log: called with every new `Point`. Where it or `on_progress` cannot write (OSError), that is told of and
+            it is called no more; any other error ends the sweep, after a checkpoint where there is a run.
         on_progress: called at the end of every chunk.
         sinks: where log points go beside the run's tables (`qjax.sinks.tensorboard()`, `qjax.sinks.wandb()`); one
             that fails is told of and left out.
-        run: a folder for config, metrics and checkpoints; with it SIGINT and SIGTERM stop the sweep at the end of
-            a chunk, after a checkpoint. At its end the sweep saves the agents there. A run that is resumed after
-            its end is returned as it stands there: nothing is compiled, called or fed to sinks.
+        run: a folder for config, metrics and checkpoints; with it SIGINT, SIGTERM and SIGHUP stop the sweep at the
+            end of a chunk, after a checkpoint. At its end the sweep saves the agents there. A run that is resumed
+            after its end is returned as it stands there: nothing is compiled, called or fed to sinks.
         chunk_seconds: about how long a chunk takes.
         checkpoint_every: seconds between two checkpoints, stretched to 20 times what the last one took.
         stop_on_nan: stop at the end of the chunk in which a lane diverges.
@@ -207,6 +209,8 @@ def sweep(
     agents = groups.agents()
     if run is not None and stopped is None:
         drive.end(agents, compile_s)
+        if drive.signal is not None:  # it came too late to stop the sweep, and is not to be lost
+            signal.raise_signal(signal.Signals[drive.signal])
     return Result(
         agents=agents,
         points=drive.points,

@@ -22,7 +22,7 @@ import victim
 from victim import Crash
 
 import qjax
-from qjax import checkpoint, drive, interrupt, plan
+from qjax import checkpoint, drive, plan
 
 HERE = Path(__file__).parent
 STEPS = {"tabular": 200, "deep": 200}
@@ -590,15 +590,47 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
     assert "interrupted twice" in errors
 
 
-def test_handlers_are_as_before():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with interrupt.Interrupt() as caught:
-        os.kill(os.getpid(), signal.SIGTERM)
-        deadline = time.monotonic() + 10
-        while caught.received is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert caught.received == "SIGTERM"
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+def test_a_signal_that_comes_too_late_to_stop_a_sweep_is_not_lost(whole, tmp_path):
+    """Else the next one of several sweeps would begin. What was asked for is there all the same."""
+
+    def send(progress):
+        if progress.done >= 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("tabular", tmp_path / "run", on_progress=send)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    same(run("tabular", tmp_path / "run", crash_after=1), whole["tabular"][1])
+
+
+# ---- what watches a sweep
+
+
+@pytest.mark.parametrize("name", ["on_log", "on_progress"])
+def test_a_watcher_that_cannot_write_is_left_out(whole, tmp_path, capsys, name):
+    calls = []
+
+    def write(news):
+        calls.append(news)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    same(run("tabular", tmp_path / "run", **{name: write}), whole["tabular"][1])
+    said = (
+        f"warning: {name} failed and is called no more: BrokenPipeError: [Errno 32] Broken pipe; training goes on"
+    )
+    assert len(calls) == 1 and capsys.readouterr().err == f"\n{said}\n"
+
+
+@pytest.mark.parametrize("name", ["on_log", "on_progress"])
+def test_a_watcher_that_ends_a_sweep_does_so_after_a_checkpoint(whole, tmp_path, name):
+    with pytest.raises(Crash):
+        run("tabular", tmp_path / "run", checkpoint_every=1e9, **{"on_progress": None, name: victim.crashing(3)})
+    found = checkpoint.find(tmp_path / "run" / "checkpoints")
+    assert found.manifest["tick"] == {"on_log": 60, "on_progress": 30}[name]
+    same(run("tabular", tmp_path / "run"), whole["tabular"][1])
 
 
 # ---- several hosts
