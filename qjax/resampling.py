@@ -66,29 +66,41 @@ def _iqm_of_sorted(scores: Floats, drawn: Ints) -> Floats:
     kept = np.diff(np.clip(reached, cut, total - cut), axis=0, prepend=cut[None])
     finite = np.isfinite(scores)
     sums = scores[finite] @ kept[finite].astype(np.float64)
-    for infinity in (-np.inf, np.inf):  # 0 times infinity is NaN
-        sums[kept[scores == infinity].any(axis=0)] += infinity
-    with np.errstate(invalid="ignore"):  # a resample of seeds without a score
+    with np.errstate(invalid="ignore"):  # a resample of seeds without a score, or with both infinities
+        for infinity in (-np.inf, np.inf):  # 0 times infinity is NaN
+            sums[kept[scores == infinity].any(axis=0)] += infinity
         return sums / (total - 2 * cut)
 
 
 def task_means_of(scores: Floats) -> Callable[[Ints], Floats]:
     """Return each task's mean of `[seeds, tasks, points]` as a function of counts, `[block, tasks, points]`."""
     by_task = scores.transpose(1, 0, 2)
-    known = ~np.isnan(by_task)
-    zeroed, ones = np.where(known, by_task, 0), known.astype(np.float64)
+    finite, ones = np.where(np.isfinite(by_task), by_task, 0), (~np.isnan(by_task)).astype(np.float64)
+    infinite = [(x, (by_task == x).astype(np.float64)) for x in (-np.inf, np.inf) if (by_task == x).any()]
 
     def resampled(drawn: Ints) -> Floats:
         often = drawn.transpose(1, 2, 0).astype(np.float64)
+        sums = often @ finite
         with np.errstate(invalid="ignore"):
-            return (often @ zeroed / (often @ ones)).transpose(1, 0, 2)
+            for infinity, where in infinite:  # 0 times infinity is NaN
+                sums += np.where(often @ where > 0, infinity, 0)
+            return (sums / (often @ ones)).transpose(1, 0, 2)
 
     return resampled
 
 
 def percentiles(resampled: Floats, confidence: float) -> Floats:
-    """Return the ends of the percentile interval over the first axis, `[2, ...]`; NaN is left out."""
-    tail = (1 - confidence) / 2
+    """Return the ends of the percentile interval over the first axis, `[2, ...]`; NaN is left out.
+
+    An end that lies between two values, one of them infinite, is infinite; between both infinities the outer one.
+    """
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
     quantile = np.nanquantile if np.isnan(resampled).any() else np.quantile
-    with np.errstate(invalid="ignore"):  # between infinities
-        return quantile(resampled, [tail, 1 - tail], axis=0)
+    if not np.isinf(resampled).any():
+        return quantile(resampled, ends, axis=0)
+    below, above = (quantile(resampled, ends, axis=0, method=side) for side in ("lower", "higher"))
+    last = np.count_nonzero(~np.isnan(resampled), axis=0) - 1
+    with np.errstate(invalid="ignore"):
+        between = below + np.stack([end * last % 1 for end in ends]) * (above - below)
+    outer = np.stack([below[0], above[1]])
+    return np.where(below == above, below, np.where(np.isnan(between), outer, between))

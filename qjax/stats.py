@@ -1,9 +1,10 @@
 """Statistics over seeds and tasks (Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice").
 
-Scores are `[seeds, tasks]`, or `[seeds]` of one task. NaN is a seed without a score, one in which no episode has
-ended yet: it is left out of whatever is taken, and a task of none but such seeds makes a mean NaN. Intervals are
-percentile bootstrap intervals over seeds, drawn within each task (stratified), and the same for the same `seed`.
-SciPy is imported on first use.
+Scores are `[seeds, tasks]`, or `[seeds]` of one task; every statistic takes both axes together, by default, and
+further ones, such as points of a curve, as columns of their own. NaN is a seed without a score, one in which no
+episode has ended yet: it is left out of whatever is taken, and a task of none but such seeds makes a mean NaN. An
+infinite score counts as what it is, and flags as 0 and 1. Intervals are percentile bootstrap intervals over seeds,
+drawn within each task (stratified), and the same for the same `seed`. SciPy is imported on first use.
 """
 
 import warnings
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qjax import resampling
-from qjax.checks import check_size
+from qjax.checks import check_range, check_size
 
 Floats = NDArray[np.floating]
 Seeds = Sequence[int] | NDArray[np.integer]
@@ -24,6 +25,9 @@ LEAST_SEEDS = 2
 
 AXES = (0, 1)
 """Seeds and tasks."""
+
+Axis = int | tuple[int, ...]
+"""What a statistic reduces: seeds and tasks, or seeds alone."""
 
 
 Statistic = Callable[..., Any]
@@ -39,59 +43,52 @@ class Estimate(NamedTuple):
     high: Any
 
 
-def iqm(scores: ArrayLike, axis: int | tuple[int, ...] = -1) -> Floats:
+def iqm(scores: ArrayLike, axis: Axis = AXES) -> Floats:
     """Return the interquartile mean: the mean of the middle half (Agarwal et al. 2021, section 4.3).
 
-    A quarter of the scores, rounded down, is cut off at each end.
+    A quarter of the scores, rounded down, is cut off at each end. Tasks are pooled.
 
     Args:
-        scores: of any shape; NaN is left out, and the result NaN where nothing else is there.
-        axis: what is pooled.
+        scores: `[seeds]`, `[seeds, tasks]` or `[seeds, tasks, ...]`.
+        axis: what is pooled; an axis alone for columns that are no tasks.
 
     Raises:
-        ValueError: there are no scores.
+        TypeError: scores are no real numbers.
+        ValueError: there are no scores, or rows of different lengths.
 
     """
     from scipy.stats import trim_mean
 
-    values = _filled(scores)
+    values, axes = _pooled(scores, axis)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # nothing there
-        return np.asarray(trim_mean(values, 0.25, axis=axis, nan_policy="omit"))
+        return np.asarray(trim_mean(values, 0.25, axis=axes, nan_policy="omit"))
 
 
-def mean(scores: ArrayLike, axis: tuple[int, int] = AXES) -> Floats:
-    """Return the mean over tasks of each task's mean, of `[seeds, tasks, ...]`.
+def mean(scores: ArrayLike, axis: Axis = AXES) -> Floats:
+    """Return the mean over tasks of each task's mean; arguments and errors are those of `iqm`.
 
-    Raises:
-        ValueError: there are no scores.
-
+    Of one axis alone, `axis=0`, it is the mean over seeds.
     """
-    return np.asarray(_task_means(scores, axis).mean(axis))
+    return np.asarray(_task_means(scores, axis).mean(_axes(axis)))
 
 
-def median(scores: ArrayLike, axis: tuple[int, int] = AXES) -> Floats:
-    """Return the median over tasks of each task's mean, of `[seeds, tasks, ...]`.
+def median(scores: ArrayLike, axis: Axis = AXES) -> Floats:
+    """Return the median over tasks of each task's mean; arguments and errors are those of `iqm`.
 
     This is the literature's median; of one task it is the mean. `np.median` is the one over seeds.
-
-    Raises:
-        ValueError: there are no scores.
-
     """
-    return np.asarray(np.median(_task_means(scores, axis), axis))
+    return np.asarray(np.median(_task_means(scores, axis), _axes(axis)))
 
 
-def optimality_gap(scores: ArrayLike, target: float = 1.0, axis: tuple[int, int] = AXES) -> Floats:
-    """Return by how much scores `[seeds, tasks, ...]` fall short of a target on average, 0 where they exceed it.
+def optimality_gap(scores: ArrayLike, target: float = 1.0, axis: Axis = AXES) -> Floats:
+    """Return by how much scores fall short of a target on average, 0 where they exceed it.
 
-    Agarwal et al. 2021, section 4.3; `functools.partial` sets a target for `estimate`.
-
-    Raises:
-        ValueError: there are no scores.
-
+    Agarwal et al. 2021, section 4.3; `functools.partial` sets a target for `estimate`. Arguments and errors are
+    those of `iqm`.
     """
-    return np.asarray(target - mean(np.minimum(_by_task(scores), target), axis))
+    check_range("target", target, -np.inf, np.inf)
+    return np.asarray(target - mean(np.minimum(_filled(scores), target), axis))
 
 
 def estimate(
@@ -170,7 +167,7 @@ def profile(
         ValueError: as for `estimate`; or no thresholds, or NaN among them.
 
     """
-    values, levels = _by_task(scores), np.asarray(thresholds, np.float64)
+    values, levels = _by_task(scores), _filled(thresholds, "thresholds")
     if levels.ndim != 1 or not levels.size or np.isnan(levels).any():
         raise ValueError(f"thresholds must be a list of numbers, got {levels.tolist()}")
     if values.ndim != 2:
@@ -265,7 +262,9 @@ def paired(
     """
     seeds, xs, ys = _common(_by_task(x), _by_task(y), x_seeds, y_seeds)
     beats = np.where(np.isnan(xs) | np.isnan(ys), np.nan, (xs > ys) + (xs == ys) / 2)
-    difference = estimate(xs - ys, statistic, confidence, resamples, seed)
+    with np.errstate(invalid="ignore"):
+        differences = np.where(xs == ys, 0, xs - ys)  # infinity less infinity too
+    difference = estimate(differences, statistic, confidence, resamples, seed)
     return Paired(seeds, difference, estimate(beats, mean, confidence, resamples, seed))
 
 
@@ -287,7 +286,7 @@ def area(values: ArrayLike, env_steps: ArrayLike) -> Floats:
         ValueError: fewer than two points, another number of steps than of values, or steps that decrease.
 
     """
-    heights, steps = _filled(values), np.asarray(env_steps, np.float64)
+    heights, steps = _filled(values, "values"), _filled(env_steps, "env_steps")
     if heights.ndim < 1 or heights.shape[-1] < 2:
         raise ValueError(f"an area needs at least 2 points, got shape {list(heights.shape)}")
     if steps.shape not in (heights.shape, heights.shape[-1:]):
@@ -308,18 +307,43 @@ def area(values: ArrayLike, env_steps: ArrayLike) -> Floats:
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927)."""
+    """Return the Wilson score interval of a proportion (Wilson 1927).
+
+    Raises:
+        TypeError: a count is no whole number.
+        ValueError: there are no trials, or fewer than successes, or a confidence outside (0, 1).
+
+    """
     from scipy.stats import binomtest
 
+    check_size("successes", successes, least=0)
+    check_size("trials", trials, least=max(successes, 1))
+    _check_confidence(confidence)
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def _filled(scores: ArrayLike) -> Floats:
-    values = np.asarray(scores, np.float64)
+def _filled(scores: ArrayLike, name: str = "scores") -> Floats:
+    """Return scores as numbers, None as NaN."""
+    try:
+        found = np.asarray(scores)
+    except ValueError:
+        raise ValueError(f"{name} are no array: {_ragged(scores)}") from None
+    given = found.ravel()
+    mixed = found.dtype == object and not all(x is None or isinstance(x, int | float | np.number) for x in given)
+    if mixed or found.dtype.kind not in "biufO":
+        raise TypeError(f"{name} must be real numbers, got {np.array2string(given[:3], separator=', ')}")
+    values = found.astype(np.float64)
     if not values.size:
-        raise ValueError(f"no scores: their shape is {list(values.shape)}")
+        raise ValueError(f"no {name}: their shape is {list(values.shape)}")
     return values
+
+
+def _ragged(rows: Any) -> str:
+    """Return what is wrong with nested lists that make no array."""
+    lengths = dict.fromkeys(len(row) if isinstance(row, Sequence | np.ndarray) else 1 for row in rows)
+    found = f": {', '.join(map(str, lengths))}" if len(lengths) > 1 else ""
+    return f"rows have different lengths{found}; NaN is a seed without a score"
 
 
 def _by_task(scores: ArrayLike) -> Floats:
@@ -328,15 +352,29 @@ def _by_task(scores: ArrayLike) -> Floats:
     return values if values.ndim > 1 else values.reshape(-1, 1)
 
 
+def _axes(axis: Axis) -> tuple[int, ...]:
+    return axis if isinstance(axis, tuple) else (axis,)
+
+
+def _pooled(scores: ArrayLike, axis: Axis) -> tuple[Floats, tuple[int, ...]]:
+    """Return scores and which axes a statistic reduces, seeds first."""
+    axes = _axes(axis)
+    return (_filled(scores) if len(axes) == 1 else _by_task(scores)), axes
+
+
 def _seeds(scores: ArrayLike, confidence: float, resamples: int) -> Floats:
     """Return scores `[seeds, tasks, ...]` of which an interval can be taken."""
     values = _by_task(scores)
     if len(values) < LEAST_SEEDS:
         raise ValueError(f"an interval needs at least {LEAST_SEEDS} seeds, got {len(values)}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    _check_confidence(confidence)
     check_size("resamples", resamples)
     return values
+
+
+def _check_confidence(confidence: float) -> None:
+    if not isinstance(confidence, int | float | np.number) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence!r}")
 
 
 def _common(
@@ -368,12 +406,12 @@ def _names(name: str, scores: Floats, seeds: Seeds) -> NDArray[np.integer]:
     return given
 
 
-def _task_means(scores: ArrayLike, axis: tuple[int, int]) -> Floats:
+def _task_means(scores: ArrayLike, axis: Axis) -> Floats:
     """Return each task's mean over seeds, whose axis stays with length 1."""
-    values = _by_task(scores)
+    values, (over, *_) = _pooled(scores, axis)
     known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):  # a task without a score
-        return np.where(known, values, 0).sum(axis[0], keepdims=True) / known.sum(axis[0], keepdims=True)
+    with np.errstate(invalid="ignore"):  # a task without a score, or with both infinities
+        return np.where(known, values, 0).sum(over, keepdims=True) / known.sum(over, keepdims=True)
 
 
 def _above(scores: Floats, thresholds: Floats) -> Floats:

@@ -82,15 +82,27 @@ def slow_interval(statistic, samples, draws, confidence):
 def test_iqm_is_the_mean_of_the_middle_half():
     assert stats.iqm([0, 1, 2, 3, 4, 5, 6, 1000]) == pytest.approx((2 + 3 + 4 + 5) / 4)
     assert stats.iqm([7.0]) == 7.0
-    np.testing.assert_allclose(stats.iqm([[0, 1, 2, 99], [5, 5, 5, 5]]), [1.5, 5])
-    assert stats.iqm([[0, 1, 2, 99], [5, 5, 5, 5]], axis=(0, 1)) == pytest.approx((2 + 5 + 5 + 5) / 4)
+    np.testing.assert_allclose(stats.iqm([[0, 1, 2, 99], [5, 5, 5, 5]], axis=1), [1.5, 5])
+    assert stats.iqm([[0, 1, 2, 99], [5, 5, 5, 5]]) == pytest.approx((2 + 5 + 5 + 5) / 4)
+
+
+@pytest.mark.parametrize("statistic", [stats.iqm, stats.mean, stats.median, stats.optimality_gap])
+def test_all_statistics_take_the_same_axes(statistic):
+    """Seeds and tasks together by default, further axes as columns; or the axis that is given."""
+    scores = np.random.default_rng(0).normal(size=(6, 3, 2))
+    assert statistic(np.ones((3, 2))).shape == statistic([1.0, 2.0]).shape == statistic(2.0).shape == ()
+    np.testing.assert_allclose(statistic(scores), [statistic(scores[..., i]) for i in range(2)])
+    np.testing.assert_allclose(statistic(scores), statistic(np.moveaxis(scores, 2, 0), axis=(1, 2)))
+    columns = [[statistic(scores[:, j, i]) for i in range(2)] for j in range(3)]
+    np.testing.assert_allclose(statistic(scores, axis=0), columns)
+    np.testing.assert_allclose(statistic(scores[:, 0, 0], axis=0), columns[0][0])
 
 
 def test_statistics_are_rliables():
     # What rliable 1.2.0's `metrics` and `library` return for these scores.
     assert stats.mean(X) == pytest.approx(0.6666666666666666)
     assert stats.median(X) == pytest.approx(0.67)
-    assert stats.iqm(X, axis=(0, 1)) == pytest.approx(0.5555555555555556)
+    assert stats.iqm(X) == pytest.approx(0.5555555555555556)
     assert stats.optimality_gap(X) == pytest.approx(0.44666666666666677)
     assert stats.optimality_gap(X, target=0.5) == pytest.approx(0.11333333333333334)
     assert stats.improvement(X, Y).value == pytest.approx(0.5833333333333334)
@@ -102,7 +114,7 @@ def test_statistics_are_rliables():
 
 def test_statistics_leave_out_seeds_without_a_score():
     gaps = with_gaps((9, 4))
-    assert stats.iqm(gaps, axis=(0, 1)) == pytest.approx(slow_iqm(gaps))
+    assert stats.iqm(gaps) == pytest.approx(slow_iqm(gaps))
     assert stats.mean(gaps) == pytest.approx(slow_mean(gaps)) != pytest.approx(np.nanmean(gaps))
     assert stats.median(gaps) == pytest.approx(slow_median(gaps))
     assert stats.optimality_gap(gaps, target=2.0) == pytest.approx(slow_gap(gaps))
@@ -200,6 +212,64 @@ def test_an_infinite_score_is_one_that_is_cut_off():
     assert (low, high) == stats.iqm_interval(tame, 0.5) and 4 < low < high < 8
     low, high = stats.iqm_interval([-np.inf, 1.0, 2.0, 3.0], 0.9)
     assert not np.isfinite(low) and high > 2
+
+
+@pytest.mark.parametrize("statistic", [stats.iqm, stats.mean, stats.median, partial(stats.iqm)])
+def test_an_interval_reaches_to_infinity_where_scores_do(statistic):
+    """At the end, and there alone, at which it has a number too large to matter in the place of infinity."""
+    wild = np.array([1, 2, np.inf, 4, 5, 6, 7, 8])
+    tame = stats.estimate(np.where(np.isinf(wild), 1e300, wild), statistic)
+    found = stats.estimate(wild, statistic)
+    assert tame.high > 1e200 > tame.low > 2
+    assert found.high == np.inf and found.low == pytest.approx(tame.low, rel=1e-12)
+    assert stats.estimate(-wild, statistic) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+def test_both_infinities_have_an_interval():
+    assert stats.estimate([-np.inf, 2, np.inf, 4, 5, 6, 7, 8]) == (5.5, -np.inf, np.inf)
+
+
+def test_what_lies_between_finite_values_and_an_infinite_one():
+    ends = resampling.percentiles(np.array([[-np.inf, 1.0, 2.0, 3.0, NAN, np.inf]]).T, 0.5)
+    np.testing.assert_array_equal(ends.ravel(), [1, 3])
+    assert resampling.percentiles(np.array([-np.inf, np.inf]), 0.5).tolist() == [-np.inf, np.inf]
+    assert resampling.percentiles(np.array([1.0, np.inf, np.inf]), 0.5).tolist() == [np.inf, np.inf]
+
+
+def test_equal_infinities_do_not_differ():
+    found = stats.paired([np.inf, 1.0, 2.0], [np.inf, 0.0, 0.0]).difference
+    assert found.value == 1 and (found.low, found.high) == (0, 2)
+
+
+NO_SCORES = [["1", "2"], [b"1", 2], [1.0, None, "2"], [1j, 2], [{}, 1], np.array(["NaT"], "M8")]
+
+
+@pytest.mark.parametrize("scores", NO_SCORES)
+@pytest.mark.parametrize(
+    "call",
+    [
+        stats.iqm,
+        stats.mean,
+        stats.median,
+        stats.optimality_gap,
+        stats.estimate,
+        stats.iqm_interval,
+        lambda x: stats.profile(x, [1]),
+        lambda x: stats.profile([1, 2], x),
+        lambda x: stats.improvement([1, 2], x),
+        lambda x: stats.paired(x, [1, 2]),
+        lambda x: stats.area(x, [1, 2]),
+        lambda x: stats.area([1, 2], x),
+    ],
+)
+def test_scores_are_real_numbers(call, scores):
+    with pytest.raises(TypeError, match="must be real numbers, got"):
+        call(scores)
+
+
+def test_flags_are_scores():
+    assert stats.mean([True, False, True, True]) == 0.75
+    assert stats.estimate(np.array([True, True])) == (1, 1, 1)
 
 
 @pytest.mark.slow
@@ -303,6 +373,13 @@ def test_area_of_a_curve_whose_first_episode_ends_late():
     ("call", "said"),
     [
         (lambda: stats.iqm([]), "no scores: their shape is [0]"),
+        (lambda: stats.iqm([[1, 2], [3]]), "scores are no array: rows have different lengths: 2, 1; NaN is a seed"),
+        (lambda: stats.estimate([[1, 2], 3]), "scores are no array: rows have different lengths: 2, 1; NaN is"),
+        (lambda: stats.mean([[[1], [2, 3]], [[4], [5]]]), "scores are no array: rows have different lengths; NaN"),
+        (lambda: stats.wilson(11, 10), "trials must be at least 11, got 10"),
+        (lambda: stats.wilson(0, 0), "trials must be at least 1, got 0"),
+        (lambda: stats.wilson(3, 10, confidence=NAN), "confidence must lie in (0, 1), got nan"),
+        (lambda: stats.optimality_gap([1.0], target=NAN), "target must lie in"),
         (lambda: stats.mean(np.zeros((3, 0))), "no scores: their shape is [3, 0]"),
         (lambda: stats.iqm_interval([1.0]), "an interval needs at least 2 seeds, got 1"),
         (lambda: stats.iqm_interval(1.0), "an interval needs at least 2 seeds, got 1"),
@@ -318,7 +395,7 @@ def test_area_of_a_curve_whose_first_episode_ends_late():
             "must reduce the first two axes and keep others; it returned [], and",
         ),
         (lambda: stats.improvement(X, Y[:, :2]), "of the same tasks, got [5, 3] and [4, 2]"),
-        (lambda: stats.profile(X, []), "thresholds must be a list of numbers, got []"),
+        (lambda: stats.profile(X, []), "no thresholds: their shape is [0]"),
         (lambda: stats.profile(X, [0.5, NAN]), "thresholds must be a list of numbers, got [0.5, nan]"),
         (lambda: stats.profile(X[..., None], [0.5]), "a profile needs scores [seeds, tasks], got shape [5, 3, 1]"),
         (lambda: stats.paired(X[:4], Y[:, :2]), "of the same tasks, got shapes [4, 3] and [4, 2]"),
