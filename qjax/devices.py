@@ -13,9 +13,16 @@ import numpy as np
 from qjax.checks import check_size
 from qjax.loop import Lane
 
-MIN_WIDTH, LEAST_WIDTH, MAX_WIDTH = 8, 2, 512
+LEAST_WIDEST, MAX_WIDTH = 8, 512
 CACHE_BYTES = 2**20
 """What a group's agents may take of a core's cache, beside their activations."""
+
+PIECES = 4
+"""So many cores are to have lanes, however many there are: a width depends on the work alone."""
+
+LEAST_WIDTH, NARROW_BYTES = 2, 2**16
+"""Groups whose agents take less, or of fewer lanes, are not cut for that: starting an operation costs more than it
+does. And XLA compiles one lane by itself to other last digits than two, where two to eight were the same."""
 
 
 def use_cores(count: int | None = None) -> None:
@@ -85,18 +92,18 @@ def _cpuinfo() -> list[str]:
 def default_width(lane: Lane, lanes: int, devices: Sequence[Any]) -> int:
     """Return how many lanes a group should hold on each device, from a lane's shapes.
 
-    On a GPU, where a step costs its kernel launches, all of them: `lanes / devices`. On a CPU the power of two
-    whose agents take up to `CACHE_BYTES`, between `MIN_WIDTH` and `MAX_WIDTH` (few networks, many small tables),
-    halved down to `LEAST_WIDTH` while there are devices without a lane.
+    On a CPU it depends on the work alone: at most the power of two whose agents take up to `CACHE_BYTES`, between
+    `LEAST_WIDEST` and `MAX_WIDTH` (few networks, many small tables); and the lanes are shared out evenly over as
+    many widths as that takes, or over `PIECES` where they do not get too narrow by it. On a GPU, where a step
+    costs its kernel launches, all lanes of a device: `lanes / devices`, so numbers depend on the number of them.
     """
     if devices[0].platform != "cpu":
-        return max(-(-lanes // len(devices)), LEAST_WIDTH)
-    small = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane.agent))
-    fitting = max(CACHE_BYTES // max(small, 1), 1)
-    width = int(np.clip(2 ** int(np.log2(fitting)), MIN_WIDTH, MAX_WIDTH))
-    while width > LEAST_WIDTH and -(-lanes // width) < len(devices):
-        width //= 2
-    return width
+        return -(-lanes // len(devices))
+    small = max(sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lane.agent)), 1)
+    widest = int(np.clip(2 ** int(np.log2(max(CACHE_BYTES // small, 1))), LEAST_WIDEST, MAX_WIDTH))
+    narrowest = int(np.clip(NARROW_BYTES // small, LEAST_WIDTH, widest))
+    pieces = max(-(-lanes // widest), min(PIECES, lanes // narrowest))
+    return -(-lanes // pieces)
 
 
 def memory_limit(devices: Sequence[Any]) -> int:

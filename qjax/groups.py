@@ -2,7 +2,7 @@
 
 A group is `width` vmapped lanes on each device of a one-axis mesh over all hosts' devices, held in buffers of its
 own and donated to every call, so nothing is copied and any number of lanes runs the same compiled program: the
-last group is padded.
+last group is padded. A device that holds nothing but padding of it makes no iteration.
 """
 
 import gc
@@ -58,6 +58,8 @@ class Groups:
         self._root, self._impl = np.asarray(jax.random.key_data(root)), jax.random.key_impl(root)
         self.mesh = Mesh(np.array(_used(devices, -(-len(seeds) // width))), ("lanes",))
         self.size = width * self.mesh.size
+        begins = np.arange(0, len(seeds), self.size)[:, None] + width * np.arange(self.mesh.size)
+        self._busy = [(row < len(seeds)).astype(np.int32) for row in begins]
         # Padding repeats the last setting with further seeds; its results are dropped.
         missing = -len(seeds) % self.size
         settings = np.concatenate([settings, np.full(missing, settings[-1])])
@@ -115,12 +117,15 @@ class Groups:
         root = jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
         return self.build(hyper).init(jax.random.fold_in(root, number))
 
-    def _program(self, function: Callable[..., Any], replicated: int = 0) -> Callable[..., Any]:
-        """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh."""
+    def _program(self, function: Callable[..., Any], *more: PartitionSpec) -> Callable[..., Any]:
+        """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh.
+
+        Further arguments are the same for all lanes of a device; `more` says how they lie on the mesh.
+        """
         return jax.shard_map(
-            jax.vmap(function, in_axes=(0, 0) + (None,) * replicated),
+            jax.vmap(function, in_axes=(0, 0) + (None,) * len(more)),
             mesh=self.mesh,
-            in_specs=(AXIS, AXIS) + (PartitionSpec(),) * replicated,
+            in_specs=(AXIS, AXIS, *more),
             out_specs=AXIS,
             check_vma=False,
         )
@@ -144,10 +149,12 @@ class Groups:
 
     def _compile(self, turns: dict[bool, int], watch: bool, report: Report | None) -> None:
         first, shapes, options = self._hypers[0], self.shapes, known_options(COMPILER_OPTIONS)
-        none = (clocks.at(0), jnp.int32(0))
+        none = (clocks.at(0), self._spread(self._busy[0]))
 
-        def compiled(function: Any, *arguments: Any, replicated: int = 0, donate: tuple[int, ...] = ()) -> Any:
-            program = jax.jit(self._program(function, replicated), donate_argnums=donate)
+        def compiled(
+            function: Any, *arguments: Any, more: tuple[PartitionSpec, ...] = (), donate: tuple[int, ...] = ()
+        ) -> Any:
+            program = jax.jit(self._program(function, *more), donate_argnums=donate)
             return program.lower(*arguments).compile(compiler_options=options)
 
         self._programs["init"] = self._look[2].lower().compile(compiler_options=options)
@@ -159,17 +166,17 @@ class Groups:
         for learning, turn in turns.items():
 
             def run(
-                hyper: Any, lane: Lane, clock: Any, count: Any, turn: int = turn, learns: bool = learning
+                hyper: Any, lane: Lane, clock: Any, counts: Any, turn: int = turn, learns: bool = learning
             ) -> Lane:
                 loop = self.build(hyper)
 
                 def once(number: Any, lane: Lane) -> Lane:
                     return loop.run(lane, clocks.plus(clock, number * (turn * loop.rollout)), turn, learns)
 
-                return jax.lax.fori_loop(0, count, once, lane)
+                return jax.lax.fori_loop(0, counts[0], once, lane)
 
             name = "learn" if learning else "warm up"
-            self._programs[name] = compiled(run, first, shapes, *none, replicated=2, donate=(1,))
+            self._programs[name] = compiled(run, first, shapes, *none, more=(PartitionSpec(), AXIS), donate=(1,))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,7 +200,8 @@ class Groups:
         """Advance every lane from the clock's `ticks` by so many turns, and wait for it."""
         program = self._programs["learn" if learning else "warm up"]
         for i, hyper in enumerate(self._hypers):
-            self.states[i] = program(hyper, self.states[i], clocks.at(ticks), np.int32(turns))
+            counts = self._spread(self._busy[i] * np.int32(turns))
+            self.states[i] = program(hyper, self.states[i], clocks.at(ticks), counts)
         jax.block_until_ready(self.states)
 
     def take(self) -> dict[str, np.ndarray]:
@@ -315,15 +323,16 @@ def _cells(hypers: Any, settings: np.ndarray) -> Any:
     return jax.tree.map(lambda x: x[settings].astype(jax.dtypes.canonicalize_dtype(x.dtype)), hypers)
 
 
-def _used(devices: Sequence[Any], cells: int) -> list[Any]:
-    """Return as many devices as there are widths of lanes to fill, as many on each host."""
+def _used(devices: Sequence[Any], pieces: int) -> list[Any]:
+    """Return the devices that share so many widths of lanes with the least padding, as many on each host."""
     owners = sorted({device.process_index for device in devices})
     each = [[d for d in devices if d.process_index == owner] for owner in owners]
     if len({len(found) for found in each}) > 1:
         raise ValueError(f"every host needs the same number of devices, got {[len(found) for found in each]}")
-    if cells < len(owners):
-        raise ValueError(f"lanes of {cells} widths leave one of {len(owners)} hosts without any; use fewer hosts")
-    share = min(-(-cells // len(owners)), len(each[0]))
-    while (len(owners) - 1) * share >= cells:  # the last host would have padding alone
+    if pieces < len(owners):
+        raise ValueError(f"lanes of {pieces} widths leave one of {len(owners)} hosts without any; use fewer hosts")
+    groups = -(-pieces // (len(owners) * len(each[0])))
+    share = -(-pieces // (len(owners) * groups))
+    while (len(owners) - 1) * share >= pieces:  # the last host would have padding alone
         share -= 1
     return [device for found in each for device in found[:share]]

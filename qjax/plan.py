@@ -77,6 +77,8 @@ class Plan(NamedTuple):
     seeds: int
     width: int
     """Lanes per device in a group."""
+    padding: int
+    """Lanes that fill the last group up; a device that has nothing else makes no iteration of them."""
     devices: int
     """Of all hosts together."""
     platform: str
@@ -131,7 +133,12 @@ class Plan(NamedTuple):
         rows = {
             "lanes": f"{self.lanes} = {self.settings} setting(s) x {self.seeds} seed(s)",
             "groups": f"{self.groups} of {self.devices} {self.platform} device(s) x {self.width} lanes"
+            + (f", {self.padding} of them padding" if self.padding else "")
             + (f", on {self.hosts} hosts" if self.hosts > 1 else ""),
+            "last digits": ""
+            if self.platform == "cpu"
+            else f"those of a width of {self.width} on this kind of device;"
+            f" without a width given it depends on the number of {self.platform} devices",
             "iterations": f"{self.iterations:,} at most, in {self.parts} parts",
             "compiles": f"{len(self.compiles)}: {', '.join(self.compiles)}",
             "per lane": size(self.lane_bytes),

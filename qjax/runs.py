@@ -555,4 +555,11 @@ def versions() -> dict[str, str]:
     """Return what else decides a run's last digits: libraries, machine and backend."""
     packages = {name: version(name) for name in ("qjax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processor": processor()}
-    return {**packages, **machine, "backend": jax.default_backend(), "devices": str(jax.device_count())}
+    backend = jax.default_backend()
+    devices = {"backend": backend, "devices": str(jax.device_count())}
+    return {
+        **packages,
+        **machine,
+        **devices,
+        "default_width": "by the work" + " and the devices" * (backend != "cpu"),
+    }

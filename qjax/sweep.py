@@ -144,7 +144,9 @@ def sweep(
 
     Lane i of a setting starts from `fold_in(key(seed), i)`, so every setting sees the same seeds. With the same
     width a lane's result is the same bit for bit, whichever lanes run beside it, on any number of CPU devices, and
-    however often it was stopped and resumed.
+    however often it was stopped and resumed. On CPUs the default width follows from the number of lanes and their
+    agent, so the same sweep has the same numbers on any number of cores; on GPUs from the number of devices, too.
+    Another width may change last digits: give a sweep's own to run one of its seeds again by itself.
 
     Args:
         build: returns the loop for one setting; it is traced, and called with each setting's concrete values
@@ -157,7 +159,8 @@ def sweep(
             where the loop has a number of episodes, and then bounds nothing.
         log_points: how many intervals `steps` is cut into; where steps are left out, the interval is
             `episodes * max_steps / log_points` and the run ends with its slowest lane.
-        width: lanes per device in a group; default `qjax.devices.default_width`, or a resumed run's own.
+        width: lanes per device in a group, more than there are of which are padding; default
+            `qjax.devices.default_width`, or a resumed run's own.
         devices: default all, of all hosts.
         schedules: named schedules to log, "epsilon" for instance, or a function of one setting that returns them.
         report: `(hyper, agent) -> {name: number}`, of one lane's setting (None without `hypers`) and its agent's
@@ -387,6 +390,7 @@ def _plan(work: Work, groups: Groups, devices: Sequence[Any] | None) -> Plan:
         settings=settings,
         seeds=len(work.seeds) // settings,
         width=groups.width,
+        padding=groups.size * groups.count - len(work.seeds),
         devices=groups.mesh.size,
         platform=local[0].platform,
         groups=groups.count,

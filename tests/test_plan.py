@@ -81,6 +81,8 @@ def test_the_estimate_is_the_compilers_own(name):
     assert plan.total_bytes == pytest.approx(expected, rel=0.1)
     # A checkpoint holds the lanes, and what is printed says so.
     assert plan.checkpoint_bytes == plan.state_bytes == plan.lane_bytes * 5 * plan.width
+    assert plan.padding == 5 * plan.width - plan.lanes
+    assert f"of 1 cpu device(s) x {plan.width} lanes, {plan.padding} of them padding" in str(plan)
     assert f"{plan.lanes} = 1 setting(s)" in str(plan) and plans.size(plan.total_bytes) in str(plan)
 
 
@@ -101,6 +103,13 @@ def test_the_largest_number_where_not_one_group_fits(monkeypatch):
     plan = qjax.sweep.plan(lambda _: endless(), seeds=64, **work)
     monkeypatch.setattr(SWEEP, "memory_limit", lambda _: plan.total_bytes // 2)
     assert qjax.sweep.plan(lambda _: endless(), seeds=64, **work).largest_lanes in (31, 32)
+
+
+def test_a_plan_says_where_numbers_depend_on_the_machine():
+    plan = qjax.sweep.plan(lambda _: endless(), seeds=1, steps=20, log_points=1)
+    assert (plan.width, plan.groups, plan.devices, plan.padding) == (1, 1, 1, 0)
+    assert "padding" not in str(plan).splitlines()[1] and "last digits" not in str(plan)
+    assert "depends on the number of gpu devices" in str(plan._replace(platform="gpu"))
 
 
 HUNGRY = """

@@ -1,9 +1,11 @@
 """Sweeps: a lane's result depends on its seed and setting alone; bad values are named; evaluations are whole."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,9 @@ import qjax
 from qjax import clock as clocks
 from qjax import hypers, schedules
 from qjax import plan as plans
-from qjax.groups import Groups
+from qjax.devices import default_width
+from qjax.groups import Groups, _used
+from qjax.loop import Lane
 
 WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
 
@@ -474,15 +478,15 @@ sys.path.insert(0, {folder!r})
 import qjax
 qjax.use_cores({cores})
 import victim
-result = qjax.sweep(lambda _: victim.build("deep"), seeds=[4, 1, 11], steps=200, log_points=2, width=2)
+result = qjax.sweep(lambda _: victim.build("deep"), seeds=[4, 1, 11, 0, 7], steps=200, log_points=2, width=2)
 print("".join(x.tobytes().hex() for x in victim.leaves(result)))
 """
 
 
 def test_bits_do_not_depend_on_the_number_of_devices():
-    """One, two and eight CPU devices, of which three lanes in groups of two fill but two."""
+    """One, two and four CPU devices: five lanes, two on each, in three groups, two or one, of three devices."""
     folder, as_users = str(Path(__file__).parent), {**os.environ, "XLA_FLAGS": ""}
-    code = [BITS.format(folder=folder, cores=cores) for cores in (1, 2, 8)]
+    code = [BITS.format(folder=folder, cores=cores) for cores in (1, 2, 4)]
     start = lambda text: subprocess.Popen(
         [sys.executable, "-c", text], env=as_users, stdout=subprocess.PIPE, text=True
     )
@@ -504,6 +508,74 @@ def test_eight_devices_full():
     alone = qjax.sweep(tabular, seeds=[16], steps=40, log_points=2, width=1)
     assert bits(whole.agents[16]) == bits(alone.agents[0])
     same_points(alone.points, whole.points, 0, 16)
+
+
+def shapes(floats):
+    """Return a lane's shapes, as far as a width depends on them."""
+    return Lane(**dict.fromkeys(Lane._fields))._replace(agent=jax.ShapeDtypeStruct((floats,), jnp.float32))
+
+
+def cpus(count):
+    return [SimpleNamespace(platform="cpu")] * count
+
+
+@pytest.mark.parametrize(
+    ("floats", "widths"),
+    [
+        # A network of CleanRL's size: few lanes are shared out over four cores, many in eights.
+        (44_000, {1: 1, 2: 2, 3: 3, 4: 2, 8: 2, 10: 3, 16: 4, 20: 5, 33: 7, 64: 8, 65: 8}),
+        # A small table: hundreds run side by side for little more than one of them alone.
+        (64, {1: 1, 2: 2, 16: 16, 300: 300, 512: 256, 513: 257, 1024: 256, 2048: 512, 2049: 410}),
+    ],
+)
+def test_the_default_width_follows_from_the_work_alone(floats, widths):
+    lane = shapes(floats)
+    for lanes, width in widths.items():
+        assert {default_width(lane, lanes, cpus(count)) for count in (1, 2, 4, 64)} == {width}
+    for lanes in range(1, 2_000, 7):  # evenly: every width but the last is full, and that one lacks little
+        width = default_width(lane, lanes, cpus(1))
+        pieces = -(-lanes // width)
+        assert pieces * width - lanes < pieces
+        assert lanes // pieces <= width
+
+
+def test_on_a_gpu_a_device_has_its_lanes_in_one_group():
+    lane = shapes(64)
+    for devices, lanes, width in ((1, 1, 1), (1, 5_000, 5_000), (4, 5_000, 1_250), (4, 5, 2)):
+        assert default_width(lane, lanes, [SimpleNamespace(platform="gpu")] * devices) == width
+
+
+def test_the_width_is_kept_in_the_config_and_by_a_resumed_run(tmp_path):
+    work = {"seeds": 3, "steps": 20, "log_points": 2}
+    with qjax.Run(tmp_path / "run", "walk", {}) as run:
+        assert qjax.sweep(tabular, run=run, **work).width == 3
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["sweep"]["width"] == 3 and config["versions"]["default_width"] == "by the work"
+    with qjax.Run(tmp_path / "run", "walk", {}, resume=True) as run:
+        assert run.width == 3
+
+
+def test_padding_is_no_work():
+    """Seven lanes in threes on two devices: the fourth three of them is padding alone, and makes no step."""
+    loop = tabular()
+    groups = Groups(lambda _: loop, None, np.zeros(7, int), np.arange(7), jax.random.key(0), 3, jax.devices()[:2])
+    assert (groups.count, groups.mesh.size, groups.size) == (2, 2, 6)
+    groups.compile({True: 5})
+    groups.start()
+    groups.run(0, 2, True)
+    steps = [np.asarray(state.stats.steps).tolist() for state in groups.states]
+    assert steps == [[10] * 6, [10] * 3 + [0] * 3]
+    assert groups.peek()["steps"].tolist() == [10] * 7
+
+
+@pytest.mark.parametrize(
+    ("pieces", "devices", "used"), [(1, 4, 1), (3, 4, 3), (5, 4, 3), (6, 4, 3), (7, 4, 4), (9, 8, 5), (2, 1, 1)]
+)
+def test_a_sweep_uses_the_devices_that_leave_the_least_padding(pieces, devices, used):
+    """As many groups as all devices would make, and no more devices than those need."""
+    found = [SimpleNamespace(process_index=0, id=i) for i in range(devices)]
+    assert len(_used(found, pieces)) == used
+    assert -(-pieces // used) == -(-pieces // devices)
 
 
 def test_another_width_agrees_over_the_first_updates(many):
