@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from test_tabular import ACTIONS, KEY, START, STATES, record, reference
-from test_waiting import blocks_of, driven, jit
+from test_waiting import blocks_of, driven
 
 import qjax
 from qjax import clock as clocks
@@ -36,7 +36,7 @@ def filler(steps):
         start = memory().init(jax.tree.map(lambda x: x[0], blocks))
         return jax.lax.scan(body, start, (blocks, jnp.arange(len(blocks.reward))))[1]
 
-    return jit(run)
+    return jax.jit(run)
 
 
 @settings(max_examples=25, deadline=None)
@@ -88,7 +88,7 @@ def test_dyna_q_equals_the_loop(steps, envs):
 
 def test_planning_draws_visited_pairs_alike():
     many = qjax.dyna(STATES, ACTIONS, 20_000)
-    state, add = many.init(record(1, 1)), jit(many.add)
+    state, add = many.init(record(1, 1)), jax.jit(many.add)
     entries = [(0, 1), (3, 2), (5, 0), (0, 1), (0, 1), (2, 2), (3, 2)]  # however often they were visited
     for tick, (obs, action) in enumerate(entries):
         block = record(1, 1)._replace(obs=np.full((1, 1), obs, np.int32), action=np.full((1, 1), action, np.int32))
@@ -105,7 +105,7 @@ def test_planning_draws_visited_pairs_alike():
 
 def test_rows_from_before_the_start_are_neither_learned_nor_remembered():
     data = jax.tree.map(jnp.asarray, record(4, 1))
-    start, add, sample = memory().init(data), jit(memory().add), jit(memory().sample)
+    start, add, sample = memory().init(data), jax.jit(memory().add), jit(memory().sample)
     state = add(start, data, clocks.minus(clocks.at(0), 4))
     assert state.number == 0 and not sample(KEY, state, clocks.at(0), START).weight.any()
     state = add(start, data, clocks.minus(clocks.at(0), 3))
@@ -120,8 +120,8 @@ def test_small_observations():
     cell = lambda x, dtype: jnp.full((1, 1), x, dtype)
     block = jax.tree.map(jnp.asarray, record(1, 1))
     block = block._replace(obs=cell(199, jnp.uint8), action=cell(3, jnp.int32), next_obs=cell(7, jnp.uint8))
-    state = jit(big.add)(big.init(block), block, clocks.at(0))
-    data = jit(big.sample)(KEY, state, clocks.at(1), START).data
+    state = jax.jit(big.add)(big.init(block), block, clocks.at(0))
+    data = jax.jit(big.sample)(KEY, state, clocks.at(1), START).data
     assert (data.obs == 199).all() and (data.action == 3).all() and (data.next_obs == 7).all()
     assert data.obs.dtype == data.next_obs.dtype == jnp.uint8
 
@@ -143,7 +143,7 @@ def test_a_stochastic_outcome_counts_by_how_long_it_stays_the_last():
     memory = qjax.dyna(away + 1, 1, planning)
     loop = qjax.make_loop(qjax.make(model), agent, qjax.greedy, memory, gamma=0.0)
     lanes = jax.vmap(loop.init)(jax.random.split(KEY, 8))
-    lanes = jit(jax.vmap(lambda lane: loop.run(lane, clocks.at(0), 2_000)))(lanes)
+    lanes = jax.jit(jax.vmap(lambda lane: loop.run(lane, clocks.at(0), 2_000)))(lanes)
     found = np.asarray(lanes.agent.table)[:, 0, 0]
     assert found.mean() == pytest.approx(11 / 13, abs=0.02) and abs(found.mean() - 0.5) > 0.3
 
