@@ -105,7 +105,7 @@ def test_planning_draws_visited_pairs_alike():
 
 def test_rows_from_before_the_start_are_neither_learned_nor_remembered():
     data = jax.tree.map(jnp.asarray, record(4, 1))
-    start, add, sample = memory().init(data), jax.jit(memory().add), jit(memory().sample)
+    start, add, sample = memory().init(data), jax.jit(memory().add), jax.jit(memory().sample)
     state = add(start, data, clocks.minus(clocks.at(0), 4))
     assert state.number == 0 and not sample(KEY, state, clocks.at(0), START).weight.any()
     state = add(start, data, clocks.minus(clocks.at(0), 3))
