@@ -30,6 +30,8 @@ TOY_TEXT = ("CliffWalking-v1", "Taxi-v4")
 LIMIT, UNLIMITED = "max_steps_in_episode", 2**31 - 1
 """gymnax's name for the time limit, and what stands for none where the parameters need a number."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 MAPS = {
     "4x4": ["SFFF", "FHFH", "FFFH", "HFFG"],
     "8x8": [
@@ -102,7 +104,7 @@ def lake(desc: Any = None, map_name: Any = "4x4", is_slippery: bool = True, map_
     """
     from qjax.variants import Lake
 
-    return Lake(map_of(desc, map_name, map_seed), is_slippery)
+    return Lake(map_of(desc, map_name, map_seed), is_slippery, drawn=desc is None and map_name is None)
 
 
 def map_of(desc: Any, map_name: Any = "4x4", map_seed: int = 0) -> list[str]:
@@ -195,7 +197,8 @@ def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
     """Return parameters with other values of the named fields.
 
     Raises:
-        TypeError: they have no such field, or a field of True or False is given something else.
+        TypeError: they have no such field, or a field of True or False, or of numbers, is given something else.
+        ValueError: a number is NaN, or lies outside its range.
 
     """
     if not fields:
@@ -203,27 +206,41 @@ def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
     known = [f.name for f in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
     if unknown := [key for key in fields if key not in known]:
         raise TypeError(f"{name}'s parameters have no {listed(unknown)}; they have {listed(known)}")
+    ranges = {"success_rate": (0, 1), "reward_noise": (0, LARGEST)}
     for key, value in fields.items():
         if isinstance(getattr(params, key), bool) and concrete(value):
             check_flag(key, value)
-    if "success_rate" in fields:
-        check_range("success_rate", fields["success_rate"], 0, 1)
-    if "reward_schedule" in fields:
-        _check_rewards(fields["reward_schedule"])
+        elif key == "reward_schedule":
+            _check_rewards(value)
+        elif value is not None and (key in ranges or isinstance(getattr(params, key), int | float)):
+            _check_number(key, value, *ranges.get(key, (-np.inf, np.inf)))
     if fields.get(LIMIT, 0) is None and getattr(params, LIMIT) is not None:
         fields = {**fields, LIMIT: UNLIMITED}
     return dataclasses.replace(params, **fields)
 
 
 def limit_of(params: Any) -> Any:
-    """Return the time limit among an environment's parameters, None where there is none."""
+    """Return the time limit among an environment's parameters, None where there is none.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is less than 1 or no whole number.
+
+    """
     limit: Any = getattr(params, LIMIT, None)
+    if limit is not None:
+        _check_number(LIMIT, limit, 1, UNLIMITED, whole=True)
     return None if concrete(limit) and np.array_equal(limit, UNLIMITED) else limit
 
 
+def _check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
+    check_range(name, value, low, high, whole=whole)
+    if np.shape(value):
+        raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
+
+
 def _check_rewards(schedule: Any) -> None:
-    largest = float(np.finfo(np.float32).max)
-    check_range("reward_schedule", schedule, -largest, largest)
+    check_range("reward_schedule", schedule, -LARGEST, LARGEST)
     if np.shape(schedule) != (3,):
         raise ValueError(f"reward_schedule has a reward for goals, for holes and for the rest, got {schedule!r}")
 

@@ -95,6 +95,7 @@ class Work(NamedTuple):
             "log_points": self.log_points,
             "width": width,
             "environment": loop.env.name,
+            **({"map": loop.env.unwrapped.rows} if getattr(loop.env.unwrapped, "drawn", False) else {}),
             "num_envs": loop.num_envs,
             "rollout": loop.rollout,
             "updates": loop.updates,

@@ -26,8 +26,8 @@ class LakeParams(environment.EnvParams):
 class Lake(frozen_lake.FrozenLake):
     """gymnax's FrozenLake with any number of starts and goals, and what is drawn and paid among its parameters."""
 
-    def __init__(self, rows: list[str], is_slippery: bool) -> None:
-        """Make it from the rows of a map, which has been checked."""
+    def __init__(self, rows: list[str], is_slippery: bool, drawn: bool = False) -> None:
+        """Make it from the rows of a map, which has been checked, and may have been drawn."""
         tiles = np.array([["SFHG".index(tile) for tile in row] for row in rows], np.int32)
         with jax.ensure_compile_time_eval():  # concrete inside a traced function, too
             self.desc = jnp.asarray(tiles)
@@ -35,10 +35,10 @@ class Lake(frozen_lake.FrozenLake):
         self.nrow, self.ncol = tiles.shape
         self.n_states = tiles.size
         self.is_slippery = is_slippery
-        self.rows = rows
+        self.rows, self.drawn = rows, drawn
 
     def __repr__(self) -> str:
-        """Return its map, which may have been drawn."""
+        """Return its map, which may be no one's choice."""
         return f"Lake({self.rows}, is_slippery={self.is_slippery})"
 
     @property

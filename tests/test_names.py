@@ -233,6 +233,33 @@ def test_a_random_map_is_gymnasiums_of_its_seed():
     assert str(generate_random_map(seed=5)) in repr(other)
 
 
+def test_a_drawn_map_stands_in_the_config(tmp_path):
+    def build(_):
+        lake = qjax.make("FrozenLake-v1", map_name=None, map_seed=2)
+        agent = qjax.tabular(lake.num_states, lake.num_actions, 0.1)
+        return qjax.make_loop(lake, agent, qjax.greedy, qjax.latest(), gamma=0.9)
+
+    with qjax.Run(tmp_path / "run", "lake", {}) as run:
+        qjax.sweep(build, seeds=1, steps=10, log_points=1, run=run)
+    assert qjax.load_config(tmp_path / "run")["sweep"]["map"] == generate_random_map(seed=2)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "FrozenLake-v1", "Taxi-v4", "MinAtar/Breakout-v1"])
+@pytest.mark.parametrize("limit", [0, -3, np.nan, 1.5, 1j, "7", 2**31, [3], jnp.ones(1)])
+def test_limits_that_are_none(env, limit):
+    with pytest.raises((TypeError, ValueError), match="max_steps_in_episode"):
+        qjax.make(env, max_steps_in_episode=limit)
+
+
+@pytest.mark.parametrize(
+    ("env", "field", "value"),
+    [("CartPole-v1", "gravity", "9.8"), ("CartPole-v1", "gravity", np.nan), ("Taxi-v4", "reward_noise", -1)],
+)
+def test_parameters_are_numbers(env, field, value):
+    with pytest.raises((TypeError, ValueError), match=field):
+        qjax.make(env, **{field: value})
+
+
 def test_rates_and_rewards_of_a_lake_may_be_swept():
     rates = jnp.array([0.2, 0.8])
     tables = jax.jit(jax.vmap(lambda rate: mdps.of(qjax.make("FrozenLake-v1", success_rate=rate))))(rates)
