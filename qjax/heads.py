@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from qjax.checks import check_range, check_size, concrete, describe
-from qjax.returns import of_action, td_target
+from qjax.returns import bootstrapped, of_action, td_target
 from qjax.types import Head, Network, Params, Quantiles, Weights
 
 
@@ -57,7 +57,8 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
 
     The values z_i are evenly spaced from `low` to `high` (V_min and V_max), and Q(s, a) is the mean. The target is
     the distribution of r + gamma (1 - terminated) z under the mixture of next actions, projected on the values
-    (algorithm 1), and the loss the cross-entropy -sum_i m_i log p_i(s, a).
+    (algorithm 1), and the loss the cross-entropy -sum_i m_i log p_i(s, a). An action whose logits are all minus
+    infinity is masked: its value is minus infinity.
 
     The priority is the KL divergence of the prediction from the target, the cross-entropy less the target's own
     entropy, by which Rainbow prioritises (Hessel et al. 2018).
@@ -91,7 +92,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
         return out
 
     def target(reward, discount, next_out, weights):
-        mass = (weights[:, None] * jax.nn.softmax(logits(next_out))).sum(0)
+        mass = (weights[:, None] * atom_probabilities(logits(next_out))[0]).sum(0)
         place = jnp.clip((reward + discount * support - low) / width, 0, atoms - 1)
         # Behind the barrier no compiler makes one kernel of softmax and projection, whose tile would be huge.
         mass, place = lax.optimization_barrier((mass, place))
@@ -107,7 +108,17 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
         entropy = -jax.scipy.special.xlogy(y, y).sum()
         return cross_entropy, jnp.maximum(cross_entropy - entropy, 0)
 
-    return Head(lambda out: (jax.nn.softmax(logits(out)) * support).sum(-1), target, loss)
+    def q(out):
+        mass, masked = atom_probabilities(logits(out))
+        return jnp.where(masked, -jnp.inf, (mass * support).sum(-1))
+
+    return Head(q, target, loss)
+
+
+def atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"], Bool[Array, " A"]]:
+    """Return softmax of each row, and which rows are minus infinity and so mask their action; these are uniform."""
+    masked = (logits == -jnp.inf).all(-1)
+    return jax.nn.softmax(jnp.where(masked[:, None], 0, logits)), masked
 
 
 def _check_support(low: Any, high: Any, atoms: int) -> None:
@@ -160,11 +171,11 @@ def quantile(kappa: Any = 1.0) -> Head:
     check_range("kappa", kappa, 0, float("inf"), open_low=True)
 
     def target(reward: Any, discount: Any, next_out: Any, weights: Weights) -> Atoms:
-        values = reward + discount * _quantiles(next_out).values
+        values = jnp.where((weights != 0)[:, None], _quantiles(next_out).values, 0)
         if weights.dtype == bool:
-            values, weights = jnp.where(weights[:, None], values, 0).sum(0, keepdims=True), jnp.ones(1)
+            values, weights = values.sum(0, keepdims=True), jnp.ones(1)
         count = values.shape[1]
-        return Atoms(values.reshape(-1), jnp.repeat(weights / count, count))
+        return Atoms(bootstrapped(reward, discount, values).reshape(-1), jnp.repeat(weights / count, count))
 
     def loss(out: Any, action: Any, y: Atoms) -> Any:
         values, levels = _quantiles(out)

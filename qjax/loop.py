@@ -173,12 +173,13 @@ def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
 
     Sums rather than means, so that a host may add intervals up: `returns / episodes` is the mean return of the
     episodes that ended, `loss / updates` the mean loss. `total_episodes` counts from the start.
-    Where the agent's state holds a NaN or an infinity by now, `diverged_at` is at most the steps so far.
+    Where the agent's state holds a NaN or an infinity by now, `diverged_at` is at most the steps so far; minus
+    infinity alone is how a table masks an action, and a value that falls without end shows in the loss before.
     """
     stats = lane.stats
     floats = [x for x in jax.tree.leaves(lane.agent) if jnp.issubdtype(x.dtype, jnp.floating)]
-    finite = jnp.all(jnp.array([jnp.isfinite(x).all() for x in floats]))
-    diverged_at = jnp.where((stats.diverged_at > 0) | finite, stats.diverged_at, stats.steps)
+    sound = jnp.all(jnp.array([(x < jnp.inf).all() for x in floats]))
+    diverged_at = jnp.where((stats.diverged_at > 0) | sound, stats.diverged_at, stats.steps)
     report = {**stats._asdict(), **stats.sums, "total_episodes": lane.episodes, "diverged_at": diverged_at}
     del report["sums"]
     return lane._replace(stats=jax.tree.map(jnp.zeros_like, stats)), report

@@ -1,7 +1,8 @@
 """Policies: plain functions `(q, time) -> probabilities` over the actions of one environment.
 
 The same function acts (it is sampled with one uniform number) and gives expectations (Expected SARSA), so
-exploration and targets never disagree.
+exploration and targets never disagree. A value of minus infinity masks an action: its probability is 0, unless all
+actions are masked, who are then alike.
 """
 
 from typing import Any
@@ -28,8 +29,8 @@ def first(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]
 
 
 def uniform(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
-    """Return equal probabilities for all actions."""
-    return jnp.full(q.shape, 1 / q.shape[-1], jnp.float32)
+    """Return equal probabilities for all actions but those whose value is minus infinity."""
+    return greedy((q != -jnp.inf).astype(jnp.float32))
 
 
 def boltzmann(temperature: Any) -> Policy:
@@ -40,13 +41,30 @@ def boltzmann(temperature: Any) -> Policy:
 
     """
     schedule = as_schedule("temperature", temperature, 0, float("inf"), open_low=True)
-    return lambda q, time: jax.nn.softmax(q / schedule(time))
+    return lambda q, time: jax.nn.softmax(over_temperature(q, schedule(time)))
+
+
+def over_temperature(q: Float[Array, " A"], temperature: Any) -> Float[Array, " A"]:
+    """Return (q - max q) / temperature: at any temperature 0 for the largest, and minus infinity where q is.
+
+    Only differences are divided (Vieillard et al. 2020, appendix B.1), so that values of hundreds lose no digits at
+    a temperature of 0.03.
+    """
+    below = below_largest(q)
+    return jnp.where((below < 0) & (below > -jnp.inf), below / temperature, below)
+
+
+def below_largest(q: Float[Array, " A"]) -> Float[Array, " A"]:
+    """Return q - max q, zeros where all are minus infinity."""
+    top = q.max()
+    return jnp.where(top == -jnp.inf, 0, q - top)
 
 
 def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
     """Return the policy that is uniform with probability epsilon, and `base` otherwise.
 
-    pi(a|s) = epsilon / A + (1 - epsilon) base(a|s), with epsilon a number or a schedule.
+    pi(a|s) = epsilon / A + (1 - epsilon) base(a|s), with epsilon a number or a schedule; A counts the actions whose
+    value is not minus infinity, and the others are never taken.
 
     Raises:
         ValueError: epsilon lies outside [0, 1], at the start or in the long run.
@@ -56,7 +74,7 @@ def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
 
     def policy(q: Float[Array, " A"], time: Time) -> Float[Array, " A"]:
         rate = schedule(time)
-        return rate / q.shape[-1] + (1 - rate) * base(q, time)
+        return rate * uniform(q) + (1 - rate) * base(q, time)
 
     return policy
 

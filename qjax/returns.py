@@ -27,11 +27,29 @@ def td_target(
     Args:
         reward: r.
         discount: gamma (1 - terminated), so a terminated step does not bootstrap and a truncated one does.
-        next_q: Q(s', .) at the true successor.
+        next_q: Q(s', .) at the true successor. Minus infinity masks an action; only where the step terminated may
+            all of them be.
         weights: a distribution over next actions, as a select gives it.
 
     """
-    return reward + discount * (weights * next_q).sum()
+    return bootstrapped(reward, discount, expected_value(weights, next_q))
+
+
+def expected_value(weights: Weights, values: Float[Array, " A"]) -> Float[Array, ""]:
+    """Return sum_a w(a) v(a); an action of weight 0 counts nothing, though its value be minus infinity."""
+    if weights.dtype == bool:
+        return jnp.where(weights, values, 0).sum()
+    return (weights * jnp.where(weights != 0, values, 0)).sum()
+
+
+def left_out(weight: Any, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return x, but 0 where it is infinite or NaN and its weight is 0: times the weight it would be NaN."""
+    return jnp.where((weight > 0) | jnp.isfinite(x), x, 0)
+
+
+def bootstrapped(reward: Any, discount: Any, value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return r + discount v; where the discount is 0 no value counts, not even minus infinity."""
+    return reward + discount * jnp.where(discount != 0, value, 0)
 
 
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
@@ -83,7 +101,7 @@ def lambda_returns(
 
     def back(later: Any, row: Any) -> tuple[Any, Any]:
         reward, discount, last, value = row
-        later = reward + discount * jnp.where(last, value, lam * later + (1 - lam) * value)
+        later = bootstrapped(reward, discount, jnp.where(last, value, lam * later + (1 - lam) * value))
         return later, later
 
     rows = (reward, discount, last.at[-1].set(True), next_value)

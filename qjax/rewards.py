@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from qjax.checks import check_range
+from qjax.policies import below_largest, over_temperature
+from qjax.returns import expected_value
 from qjax.types import Time, Transition, Weights
 
 
@@ -26,13 +28,8 @@ def environment_reward(
 
 
 def scaled_log_softmax(q: Float[Array, " A"], temperature: Any) -> Float[Array, " A"]:
-    """Return temperature * log softmax(q / temperature), accurate at small temperatures.
-
-    Only differences to the largest value are divided by the temperature (Vieillard et al. 2020, appendix B.1),
-    so that values of hundreds lose no digits at a temperature of 0.03.
-    """
-    below = q - q.max()
-    return below - temperature * jax.nn.logsumexp(below / temperature)
+    """Return temperature * log softmax(q / temperature), accurate at small temperatures."""
+    return below_largest(q) - temperature * jax.nn.logsumexp(over_temperature(q, temperature))
 
 
 def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> dict[str, Any]:
@@ -60,7 +57,7 @@ def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> di
 
     def reward(transition, q, q_next, weights, time):
         bonus = alpha * jnp.clip(scaled_log_softmax(q, temperature)[transition.action], low, 0)
-        entropy = -(weights * scaled_log_softmax(q_next, temperature)).sum()
+        entropy = -expected_value(weights, scaled_log_softmax(q_next, temperature))
         return transition.reward + bonus + transition.discount * entropy
 
     return {"select": select, "reward": reward}

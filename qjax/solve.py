@@ -219,6 +219,8 @@ def report(
     `greedy_start_value`: exact value at the start of the greedy policy, ties shared evenly (`qjax.greedy`).
     `regret`: the optimal value at the start less that.
 
+    Entries of minus infinity, by which actions are masked, have no error.
+
     At gamma = 1 a greedy policy may never end. What it earns on the way counts; where it gains or loses for ever
     its value is inf or -inf, and where it does both, NaN.
 
@@ -231,7 +233,7 @@ def report(
     """
     check_pairs("a table", table, mdp)
     check_pairs("an exact solution", exact.q, mdp)
-    error = table - exact.q
+    error = jnp.where(table == -jnp.inf, 0, table - exact.q)
     policy = jax.vmap(greedy)(table)
     values = _value_of_any(mdp, policy, gamma, max_iterations)
     value = jnp.where(mdp.start > 0, mdp.start * values, 0).sum()  # 0 times infinity does not count

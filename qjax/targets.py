@@ -51,7 +51,11 @@ def polyak(rate: Any) -> Sync:
     """
     check_range("Polyak rate", rate, 0, 1, open_low=True)
 
+    def mixed(new: Any, old: Any) -> Any:
+        # Minus infinity masks an action in a table that stands for a network, and 0 times it would be NaN.
+        return jnp.where(new == -jnp.inf, new, rate * new + (1 - rate) * old)
+
     def step(state: State, online: Params, target: Params, elapsed: Time) -> tuple[State, Params]:
-        return state, jax.tree.map(lambda new, old: rate * new + (1 - rate) * old, online, target)
+        return state, jax.tree.map(mixed, online, target)
 
     return Sync(lambda: (), step)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from qjax.checks import check_key
 from qjax.heads import check_head, scalar
 from qjax.networks import as_network
-from qjax.returns import of_action
+from qjax.returns import left_out, of_action
 from qjax.rewards import environment_reward
 from qjax.selects import maximum
 from qjax.targets import periodic
@@ -51,20 +51,21 @@ def td_loss(
     target_params: Params,
     transition: Transition,
     time: Time,
+    weight: Any = 1.0,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Return the loss of one transition under `params`, and its priority and value.
+    """Return the loss of one transition under `params` times its weight, and its priority and value.
 
     With the scalar head, `maximum` and squared errors this is ( r + gamma max_a' Q(s',a'; theta-) - Q(s,a;
     theta) )**2 (Mnih et al. 2015, equation 2), without a half and without a mean; the target carries no gradient.
 
     The network's four roles draw their noise independently: the prediction, the online choice of the next
     action, the target network's choice, and its evaluation. Passes that the select does not read are dropped by
-    the compiler.
+    the compiler. Of a transition with weight 0 nothing reaches the gradient, though its action be masked.
     """
     roles = [Noise(*keys) for keys in zip(*(jax.random.split(key, 5) for key in noise), strict=True)]
     predict_noise, online_noise, choose_noise, evaluate_noise, (_, select_key) = roles
 
-    out = network.apply(params, transition.obs, predict_noise)
+    out = without_gradient(weight, network.apply(params, transition.obs, predict_noise))
     q_online = head.q(network.apply(params, transition.next_obs, online_noise))
     q_choose = head.q(network.apply(target_params, transition.next_obs, choose_noise))
     next_out = network.apply(target_params, transition.next_obs, evaluate_noise)
@@ -74,7 +75,16 @@ def td_loss(
     r = reward(transition, q_before, q_choose, weights, time)
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)
-    return loss, {"priority": priority, "q": of_action(head.q(out), transition.action)}
+    q = of_action(head.q(out), transition.action)
+    return weight * left_out(weight, loss), {"priority": left_out(weight, priority), "q": left_out(weight, q)}
+
+
+def without_gradient(weight: Any, out: Any) -> Any:
+    """Return a network's output, through which no gradient goes where the transition's weight is 0.
+
+    The gradient of a loss that is infinite or NaN would be NaN, whatever it is multiplied by.
+    """
+    return jax.tree.map(lambda x: jnp.where(weight > 0, x, lax.stop_gradient(x)), out)
 
 
 def gradient_step(
@@ -140,12 +150,12 @@ def dqn(
         noise = Noise(keys[0], jax.random.split(keys[1], size))
 
         def mean_loss(params):
-            def one(own, transition, env):
+            def one(own, transition, env, weight):
                 arguments = (Noise(noise.shared, own), params, state.target_params, transition)
-                return td_loss(net, head, select, reward, *arguments, time._replace(env=env))
+                return td_loss(net, head, select, reward, *arguments, time._replace(env=env), weight)
 
-            loss, info = jax.vmap(one)(noise.own, data, env)
-            return (batch.weight.reshape(size) * loss).mean(), info
+            loss, info = jax.vmap(one)(noise.own, data, env, batch.weight.reshape(size))
+            return loss.mean(), info
 
         state, loss, info = gradient_step(optimizer, mean_loss, state)
         priority = info["priority"].reshape(rows, streams).max(0)

@@ -8,13 +8,13 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from qjax.agents.dqn import gradient_step
+from qjax.agents.dqn import gradient_step, without_gradient
 from qjax.checks import check_key, check_range, check_size
 from qjax.heads import check_head, scalar
 from qjax.networks import as_network
 from qjax.packing import pack
 from qjax.policies import uniform
-from qjax.returns import lambda_returns, of_action
+from qjax.returns import expected_value, lambda_returns, left_out, of_action
 from qjax.selects import maximum
 from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, Select, Time, Transition
 
@@ -42,7 +42,7 @@ def successor_value(
     """
     select_key, own = jax.random.split(noise.own)
     q = head.q(network.apply(params, transition.next_obs, noise._replace(own=own)))
-    return (select(select_key, transition, q, q, time) * q).sum()
+    return expected_value(select(select_key, transition, q, q, time), q)
 
 
 def rollout_returns(
@@ -77,17 +77,19 @@ def return_loss(
     obs: Any,
     action: Any,
     target: Float[Array, ""],
+    weight: Any = 1.0,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Return the loss of Q(obs, action) against a return, and its priority and value.
+    """Return the loss of Q(obs, action) against a return times its weight, and its priority and value.
 
     The head is given the return as the reward of a step that terminates. With the scalar head the loss is
     loss(target - Q(s, a)); a head of distributions learns that of the returns themselves.
     """
-    out = network.apply(params, obs, noise)
+    out = without_gradient(weight, network.apply(params, obs, noise))
     q = head.q(out)
     y = lax.stop_gradient(head.target(target, jnp.float32(0), out, uniform(q)))
     loss, priority = head.loss(out, action, y)
-    return loss, {"priority": priority, "q": of_action(q, action)}
+    info = {"priority": left_out(weight, priority), "q": left_out(weight, of_action(q, action))}
+    return weight * left_out(weight, loss), info
 
 
 def minibatch_step(
@@ -106,8 +108,8 @@ def minibatch_step(
         def one(own, *transition):
             return return_loss(network, head, Noise(shared, own), params, *transition)
 
-        loss, info = jax.vmap(one)(jax.random.split(own, weight.size), obs, action, target)
-        return (weight * loss).mean(), info
+        loss, info = jax.vmap(one)(jax.random.split(own, weight.size), obs, action, target, weight)
+        return loss.mean(), info
 
     state, loss, info = gradient_step(optimizer, mean_loss, state)
     return state, (loss, info)

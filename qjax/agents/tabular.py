@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from qjax.checks import check_key, check_range, check_size, check_states
-from qjax.returns import td_error, td_target
+from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
 from qjax.selects import double, maximum
 from qjax.types import Agent, Batch, Select, State, Time, Transition
@@ -76,7 +76,7 @@ def _add_errors(table: Array, entry: tuple[Array, ...], delta: Array, alpha: Any
     if delta.shape[0] > 1:
         same = jnp.stack([index[:, None] == index for index in entry]).all(0)
         weight = weight / jnp.maximum((same & (weight > 0)).sum(1), 1)
-    return table.at[entry].add(alpha * weight * delta)
+    return table.at[entry].add(alpha * weight * left_out(weight, delta))
 
 
 def tabular(
@@ -217,6 +217,7 @@ def learn_in_order(
         delta, q = jax.tree.map(lambda *x: jnp.concatenate(x), *out)
     else:
         state, (delta, q) = lax.scan(body, state, rows)
+    delta, q = left_out(batch.weight, delta), left_out(batch.weight, q)
     mean_weight = batch.weight / jnp.maximum(batch.weight.sum(), 1)
     info = {
         "loss": (mean_weight * delta**2).sum(),

@@ -18,7 +18,7 @@ from qjax.agents.tabular import (
     step_of,
 )
 from qjax.checks import check_key, check_range, check_size, check_states
-from qjax.returns import td_error, td_target
+from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
 from qjax.selects import check_next_action, maximum
 from qjax.types import Agent, Select, Transition
@@ -135,7 +135,7 @@ def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool
         trace = visit(state.trace, row.obs, row.action, counted, replacing)
         visits: Any = count_visits(state.visits, (row.obs, row.action), weight) if counts else ()
         step = step_of(alpha, visits) if counts else rate(time._replace(env=0))
-        change = step * eligible_error(weight * delta, jnp.where(_each(counted), trace, 0))
+        change = step * eligible_error(weight * left_out(weight, delta), jnp.where(_each(counted), trace, 0))
         kept = ~row.last & jax.vmap(cut)(row, next_q)
         decay = jnp.where(counted, jnp.where(kept, row.discount * lam, 0), 1)
         state = TracesState(state.table + change, _each(decay) * trace, visits)
