@@ -119,7 +119,7 @@ def _first_step(folder: str, cache: str) -> float:
         "import qjax.progress\n"
         "from contextlib import contextmanager\n"
         "@contextmanager\n"
-        "def show(description):\n"
+        "def show(*_):\n"
         "    def stop(progress):\n"
         "        import os\n"
         "        if progress.updates: print('[]', flush=True); os._exit(0)\n"

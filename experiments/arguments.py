@@ -1,9 +1,9 @@
 """The arguments of `experiments.train`: what a member reads, where constants come from, configs given back."""
 
+import contextlib
 import dataclasses
 import inspect
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ import tyro
 
 import qjax
 from experiments.command import FREE, Common
-from experiments.grid import Floats, Ints, Names, Widths, flag, split
+from experiments.grid import Floats, Ints, Names, Support, Widths, flag, split
 from experiments.presets import PRESETS, Preset
+from experiments.words import keywords, parse, whole
 from qjax import members
-from qjax.checks import one_of
+from qjax.checks import nearest, one_of
 
 FIELDS = tuple(
     field
@@ -38,13 +39,14 @@ class Arguments(Common):
     member reads, with their values, and `--list` all members and presets.
     """
 
-    name: Annotated[str, tyro.conf.arg(name="", metavar="MEMBER"), tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.arg(name="", metavar="MEMBER"), tyro.conf.Positional] = ""
     """Which member; a preset or a config has one."""
     env: str = ""
     """A gymnax environment with discrete actions, and for a table discrete observations; default the preset's, else
     CartPole-v1, and FrozenLake-v1 for a table."""
     env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE [KEY=VALUE ...]")] = ()
-    """What `qjax.make` takes beside its name: map_name=8x8 is_slippery=false."""
+    """What `qjax.make` takes beside its name: map_name=8x8 is_slippery=false. Values are none, true, numbers, lists
+    as JSON or Python write them, several with commas between them (reward_schedule=1,-1,0), or words."""
     preset: str | None = None
     """A published configuration; flags beside it override it."""
     config: Path | None = None
@@ -111,7 +113,7 @@ class Arguments(Common):
     """Steps of a target."""
     lam: Floats = None
     """lambda of returns or traces."""
-    support: tuple[float, float] | None = None
+    support: Support = None
     """Least and largest value for c51 and rainbow; default by environment."""
     atoms: Ints = None
     """Values of the support."""
@@ -141,7 +143,7 @@ class Arguments(Common):
     eval_episodes: int = 20
     """Greedy episodes per seed at the end."""
     out: Path
-    """Folder for the results; refused if it holds something."""
+    """Folder for the results; refused if it holds something. A dry run needs none."""
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> "Arguments":
@@ -154,45 +156,47 @@ class Arguments(Common):
         """
         given = {name: _value(words, flag(name)) for name in ("preset", "config")}
         if given["config"] is not None:  # to know what an older run read starts JAX
-            cores = _value(words, "--cores") or ""
-            qjax.use_cores(int(cores) if cores.isdecimal() else None)
+            with contextlib.suppress(ValueError):
+                qjax.use_cores(whole(_value(words, "--cores") or ""))
         base = _base(**given)
         if {"-h", "--help"} & set(words):
             _help(words, base)
-        options: Any = {} if base is None else {"default": base}
-        args: Arguments = tyro.cli(cls, args=words, prog=PROGRAM, **options)
+        args = cls._read(words, {} if base is None else {"default": base})
         if given["config"] is not None and base is not None and args.name != base.name:
             raise ValueError(f"{given['config']} is the config of a {base.name}, not of a {args.name}")
         return dataclasses.replace(args, config=None)
+
+    @classmethod
+    def _read(cls, words: Sequence[str], options: Mapping[str, Any]) -> "Arguments":
+        """Return the arguments of a command line; what is missing is told after what is mistyped."""
+        missing = not any(word.partition("=")[0] == "--out" for word in words)
+        try:
+            args: Arguments = parse(cls, [*words, *["--out", "nowhere"] * missing], PROGRAM, **options)
+        except ValueError as error:
+            if not words or words[0][:1] == "-" or words[0] in members.MEMBERS:
+                raise
+            raise ValueError(f"no member {words[0]!r}; {nearest(words[0], members.MEMBERS)} And {error}") from None
+        if not args.name:
+            raise ValueError("name a MEMBER, or give --preset or --config; --list shows members and presets")
+        members.member(args.name)
+        if missing and (args.resume or not args.dry_run):
+            raise ValueError("--out is missing, the folder for the results; --dry-run needs none")
+        return args
 
     def make(self) -> qjax.Env:
         """Return the environment.
 
         Raises:
-            ValueError: a word of `env_kwargs` is not of the form KEY=VALUE; else as `qjax.make`.
+            ValueError: as `words.keywords`; else as `qjax.make`.
 
         """
-        if strange := [
-            word for word in self.env_kwargs if not (word.partition("=")[0].isidentifier() and "=" in word)
-        ]:
-            raise ValueError(f"--env-kwargs takes KEY=VALUE, got {' '.join(strange)}")
-        return qjax.make(
-            self.env, **{word.partition("=")[0]: _literal(word.partition("=")[2]) for word in self.env_kwargs}
-        )
+        return qjax.make(self.env, **keywords("--env-kwargs", self.env_kwargs))
 
     @property
     def given(self) -> dict[str, Any]:
         """The protocol's fields that have a value; a flag that is not set has none."""
         values = {name: getattr(self, name) for name in FIELDS}
         return {name: value for name, value in values.items() if value is not None and value is not False}
-
-
-def _literal(text: str) -> Any:
-    """Return a word as JSON reads it, else the word: false, 0.5, 8x8."""
-    try:
-        return json.loads(text.lower())
-    except ValueError:
-        return text
 
 
 def settle(args: Arguments) -> Arguments:
@@ -346,4 +350,5 @@ def _help(words: Sequence[str], base: Arguments | None) -> None:
     ]
     cls = dataclasses.make_dataclass("Arguments", fields, bases=(Arguments,), kw_only=True)
     default = cls(**{field.name: getattr(shown, field.name) for field in dataclasses.fields(Arguments)})
-    tyro.cli(cls, args=["--help"], default=default, prog=PROGRAM, description=inspect.getdoc(Arguments))
+    cls.__doc__ = inspect.getdoc(Arguments)
+    parse(cls, ["--help"], PROGRAM, default=default)

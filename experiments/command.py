@@ -12,11 +12,11 @@ from typing import Any, NoReturn, Self, TypeVar
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import qjax
+from experiments.words import parse
 from qjax import hosts, interrupt, plot, stats, streams
 from qjax.devices import use_cache
 from qjax.groups import Report
@@ -38,7 +38,8 @@ class Machine:
     @classmethod
     def parse(cls, words: Sequence[str]) -> Self:
         """Return the arguments of a command line; what is wrong with it ends the process with status 2."""
-        return tyro.cli(cls, args=words, prog=f"python -m experiments.{Path(sys.argv[0]).stem}")
+        args: Self = parse(cls, words, f"python -m experiments.{Path(sys.argv[0]).stem}")
+        return args
 
 
 @dataclass(kw_only=True)
@@ -52,8 +53,8 @@ class Setting(Machine):
     out: Path
     """Folder for the results."""
     fast_keys: bool = False
-    """Draw from a fast hash in place of JAX's default, threefry: other random numbers, and nearly twice as
-    many steps a second of a table."""
+    """Draw from a fast hash in place of JAX's default, threefry: other random numbers, and nearly twice the
+    steps a second of a table."""
 
     @property
     def root(self) -> Any:
@@ -80,6 +81,8 @@ class Common(Setting):
     """Print what the run would take, and end."""
     checkpoint_every: float = 60.0
     """Seconds between two checkpoints."""
+    log_points: int = 100
+    """Intervals into which the run is cut, each with a row of the table for every seed."""
     chunk_seconds: float = 2.0
     """Seconds between two looks at progress, signals and the checkpoint's date."""
     stop_on_nan: bool = False
@@ -160,19 +163,18 @@ def train(
     build: Callable[[Any], Loop],
     schedules: Schedules,
     steps: int | None = None,
-    log_points: int = 100,
     hypers: Mapping[str, np.ndarray] | None = None,
     report: Report | None = None,
 ) -> tuple[qjax.Run, qjax.Result] | None:
     """Run the experiment's sweep in its folder, with progress; return the folder and the result.
 
-    Build, schedules, steps, log points, hypers and report are those of `qjax.sweep`.
+    Build, schedules, steps, hypers and report are those of `qjax.sweep`.
 
     Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
     that was to be resumed has ended.
     """
-    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
-    work["hypers"] = hypers
+    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
+    work["log_points"] = args.log_points
     if args.dry_run:
         _show_plan(args, experiment, build, work)
         return None
@@ -182,13 +184,13 @@ def train(
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
-    with _closed_on_failure(folder), show_progress(f"{experiment}, {args.count}") as show:
+    with _closed_on_failure(folder), show_progress(f"{experiment}, {args.count}", hosts.is_first()) as show:
         result = qjax.sweep(
             build,
             width=args.width,
             schedules=schedules,
             report=report,
-            on_progress=show if hosts.is_first() else None,
+            on_progress=show,
             run=folder,
             chunk_seconds=args.chunk_seconds,
             checkpoint_every=args.checkpoint_every,
@@ -205,6 +207,7 @@ def _show_plan(args: Common, experiment: str, build: Callable[[Any], Loop], work
     width = args.width
     if args.resume and width is None:
         width = qjax.Run(args.out, experiment, dataclasses.asdict(args), resume=True, free=FREE).width
+    print("compiling, to know the memory", flush=True)
     planned = plan(build, width=width, **work)
     print(planned)
     planned.check()
@@ -285,6 +288,7 @@ def greedy_scores(loop: Loop, agents: Any, seeds: np.ndarray, root: Any, episode
     They are cut after `UNLIMITED` steps where the environment has no limit of its own.
     """
     limit = UNLIMITED if loop.env.max_steps is None else None
+    print(f"evaluating: compiling, then {episodes} greedy episodes of each seed", flush=True)
     played = qjax.evaluate_seeds(loop.env, loop.agent, agents, seeds, root, episodes, max_steps=limit)
     return np.asarray(played.returns).mean(1)
 

@@ -80,7 +80,8 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
     loop = members.make(name, env, protocol)
     given = {"task": key, "name": name, "seeds": args.seeds, "seed": args.seed, "shorten": args.shorten}
     title = f"{name}, {TASKS[key].title}"
-    with qjax.Run(args.out / key / name, "family", given, resume=True) as run, show_progress(title) as show:
+    folder = qjax.Run(args.out / key / name, "family", given, resume=True)
+    with folder as run, show_progress(title, not run.finished) as show:
         result = qjax.sweep(
             lambda _: loop,
             seeds=args.seeds,

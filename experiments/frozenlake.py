@@ -40,6 +40,8 @@ class Arguments(Common):
     ties: Literal["random", "first"] = "random"
     """How equal values are told apart, acting and evaluating: at random, or the first as `argmax` does."""
     map: Literal["4x4", "8x8"] = "4x4"
+    log_points: int = 400
+    """Intervals into which the run is cut, each with a row of the table for every seed."""
     out: Path = Path("runs/frozenlake")
 
 
@@ -111,7 +113,7 @@ def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
 def run(args: Arguments) -> None:
     """Train, hold the tables against the exact solution, and write the run's folder."""
     loop = build(args.slippery, args.map, args.ties, args.episodes)
-    trained = train(args, "frozenlake", lambda _: loop, {"epsilon": EPSILON}, log_points=400)
+    trained = train(args, "frozenlake", lambda _: loop, {"epsilon": EPSILON})
     if trained is None:
         return
     folder, result = trained

@@ -12,6 +12,7 @@ import numpy as np
 from tyro.constructors import PrimitiveConstructorSpec
 
 import qjax
+from experiments.words import whole
 from qjax import members
 
 T = TypeVar("T")
@@ -27,9 +28,13 @@ def widths(text: str) -> str:
         ValueError: they are not whole positive numbers with commas between them.
 
     """
-    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
+    try:
+        found = [whole(part) for part in text.split(",")]
+    except ValueError:
+        found = [0]
+    if min(found) < 1:
         raise ValueError(f"widths of hidden layers are written like 120,84, got {text!r}")
-    return text
+    return ",".join(map(str, found))
 
 
 def _one_or_several(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:
@@ -50,9 +55,17 @@ def _one_or_several(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstr
 
 
 Floats = Annotated[float | tuple[float, ...] | None, _one_or_several(float, "NUMBER")]
-Ints = Annotated[int | tuple[int, ...] | None, _one_or_several(int, "WHOLE")]
+Ints = Annotated[int | tuple[int, ...] | None, _one_or_several(whole, "WHOLE")]
 Names = Annotated[str | tuple[str, ...] | None, _one_or_several(str, "NAME")]
 Widths = Annotated[str | tuple[str, ...] | None, _one_or_several(widths, "W,W")]
+
+
+Support = Annotated[
+    tuple[float, float] | None,
+    PrimitiveConstructorSpec(
+        2, "LEAST LARGEST", lambda words: tuple(map(float, words)), lambda value: True, lambda value: [f"{value}"]
+    ),
+]
 
 
 class Grid(NamedTuple):

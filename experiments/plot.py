@@ -19,6 +19,7 @@ from experiments import compare, studies
 from experiments.command import as_command
 from experiments.compare import DRAW, Choices, Group, Kind, Pictures
 from experiments.studies import Study
+from experiments.words import parse
 from qjax import plot, stats
 from qjax.checks import check_size
 from qjax.plot.reach import MEDIAN_SEEDS
@@ -180,9 +181,8 @@ def _tell(note: str) -> None:
 @as_command()
 def main() -> None:
     """Draw; a bad argument or folder ends with one line, status 2, a run that was passed over with status 1."""
-    args = tyro.cli(Arguments, prog="python -m experiments.plot")
     try:
-        sys.exit(run(args))
+        sys.exit(run(parse(Arguments, sys.argv[1:], "python -m experiments.plot")))
     except (ValueError, OSError, ImportError, TypeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,6 +10,8 @@ same preset and with as many steps.
 import dataclasses
 import json
 import os
+import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import qjax
 from experiments.arguments import FIELDS, Arguments, from_config, settle
 from experiments.command import FREE, THRESHOLDS, as_command, describe_interval, digits
 from experiments.studies import environment_of
+from experiments.words import parse
 from qjax import mdps, members, solve, stats
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
@@ -78,7 +81,8 @@ def command(arguments: dict[str, Any]) -> str:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+            several = value if isinstance(value, tuple) else (value,)
+            words.append(f"--{flag} {' '.join(shlex.quote(f'{each}') for each in several)}")
     return " ".join(words)
 
 
@@ -225,4 +229,8 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
 
 if __name__ == "__main__":
     with as_command():
-        tyro.cli(main)
+        try:
+            parse(main, sys.argv[1:], "python -m experiments.results")
+        except (ValueError, OSError, ImportError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)

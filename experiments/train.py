@@ -7,14 +7,15 @@ python -m experiments.train --config runs/rates --seed 1 --out runs/rates-again
 """
 
 import dataclasses
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-from rich.console import Console
-from rich.table import Column, Table
 
 import qjax
 from experiments import command, grid, settings
@@ -147,31 +148,26 @@ def title(args: Arguments) -> str:
     return f"{args.name} on {' '.join((args.env, *args.env_kwargs))}, {args.count}"
 
 
-def listing() -> tuple[Table, Table]:
+def listing(columns: int) -> str:
     """Return the members with their composition, paper and own flags, and the presets with their source."""
-    known = Table(
-        Column("name", no_wrap=True),
-        Column("composition", overflow="fold"),
-        Column("paper", no_wrap=True),
-        Column("flags that few others read", overflow="fold"),
-    )
+    lines = ["Members, what they are made of, and the flags that few others read:"]
     for family in (members.TABULAR, members.DEEP):
         read = [field for name in family for field in members.reads(name)]
         rare = [field for field in FIELDS if read.count(field) <= len(family) / 4]
         for name, member in family.items():
             own = " ".join(grid.flag(field) for field in rare if field in members.reads(name))
-            known.add_row(name, member.composition, member.paper, own)
-    presets = Table(
-        "--preset", "member", *(Column(name, overflow="fold") for name in ("environment", "source")), "differs"
-    )
+            lines += ["", name, *(f"    {text}" for text in (member.composition, member.paper, own) if text)]
+    lines += ["", "", "Presets, for --preset:"]
     for name, preset in PRESETS.items():
-        presets.add_row(name, preset.name, preset.env, preset.source, preset.differs)
-    return known, presets
+        lines += ["", name, f"    {preset.name} on {preset.env}: {preset.source}"]
+        lines += [f"    differs: {preset.differs}"] * bool(preset.differs)
+    fill = partial(textwrap.fill, width=columns, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fill(line, subsequent_indent=" " * 6) for line in lines)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--list"]:
+    if "--list" in sys.argv[1:]:
         with as_command():
-            Console().print(*listing(), sep="\n")
+            print(listing(shutil.get_terminal_size().columns))
     else:
         main(run, Arguments)

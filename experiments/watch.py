@@ -151,6 +151,7 @@ def run(args: Arguments) -> None:
         check_range("fps", args.fps, 0, 50, open_low=True)  # players slow down what is faster
     trained = load(args.folder, args.seed, args.setting)
     out, drawn = destination(args), renderer(trained.loop.env)
+    print("compiling, then playing", flush=True)
     recording = play(trained, args.episodes, args.max_steps)
     write_gif(out, frames(drawn, recording), args.fps or drawn.fps)
     played = recording.episodes

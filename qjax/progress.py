@@ -30,8 +30,14 @@ class Progress(NamedTuple):
 
 
 @contextmanager
-def show_progress(description: str) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows where a sweep stands; what cannot be shown is left out."""
+def show_progress(description: str, shown: bool = True) -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows where a sweep stands, and say that it compiles; what cannot be shown is left out.
+
+    Nothing is shown where it is not to be `shown`.
+    """
+    if not shown:
+        yield lambda progress: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -39,6 +45,7 @@ def show_progress(description: str) -> Iterator[Callable[[Progress], None]]:
     output: Any = Forgiving(sys.stdout)
     console = Console(file=output)
     if not console.is_terminal:
+        print(f"{description}: compiling", file=output, flush=True)
         yield _lines(description, output)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())

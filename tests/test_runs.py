@@ -149,7 +149,8 @@ def test_progress_says_what_is_known(capsys):
         show(half)  # too early for a line of its own
         show(half._replace(done=1.0, seconds=3.0, env_steps=350, updates=9, iqm_return=25 / 6, diverged=2))
     out = capsys.readouterr().out
-    assert out == "training: 100%, 117 env-steps/s, 3 updates/s, 0:00 left, IQM return 4.17, 2 diverged\n"
+    last = "100%, 117 env-steps/s, 3 updates/s, 0:00 left, IQM return 4.17, 2 diverged"
+    assert out == f"training: compiling\ntraining: {last}\n"
     assert progress.describe(half) == "200 env-steps/s, 10 updates/s, 1:10 left, IQM return 20"
     assert progress.describe(Progress(0.0, 0.0, 0, 0, float("nan"), 0)) == (
         "? env-steps/s, ? updates/s, ? left, IQM return none yet"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import qjax
-from experiments import arguments, cartpole, command, exact, grid, results, settings, train
+from experiments import arguments, cartpole, command, exact, frozenlake, grid, results, settings, train
 from experiments.arguments import Arguments, settle
 from experiments.presets import PRESETS
 from qjax import hypers, mdps, members, solve
@@ -316,6 +316,20 @@ def test_what_older_runs_wrote(tmp_path):
     ("words", "said"),
     [
         (("dqnn",), "no member 'dqnn'; did you mean dqn"),
+        (
+            ("dqnn", "--lerning-rate", 3),
+            "did you mean dqn or qr-dqn. And no flag --lerning-rate; did you mean --lear",
+        ),
+        (("dqn", "--lerning_rate=3"), "no flag --lerning-rate; did you mean --learning-rate"),
+        (("--sed", 3), "no flag --sed; did you mean --seed or --seeds"),
+        (("dqn", "--xyzzy"), "no flag --xyzzy; --help shows all"),
+        (
+            ("dqn", "--lr", 1, "--learning-rate", 2),
+            "--learning-rate is given twice; its values follow it, with spac",
+        ),
+        (("q-learning", "--env-kwargs", "a=1", "--env-kwargs=b=2"), "--env-kwargs is given twice"),
+        (("dqn", "--env", ""), "an empty word after --env"),
+        (("dqn", "--env="), "an empty word after --env="),
         (("pqn", "--warmup", 10), r"pqn does not read --warmup; it reads .*--rollout"),
         (("dqn", "--alpha", 0.1, "--ties", "first"), r"dqn does not read --alpha --ties; it reads"),
         (("sarsa", "--lr", 0.1), r"sarsa does not read --learning-rate; it reads .*--alpha"),
@@ -350,10 +364,13 @@ def test_configs_of_others_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--lerning-rate", 3), "--learning-rate"),
         (("--lr", "abc"), "could not convert string to float: 'abc'"),
         (("--lr", "1e-3", "0.001"), "given twice: 0.001 1e-3"),
-        (("--batch-size", "1.5"), "invalid literal for int() with base 10: '1.5'"),
+        (("--batch-size", "1.5"), "a whole number is written like 100000, 100_000 or 1e5, got '1.5'"),
+        (("--steps", "1.5e0"), "a whole number is written like 100000, 100_000 or 1e5, got '1.5e0'"),
+        (("--batch-size", 64, "6.4e1"), "given twice: 6.4e1 64"),
+        (("--support", "-1,1"), "Expected 2 values"),
+        (("--seeds",), "--seeds"),
         (("--hidden", "64,x"), "written like 120,84, got"),
         (("--gamma",), "gamma"),
     ],
@@ -365,10 +382,53 @@ def test_mistyped_flags_and_values(words, said, capsys):
     assert ended.value.code == 2 and "".join(said.split()) in said_words.replace("│", "")
 
 
-def test_an_empty_command_line(capsys):
-    with pytest.raises(SystemExit) as ended:
-        Arguments.parse([])
-    assert ended.value.code == 2 and "MEMBER" in capsys.readouterr().err
+def test_what_is_missing_is_told_after_what_is_mistyped():
+    for words, said in (
+        ([], "name a MEMBER, or give --preset or --config"),
+        (["dqnn"], "no member 'dqnn'"),
+        (["dqn"], "--out is missing, the folder for the results; --dry-run needs none"),
+        (["dqn", "--lerning-rate", "3"], "no flag --lerning-rate; did you mean --learning-rate"),
+        (["dqn", "--dry-run", "--resume"], "--out is missing"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Arguments.parse(words)
+    assert Arguments.parse(["dqn", "--dry-run"]).dry_run
+    assert Arguments.parse(["--preset", "cleanrl-pqn", "--dry-run"]).name == "pqn"
+
+
+def test_how_numbers_are_written():
+    args = parsed("dqn", "--seeds", "1e3", "--steps", "100_000", "--batch-size", "1e2", 64, "--hidden", "1e2,64")
+    assert (args.seeds, args.steps, args.batch_size, args.hidden) == (1000, 100_000, (100, 64), "100,64")
+    assert parsed("munchausen-dqn", "--low", "-1e-3", -2).low == (-0.001, -2.0)
+    assert parsed("c51", "--support=-1", "1").support == (-1.0, 1.0)
+    assert parsed("dqn", "--lr=1e-3", "1e-4").learning_rate == (1e-3, 1e-4)
+    assert parsed("dqn", "--seeds", 3, "--seeds=4").seeds == 4
+    assert parsed("dqn", "--width", "none", "--log_points", "1e1").log_points == 10
+
+
+def test_log_points(monkeypatch, tmp_path):
+    """They reach the sweep, from a config given back too, where another number overrides it."""
+    asked = []
+
+    def caught(*_, log_points, **__):
+        asked.append(log_points)
+        raise ValueError("caught")
+
+    monkeypatch.setattr(qjax, "sweep", caught)
+    folder = written(tmp_path / "run", named("dqn", log_points=7))
+    for i, words in enumerate((["dqn"], ["dqn", "--log-points", 5], ["--config", folder])):
+        assert command_line(monkeypatch, *words, "--out", tmp_path / f"{i}") == 2
+    assert command_line(monkeypatch, "--config", folder, "--log-points", 3, "--out", tmp_path / "3") == 2
+    assert asked == [100, 5, 7, 3]
+    assert frozenlake.Arguments().log_points == 400
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 200])
+def test_the_list_breaks_no_word(columns):
+    words = [word for line in train.listing(10_000).splitlines() for word in line.split()]
+    shown = train.listing(columns)
+    assert shown.split() == words and {*members.MEMBERS, *PRESETS} <= {*words}
+    assert all(len(line) <= columns for line in shown.splitlines() if len(line.split()) > 1)
 
 
 def test_help_shows_what_a_member_reads(capsys):
