@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,8 +121,14 @@ Arguments = TypeVar("Arguments", bound=Machine)
 @contextmanager
 def as_command() -> Iterator[None]:
     """Let a signal end the process at once with one line, and let nobody have to read what it prints."""
-    with streams.forgiving(), interrupt.Watch(interrupt.end):
+    with streams.forgiving(), interrupt.Watch(_end):
         yield
+
+
+def _end(number: int) -> None:
+    if jax.distributed.is_initialized():
+        hosts.leave(signal.Signals(number).name, "")
+    interrupt.end(number)
 
 
 @as_command()
@@ -143,14 +150,15 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
             hosts.initialize()
         run(args)
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
         if distributed:
+            hosts.leave(str(error), f"error: {error}")
             stop(2)  # an orderly exit would wait for the others
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except Exception:
+    except Exception as error:
         if not distributed:
             raise
-        traceback.print_exc()
+        hosts.leave(repr(error), traceback.format_exc())
         stop(1)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr, flush=True)
@@ -344,4 +352,5 @@ def stop(status: int) -> NoReturn:
     """End at once: a program may still run on the devices, and an orderly exit under it would abort."""
     sys.stdout.flush()
     sys.stderr.flush()
+    hosts.part()
     os._exit(status)

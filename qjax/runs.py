@@ -98,7 +98,7 @@ class Run:
             tables.arrow()
         if overwrite and resume:
             raise ValueError("either overwrite a run or resume it, not both")
-        self._check_folder()
+        hosts.agreed(self._check_folder)  # all have looked before the first one writes
 
     def _check_folder(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -189,11 +189,18 @@ class Run:
             ValueError: what was written differs from this run, or the checkpoint is damaged.
 
         """
-        if hosts.is_first():
-            self._take_lock()
-            self._check_folder()
         self._config["sweep"] = _plain(sweep)
-        hosts.gather({})
+
+        def take() -> None:
+            if hosts.is_first():
+                self._take_lock()
+                self._check_folder()
+
+        hosts.agreed(take)
+        return hosts.agreed(self._find)
+
+    def _find(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, checked."""
         if not self.resume or not (self.folder / CONFIG).is_file():
             return None
         config = load_config(self.folder)
@@ -249,9 +256,13 @@ class Run:
         if self._began:
             return
         self._refuse_ended()
-        if hosts.is_first():
-            self._take_lock()
-            self._replace()
+
+        def replace() -> None:
+            if hosts.is_first():
+                self._take_lock()
+                self._replace()
+
+        hosts.agreed(replace)
         self._start_parts()
 
     def _replace(self) -> None:
@@ -276,9 +287,13 @@ class Run:
     def go_on(self, found: Checkpoint) -> None:
         """Cut the tables back to a checkpoint."""
         self._parquet = load_config(self.folder).get("parquet", False)
-        if hosts.is_first():
-            tables.cut(self.folder, found.manifest["tables"])
-            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+
+        def cut() -> None:
+            if hosts.is_first():
+                tables.cut(self.folder, found.manifest["tables"])
+                shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+
+        hosts.agreed(cut)
         if found.manifest["points"]:
             _, _, seconds, env_steps = found.manifest["points"][-1]
             self._last = (seconds, env_steps)
@@ -286,11 +301,15 @@ class Run:
         self._start_parts()
 
     def _start_parts(self) -> None:
-        hosts.gather({})
         self._began = True
-        if jax.process_count() > 1 and not self._parquet:
+        if hosts.alone() or self._parquet:
+            return
+
+        def make() -> None:
             (self.folder / PARTS).mkdir(exist_ok=True)
             self._part().write_text("")
+
+        hosts.agreed(make)
 
     def _part(self) -> Path:
         return self.folder / PARTS / f"metrics_{jax.process_index():05d}.csv"
@@ -391,17 +410,21 @@ class Run:
 
         Files of Parquet stand where they belong; then the processes only wait for each other.
         """
-        if jax.process_count() == 1:
+        if hosts.alone():
             return
         hosts.gather({})
         if self._parquet:
             return
-        if hosts.is_first():
+
+        def move() -> None:
+            if not hosts.is_first():
+                return
             text = "".join(path.read_text() for path in sorted((self.folder / PARTS).glob("metrics_*.csv")))
             rows = sorted(csv.reader(io.StringIO(text)), key=lambda row: (int(row[0]), int(row[1])))
             if rows:  # the first one, at the first log point, has written the header
                 self._append(self.folder / METRICS, [row[2:] for row in rows])
-        hosts.gather({})
+
+        hosts.agreed(move)
         self._part().write_text("")
 
     def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:

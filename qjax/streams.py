@@ -53,10 +53,10 @@ def forgiving() -> Iterator[None]:
     try:
         yield
     finally:
-        for stream in streams:
-            stream.flush()
+        for each in streams:
+            each.flush()
         sys.stdout, sys.stderr = before
-        out, errors = (stream.error for stream in streams)
+        out, errors = (each.error for each in streams)
         if out is not None and not isinstance(out, BrokenPipeError):
             tell(f"warning: standard output was lost: {out}")
         for stream, error in zip(before, (out, errors), strict=True):
