@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import tyro
 
 import qjax
-from experiments.command import FREE, Common
+from experiments.command import FREE, Common, written
 from experiments.grid import Floats, Ints, Names, Support, Widths, flag, split
 from experiments.presets import PRESETS, Preset
 from experiments.words import keywords, parse, whole
 from qjax import members
 from qjax.checks import nearest, one_of
+from qjax.text import shown
 
 FIELDS = tuple(
     field
@@ -275,7 +276,15 @@ def read_back(folder: str | Path) -> Arguments:
         raise ValueError(f"{path} holds a run of {config.get('experiment')!r}, not of experiments.train")
     if "name" not in config.get("arguments", {}):
         raise ValueError(f"{path} is of another version: its config.json has no arguments with a member's name")
-    return from_config(config["arguments"], path)
+    if config["arguments"]["name"] != config["experiment"]:
+        named = shown(config["arguments"]["name"])
+        raise ValueError(f"{path / 'config.json'} is damaged: {config['experiment']} has the arguments of {named}")
+    args = from_config(written(path, Arguments), path)
+    try:
+        settle(args)
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'}: {error}") from error
+    return args
 
 
 def from_config(arguments: Mapping[str, Any], out: Path) -> Arguments:
@@ -296,7 +305,9 @@ def _older(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if name in members.DEEP:
         unread |= {"alpha", "n", "lam"}
     kept = {field: value for field, value in arguments.items() if field not in unread}
-    return kept | ({"learning_rate": 2 * arguments["learning_rate"]} if name == "pqn" else {})
+    if name == "pqn" and "learning_rate" in kept:
+        kept["learning_rate"] *= 2
+    return kept
 
 
 def _value(words: Sequence[str], name: str) -> str | None:

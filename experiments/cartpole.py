@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-
 import qjax
 from experiments.arguments import protocol
-from experiments.command import Common, conclude, main, train
+from experiments.command import Common, agents_of, conclude, main, train, written
 from experiments.presets import PRESETS
 from qjax import members
 from qjax.checks import check_size
-from qjax.random import root_key
 
 
 @dataclass(kw_only=True)
@@ -54,11 +51,9 @@ def build(constants: members.Protocol, cadence: int | None = None) -> qjax.Loop:
 
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     """Return a run's loop and its final agents, `DQNState`s with leaves `[seeds, ...]`."""
-    arguments = qjax.load_config(folder)["arguments"]
+    arguments = written(folder, Arguments, needs=("preset", "steps", "seeds"))
     loop = build(preset(arguments["preset"], arguments["steps"]))
-    keys = jax.random.split(root_key(0), arguments["seeds"])
-    like = jax.eval_shape(jax.vmap(lambda key: loop.init(key).agent), keys)
-    return loop, qjax.load_agents(folder, like)
+    return loop, qjax.load_agents(folder, agents_of(loop, arguments["seeds"]))
 
 
 def run(args: Arguments) -> None:

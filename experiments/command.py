@@ -5,11 +5,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar, get_type_hints
 
 import jax
 import numpy as np
@@ -18,12 +18,14 @@ from rich.table import Table
 
 import qjax
 from experiments.words import parse
-from qjax import hosts, interrupt, plot, stats, streams
+from qjax import hosts, interrupt, jsonfile, plot, stats, streams
+from qjax.config import CONFIG
 from qjax.devices import use_cache
 from qjax.groups import Report
 from qjax.loop import Loop
 from qjax.points import NEVER, Schedules
 from qjax.progress import show_progress
+from qjax.random import root_key
 from qjax.sweep import plan
 
 
@@ -78,6 +80,9 @@ class Common(Setting):
     """Replace what an earlier run left in the folder."""
     resume: bool = False
     """Go on from the folder's last checkpoint, bit for bit; begin where there is none."""
+    accept_program: bool = False
+    """Go on with --resume although the program's text is another, after an upgrade of JAX for instance that changed
+    nothing that matters; the folder's config.json then says so."""
     dry_run: bool = False
     """Print what the run would take, and end."""
     checkpoint_every: float = 60.0
@@ -100,9 +105,31 @@ class Common(Setting):
     """The same for Weights & Biases, offline."""
 
 
+def written(folder: str | Path, arguments: type, needs: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the arguments in a run's config, where they are what a command's fields may be.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: the config is damaged, or of another version that had not what is needed.
+
+    """
+    config, path = qjax.load_config(folder), Path(folder) / CONFIG
+    kinds = {name: jsonfile.kind_of(hint) for name, hint in get_type_hints(arguments).items()}
+    jsonfile.check(path, config, {"arguments": kinds}, needs=["arguments"])
+    if lacking := [name for name in needs if name not in config["arguments"]]:
+        raise ValueError(f"{folder} is of another version: its {CONFIG} has no {', '.join(map(repr, lacking))}")
+    return config["arguments"]
+
+
+def agents_of(loop: Loop, lanes: int) -> Any:
+    """Return the agents of so many lanes as shapes."""
+    one = jax.eval_shape(loop.init, root_key(0)).agent
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
+
+
 FREE = (
-    "out", "overwrite", "resume", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan", "width", "cores",
-    "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
+    "out", "overwrite", "resume", "accept_program", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan",
+    "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
@@ -188,6 +215,7 @@ def train(
         return None
     sinks = [sink() for sink in (qjax.sinks.tensorboard, qjax.sinks.wandb) if getattr(args, sink.__name__)]
     again: dict[str, Any] = {"overwrite": args.overwrite, "resume": args.resume, "parquet": args.parquet}
+    again["accept_program"] = args.accept_program
     folder = qjax.Run(args.out, experiment, dataclasses.asdict(args), free=FREE, **again)
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")

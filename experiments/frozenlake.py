@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Common, main, summarise, train
+from experiments.command import Common, main, summarise, train, written
 from qjax import mdps, plot, schedules, solve, stats
 from qjax.envs import lake_map
 from qjax.types import Policy
@@ -69,7 +69,7 @@ def build(slippery: bool, map_name: str, ties: str, episodes: int) -> qjax.Loop:
 
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     """Return a run's loop and its final Q-tables, `[seeds, S, A]`."""
-    a = qjax.load_config(folder)["arguments"]
+    a = written(folder, Arguments, needs=("slippery", "map", "ties", "episodes"))
     return build(a["slippery"], a["map"], a["ties"], a["episodes"]), qjax.load_agents(folder)
 
 

@@ -25,9 +25,18 @@ from experiments.arguments import FIELDS, Arguments, from_config, settle
 from experiments.command import FREE, THRESHOLDS, as_command, describe_interval, digits
 from experiments.studies import environment_of
 from experiments.words import parse
-from qjax import mdps, members, solve, stats
+from qjax import jsonfile, mdps, members, solve, stats
+from qjax.config import CONFIG, WHEN_ENDED, altered, load_summary
+from qjax.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
+SUMMARY: jsonfile.Kinds = {
+    "final_return_per_seed": list_of(NUMBER), "compile_s": NUMBER, "run_s": NUMBER, "env_steps_per_s": NUMBER
+}  # fmt: skip
+RECORD: jsonfile.Kinds = {
+    "arguments": jsonfile.RECORD, "greedy": list_of(NUMBER), "training": list_of(either(NUMBER, NOTHING)),
+    "seconds": NUMBER, "env_steps_per_s": NUMBER, "versions": jsonfile.RECORD, "remark": TEXT,
+}  # fmt: skip
 LAST_EPISODES = 100
 """So many at least make a seed's training return."""
 
@@ -109,15 +118,16 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
-        ValueError: it holds a grid of settings.
+        ValueError: it holds a grid of settings, or was altered since it ended.
 
     """
-    config = qjax.load_config(folder)
-    if not (folder / "summary.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no finished run")
-    summary = json.loads((folder / "summary.json").read_text())
+    config, summary = qjax.load_config(folder), load_summary(folder, SUMMARY)
     if "final_return_per_seed" not in summary:
         raise ValueError(f"{folder} holds a grid of settings; a record is of one")
+    if wrong := altered(folder):
+        raise ValueError(f"{folder / wrong[0]} {WHEN_ENDED}: no record of it")
+    for found, name, needs in ((config, CONFIG, ("arguments", "versions")), (summary, "summary.json", SUMMARY)):
+        jsonfile.check(folder / name, found, {}, needs)
     training = last_returns(qjax.results.load(folder, ["episodes", "mean_return"]))[0]
     return {
         "arguments": config["arguments"],
@@ -223,14 +233,19 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
     RECORDS.mkdir(exist_ok=True)
     for name, each in made.items():
         (RECORDS / f"{name}.json").write_text(json.dumps(each) + "\n")
-    PAGE.write_text(page(json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))))
+    PAGE.write_text(page(jsonfile.read(path, RECORD, needs=RECORD) for path in sorted(RECORDS.glob("*.json"))))
     print(f"wrote {PAGE}")
 
 
+@as_command()
+def run() -> None:
+    """Parse the command line and run; what cannot be recorded ends with one line, status 2."""
+    try:
+        parse(main, sys.argv[1:], "python -m experiments.results")
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    with as_command():
-        try:
-            parse(main, sys.argv[1:], "python -m experiments.results")
-        except (ValueError, OSError, ImportError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+    run()

@@ -1,6 +1,5 @@
 """How a command with several settings ends: a score for each of them and each seed, one table, one picture."""
 
-import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ import qjax
 from experiments.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
 from experiments.grid import label
 from qjax import hypers, plot
+from qjax.config import load_summary
+from qjax.jsonfile import RECORD, list_of
 from qjax.loop import Loop
 from qjax.points import Point, of_lanes
 from qjax.random import root_key
@@ -99,7 +100,7 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
     lines: list[tuple[dict[str, Any], list[Point]]] = []
     total = {"env_steps": 0, "compile_s": 0.0, "run_s": 0.0}
     for name, static in folders.items():
-        summary = json.loads((run.folder / name / "summary.json").read_text())
+        summary = load_summary(run.folder / name, {"settings": list_of(RECORD)}, needs=total)
         total = {key: value + summary[key] for key, value in total.items()}
         kept = {key: value for key, value in summary.items() if key.startswith(("final", "solved", "diverged"))}
         found = summary.get("settings", [{"setting": {}, **kept}])

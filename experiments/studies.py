@@ -3,7 +3,6 @@
 Read from the tables alone; no device is needed.
 """
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,15 @@ import numpy as np
 
 import qjax
 from experiments import grid
-from qjax import plot, results, stats
+from qjax import jsonfile, plot, results, stats
+from qjax.config import CONFIG, SUMMARY, load_summary
+from qjax.jsonfile import NOTHING, REAL, RECORD, TEXT, either, list_of
 from qjax.results import Results
-from qjax.runs import CONFIG, SUMMARY
 
 Score = Literal["evaluation", "final", "area"]
 
+SCORES = {"final_return_per_seed": list_of(either(REAL, NOTHING))}
+ARGUMENTS = {"env": either(TEXT, NOTHING), "env_kwargs": list_of(TEXT)}
 LAST = 0.1
 """Share of the steps whose log points make a final score."""
 
@@ -116,6 +118,9 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
 
     """
     config = qjax.load_config(folder)
+    if lacking := [name for name in ("experiment", "arguments") if name not in config]:
+        raise ValueError(f"{folder} is of another version: its {CONFIG} has no {', '.join(map(repr, lacking))}")
+    jsonfile.check(folder / CONFIG, config["arguments"], ARGUMENTS, above="arguments.")
     in_turn = "sweep" not in config and any(folder.glob(f"*/{CONFIG}"))
     parts, notes = _parts(folder, config["arguments"]) if in_turn else ({folder: {}}, [])
     samples, unit, environment = [], "", ""
@@ -168,7 +173,7 @@ def _parts(folder: Path, arguments: Mapping[str, Any]) -> tuple[dict[Path, dict[
 
     What the grid made in turn are the arguments of which it has several and its runs one.
     """
-    own = qjax.load_config(next(folder.glob(f"*/{CONFIG}")).parent)["arguments"]
+    own = qjax.load_config(next(folder.glob(f"*/{CONFIG}")).parent).get("arguments", {})
     several = {
         name: tuple(values)
         for name, values in arguments.items()
@@ -244,10 +249,9 @@ def _evaluations(folder: Path, settings: int) -> list[np.ndarray | None]:
     """Return the greedy returns in a run's summary, `[seeds]` of each setting, or nothing."""
     if not (folder / SUMMARY).is_file():
         return [None] * settings
-    try:
-        summary = json.loads((folder / SUMMARY).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / SUMMARY} is damaged: {error}") from error
+    summary = load_summary(folder, {"settings": list_of(RECORD), **SCORES})
+    for each in summary.get("settings", []):
+        jsonfile.check(folder / SUMMARY, each, SCORES, above="settings.")
     found = [each.get("final_return_per_seed") for each in summary.get("settings", [summary])]
     if len(found) != settings:
         return [None] * settings

@@ -7,7 +7,6 @@ random and as plain `argmax` breaks them; and what the learning rate and the tar
 all cells in one program. Each part is a run's folder; a study that was stopped goes on where it was.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from experiments import frozenlake, train
 from experiments import plot as pictures
 from experiments.command import Setting, main
 from qjax import plot, stats
+from qjax.config import load_summary
+from qjax.jsonfile import NUMBER
 
 TIES = {"random": "ties at random", "first": "first index (argmax)"}
 
@@ -55,7 +56,7 @@ def ties(args: Arguments) -> None:
         frozenlake.run(frozenlake.Arguments(**given, **shared(args), out=out))
         x, returns = plot.returns_by_episode(qjax.load_points(out), args.episodes)
         lines[name] = (x, returns)
-        summary = json.loads((out / "summary.json").read_text())
+        summary = load_summary(out, {"solved_fraction": NUMBER}, needs=["solved_fraction"])
         count = round(summary["solved_fraction"] * args.lake_seeds)
         low, high = stats.wilson(count, args.lake_seeds)
         solved.append(f"{name}: {count} of {args.lake_seeds} [{low:.0%}, {high:.0%}]")

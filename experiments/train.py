@@ -83,8 +83,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
     if not 0 <= setting < count:
         raise ValueError(f"{folder} has {count} settings, 0 to {count - 1}, got {setting}")
     loop = make(hypers.setting(swept, setting))
-    keys = jax.random.split(root_key(0), args.seeds * count)
-    like = jax.eval_shape(jax.vmap(lambda key: loop.init(key).agent), keys)
+    like = command.agents_of(loop, args.seeds * count)
     own = slice(setting * args.seeds, (setting + 1) * args.seeds)
     return loop, jax.tree.map(lambda x: x[own], qjax.load_agents(folder, like))
 

@@ -16,13 +16,14 @@ import tyro
 
 import qjax
 from experiments import cartpole, frozenlake, train
-from experiments.command import UNLIMITED, Machine, main
+from experiments.command import UNLIMITED, Machine, Setting, main, written
 from experiments.render import frames, renderer, write_gif
-from qjax import members
+from qjax import jsonfile, members
 from qjax.checks import check_range, check_size
+from qjax.config import CONFIG, lane_seeds
 from qjax.evaluate import evaluation_key
 from qjax.recording import Recording, record
-from qjax.runs import AGENTS, CONFIG
+from qjax.runs import AGENTS
 
 
 @dataclass(kw_only=True)
@@ -65,7 +66,8 @@ def load(folder: Path, seed: int, setting: int = 0) -> Trained:
 
     """
     config = _config(folder)
-    experiment, arguments = config["experiment"], config["arguments"]
+    experiment, arguments = config["experiment"], written(folder, Setting)
+    jsonfile.check(folder / CONFIG, config["sweep"], {}, needs=("seeds", "lanes"))
     place = _place(config["sweep"], folder, seed, setting)
     if not (folder / AGENTS).is_dir():
         raise FileNotFoundError(
@@ -107,8 +109,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _place(sweep: dict[str, Any], folder: Path, seed: int, setting: int) -> int:
     """Return which of its setting's seeds a seed is; check that both are in the run."""
-    given = sweep["seeds"]
-    seeds = list(range(given)) if isinstance(given, int) else given
+    given, seeds = sweep["seeds"], lane_seeds(sweep)
     settings = sweep["lanes"] // len(seeds)
     if seed not in seeds:
         there = f"0 to {given - 1}" if isinstance(given, int) else ", ".join(map(str, given))

@@ -10,20 +10,34 @@ Its folder holds `group_0000`, ... (Orbax, one array for each leaf of the lanes,
 
 import gc
 import gzip
-import json
+import itertools
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax import files, hosts
+from qjax import files, hosts, jsonfile
+from qjax.config import FILES
+from qjax.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
+from qjax.text import apart, short, shown
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"
+_LEAF = jsonfile.Kind(
+    "a record with name, shape and dtype",
+    lambda x: RECORD.holds(x) and x.keys() == {"name", "shape", "dtype"} and list_of(COUNT).holds(x["shape"]),
+)
+KINDS: jsonfile.Kinds = {
+    "format": COUNT, "tick": COUNT, "seconds": NUMBER, "points": list_of(list_of(NUMBER, 4)),
+    "leaves": list_of(_LEAF), "versions": record_of(TEXT),
+    "config": {"experiment": TEXT, "arguments": RECORD, "sweep": RECORD},
+    "tables": FILES, "files": FILES, "groups": COUNT, "group_size": SIZE, jsonfile.CHECKSUM: COUNT,
+}  # fmt: skip
+"""Of a manifest's keys, all of which it has."""
 
 
 class Checkpoint(NamedTuple):
@@ -47,7 +61,8 @@ class Checkpoint(NamedTuple):
 
     def totals(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """Return the counts of some lanes, by name, whichever processes wrote them."""
-        parts = [dict(np.load(path)) for path in sorted(self.folder.glob("totals_*.npz"))]
+        names = sorted(name for name in self.manifest["files"] if name.startswith("totals_"))
+        parts = [dict(np.load(self.folder / name)) for name in names]
         known = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = np.argsort(known.pop("lanes"))
         return {name: column[order][lanes] for name, column in known.items()}
@@ -132,14 +147,8 @@ def find(root: Path) -> Checkpoint | None:
     if not whole:
         return None
     folder = whole[-1]
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        written, found = manifest["files"], _digests(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"checkpoint {folder} is damaged: {MANIFEST}: {error}") from error
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"checkpoint {folder} has format {manifest.get('format')}, this qjax reads {FORMAT}")
-    for name, (length, digest) in written.items():
+    manifest, found = _manifest(folder), _digests(folder)
+    for name, (length, digest) in manifest["files"].items():
         if name not in found:
             raise ValueError(f"checkpoint {folder} is damaged: {name} is missing")
         if found[name][0] != length:
@@ -151,23 +160,51 @@ def find(root: Path) -> Checkpoint | None:
     return Checkpoint(folder, manifest)
 
 
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's manifest, whole."""
+    path = folder / MANIFEST
+    try:
+        manifest = jsonfile.read(path, {"format": COUNT}, needs=["format"])
+    except OSError as error:
+        raise ValueError(f"{path} is damaged: it is missing, or cannot be read: {error}") from error
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"checkpoint {folder} has format {manifest['format']}, this qjax reads {FORMAT}")
+    jsonfile.check(path, manifest, KINDS, needs=KINDS)
+    if jsonfile.broken(manifest) or folder.name != _name(manifest["tick"]):
+        raise ValueError(f"{path} is damaged: it is not what was written, by its own checksum")
+    return manifest
+
+
+def _name(tick: int) -> str:
+    return f"{tick:020d}"
+
+
 def first_difference(before: Any, now: Any, name: str = "") -> str | None:
     """Return where two trees of plain values differ first, None where they do not: `seeds: 16 before, 32 now`."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in [*before, *(k for k in now if k not in before)]:
-            inner = f"{name}.{key}" if name else str(key)
-            if key not in before or key not in now:
-                return f"{inner}: {before.get(key, 'nothing')} before, {now.get(key, 'nothing')} now"
-            if found := first_difference(before[key], now[key], inner):
-                return found
+        keys = [*before, *(k for k in now if k not in before)]
+        inner = {key: f"{name}.{key}" if name else str(key) for key in keys}
+        found: Iterator[str | None] = (_of_key(before, now, key, inner[key]) for key in keys)
+    elif isinstance(before, list | tuple) and isinstance(now, list | tuple):
+        pairs = enumerate(zip(before, now, strict=False))
+        own: list[str | None] = (
+            [] if len(before) == len(now) else [f"{short(name)}: {len(before)} entries before, {len(now)} now"]
+        )
+        found = itertools.chain((first_difference(*pair, f"{name}[{i}]") for i, pair in pairs), own)
+    elif before == now:
         return None
-    both_lists = isinstance(before, Sequence) and isinstance(now, Sequence) and not isinstance(before, str)
-    if both_lists and len(before) == len(now):
-        for number, (old, new) in enumerate(zip(before, now, strict=True)):
-            if found := first_difference(old, new, f"{name}[{number}]"):
-                return found
-        return None
-    return None if before == now else f"{name}: {before} before, {now} now"
+    elif isinstance(before, str) and isinstance(now, str):
+        return "{}: {!r} before, {!r} now".format(short(name), *apart(before, now))
+    else:
+        return f"{short(name)}: {shown(before)} before, {shown(now)} now"
+    return next(filter(None, found), None)
+
+
+def _of_key(before: Mapping[str, Any], now: Mapping[str, Any], key: str, name: str) -> str | None:
+    if key in before and key in now:
+        return first_difference(before[key], now[key], name)
+    old, new = (shown(values[key]) if key in values else "nothing" for values in (before, now))
+    return f"{short(name)}: {old} before, {new} now"
 
 
 def _hush() -> None:
@@ -200,7 +237,7 @@ def _group(folder: Path, number: int) -> list[np.ndarray]:
     """Return one group's leaves `[group_size, ...]`."""
     import orbax.checkpoint as ocp
 
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = _manifest(folder)
     size, described = manifest["group_size"], manifest["leaves"]
     saved = {f"{i:04d}": 0 for i, leaf in enumerate(described) if 0 not in leaf["shape"]}
     wanted = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in saved}
@@ -215,11 +252,11 @@ def _group(folder: Path, number: int) -> list[np.ndarray]:
 
 def _commit(root: Path, program: str, manifest: dict[str, Any]) -> None:
     """Write the manifest and put the new checkpoint in the last one's place."""
-    new, target = root / NEW, root / f"{manifest['tick']:020d}"
+    new, target = root / NEW, root / _name(manifest["tick"])
     (new / PROGRAM).write_bytes(gzip.compress(program.encode(), mtime=0))
     files.sync_all(new)
     whole = {"format": FORMAT, **manifest, "files": _digests(new)}
-    files.write(new / MANIFEST, json.dumps(whole, indent=1) + "\n")
+    files.write(new / MANIFEST, jsonfile.text(jsonfile.sealed(whole)))
     files.put(new, target)
     for path in root.iterdir():
         if path != target:

@@ -1,7 +1,7 @@
 """The host's side of a sweep: chunks, log points, checkpoints and signals, in one loop."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -223,8 +223,8 @@ class Drive:
         """Return the environment steps of every lane, on every host."""
         return self.everywhere(self.tally.totals.env_steps + self.groups.peek()["steps"])
 
-    def restore(self, found: Checkpoint) -> None:
-        """Go on from a checkpoint of the same work."""
+    def restore(self, found: Checkpoint, elsewhere: Mapping[str, Any] | None = None) -> None:
+        """Go on from a checkpoint of the same work; `elsewhere` is what the config is to say of it."""
         assert self.run is not None
         self.groups.restore(found.rows)
         counts = found.totals(self.groups.local)
@@ -232,7 +232,7 @@ class Drive:
         self._tick = self._saved_tick = found.manifest["tick"]
         self.seconds = found.manifest["seconds"]
         self._notes = [tuple(note) for note in found.manifest["points"]]
-        self.run.go_on(found)
+        self.run.go_on(found, elsewhere)
         lanes = self.groups.local
         self.points = [of_lanes(point, lanes) for point in self.run.points(self._notes)]
         for point in self.points:

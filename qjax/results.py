@@ -4,7 +4,6 @@ A run may still go on, or have been interrupted or killed: what is there is retu
 is not. Nothing here needs a device.
 """
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from qjax import jsonfile
+from qjax.checkpoint import KINDS, MANIFEST
+from qjax.config import CONFIG, SUMMARY, WHEN_ENDED, altered, lane_seeds, load_config
 from qjax.points import NEVER, Point
-from qjax.runs import CHECKPOINTS, CONFIG, ENDED, SUMMARY, load_config, load_points
-from qjax.tables import COLUMNS, TIMING, argument, lane_seeds, read_csv
+from qjax.runs import CHECKPOINTS, ENDED, read_points
+from qjax.tables import COLUMNS, TIMING, argument, read_csv
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Results:
     complete: bool
     """Whether the run had ended."""
     notes: tuple[str, ...]
-    """What is missing, in words; empty for a run that is whole."""
+    """What is missing, or was altered since, in words; empty for a run that is whole."""
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return a metric or `env_steps`, `[S, N, P]`.
@@ -90,7 +92,8 @@ class Results:
 def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
     """Return the results of a run's folder.
 
-    A run that has not ended is returned as far as its tables go; that is warned of once and stands in the notes.
+    A run that has not ended is returned as far as its tables go, and one whose files were altered since it ended as
+    they are now; that is warned of once and stands in the notes.
 
     Args:
         run: the folder.
@@ -104,13 +107,13 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
 
     """
     folder = Path(run)
-    config, points = load_config(folder), load_points(folder)
+    config, points = load_config(folder), read_points(folder)
     if lacking := [name for name in ("experiment", "arguments") if name not in config]:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {', '.join(map(repr, lacking))}")
     if not points:
         raise ValueError(f"{folder} holds no log point yet: its table has no rows")
     sweep = config["sweep"]
-    seeds = lane_seeds(sweep)
+    seeds = np.array(lane_seeds(sweep))
     shape = (sweep["lanes"] // len(seeds), len(seeds))
     found = {name: np.stack(column, -1).reshape(*shape, -1) for name, column in _columns(points).items()}
     changed, env_steps = found.pop("changed"), found.pop("env_steps")
@@ -119,7 +122,12 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
         found = {name: found[name] for name in metrics if name != "env_steps"}
     cut = _cut(folder, len(points))
     complete = not cut and _complete(folder, sweep, changed)
-    notes = () if complete else (cut,) if cut else tuple(_missing(sweep, changed))
+    wrong = [f"{name} {WHEN_ENDED}" for name in altered(folder)]
+    notes = (
+        *wrong,
+        *map(_elsewhere, config.get("resumed", [])),
+        *(() if complete else [cut] if cut else _missing(sweep, changed)),
+    )
     if notes:
         warnings.warn(f"{folder}: {'; '.join(notes)}", stacklevel=2)
     return Results(
@@ -195,15 +203,22 @@ def _complete(folder: Path, sweep: Mapping[str, Any], changed: np.ndarray) -> bo
     """Return whether a run has ended: by its summary, its checkpoint or its points; `changed` is `[S, N, P]`."""
     if (folder / SUMMARY).is_file() or any((folder / ENDED).glob("[0-9]*")):
         return True
-    for path in sorted((folder / CHECKPOINTS).glob("[0-9]*/manifest.json"))[-1:]:
+    for path in sorted((folder / CHECKPOINTS).glob(f"[0-9]*/{MANIFEST}"))[-1:]:
         try:
-            noted = json.loads(path.read_text())["points"]
-        except (OSError, ValueError, KeyError):
+            noted = jsonfile.read(path, KINDS, needs=["points"])["points"]
+        except (OSError, ValueError):
             continue
         # A run that was resumed after its end would find nothing to do.
         return bool(noted) and noted[-1][1] >= 1
     counted = sweep.get("steps") is not None and changed.shape[-1] >= sweep.get("log_points", np.inf)
     return counted and bool(changed[..., -1].all())
+
+
+def _elsewhere(resumed: Mapping[str, Any]) -> str:
+    """Return what to say of a run that went on elsewhere than it had stopped."""
+    changed = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in resumed["versions"].items())
+    program = "" if resumed["program"] is None else " with another program, which was accepted"
+    return f"resumed after {resumed['log_points']} log points{program}{changed and ': '}{changed}"
 
 
 def _cut(folder: Path, points: int) -> str:

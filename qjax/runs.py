@@ -12,7 +12,6 @@ CSV at every checkpoint.
 
 import csv
 import io
-import json
 import math
 import platform
 import shutil
@@ -25,14 +24,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjax import checkpoint, files, hosts, tables
+from qjax import checkpoint, files, hosts, jsonfile, tables
 from qjax.checkpoint import Checkpoint
+from qjax.config import CONFIG, SUMMARY, altered, lane_seeds, load_config, load_sweep, tell_of_altered
 from qjax.devices import processor
 from qjax.points import Point
 from qjax.streams import tell
 from qjax.tables import METRICS, PARQUET, TIMING
+from qjax.text import short
 
-CONFIG, SUMMARY = "config.json", "summary.json"
 CHECKPOINTS, ENDED, PARTS, LOCK, AGENTS = "checkpoints", "ended", "parts", "lock", "agents"
 WRITTEN = (
     METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
@@ -61,6 +61,7 @@ class Run:
         resume: bool = False,
         free: Iterable[str] = (),
         parquet: bool = False,
+        accept_program: bool = False,
     ):
         """Check that the folder may be written to.
 
@@ -74,6 +75,9 @@ class Run:
             free: names of arguments that do not change the numbers, and may differ when it is resumed.
             parquet: write the table as Parquet (`metrics.parquet`) in place of CSV, for long sweeps; a run that is
                 resumed keeps the kind it has.
+            accept_program: go on from a checkpoint although the text of its program differs from this one's, after
+                an upgrade of JAX for instance that changed nothing that matters; `resumed` in the config then says
+                so, and `qjax.results.load` tells it.
 
         Raises:
             ImportError: `parquet` without pyarrow.
@@ -83,7 +87,7 @@ class Run:
 
         """
         self.folder = Path(folder)
-        self.resume = resume
+        self.resume, self.accept_program = resume, accept_program
         self._overwrite = overwrite
         self._free = set(free)
         self._parquet = parquet
@@ -139,7 +143,7 @@ class Run:
         steps, seconds, sweep = ended["env_steps"], ended["seconds"], self._config["sweep"]
         return {
             "experiment": self._config["experiment"],
-            "seeds": len(tables.lane_seeds(sweep)),
+            "seeds": len(lane_seeds(sweep)),
             "width": sweep["width"],
             "env_steps": steps,
             "compile_s": ended["compile_s"],
@@ -272,7 +276,7 @@ class Run:
         what says where it stands, then the rest; at last the new config takes the old one's place.
         """
         content = {**self._config, "parquet": self._parquet, "versions": versions()}
-        config = files.prepare(self.folder / CONFIG, _text(content))
+        config = files.prepare(self.folder / CONFIG, jsonfile.text(content))
         (self.folder / SUMMARY).unlink(missing_ok=True)
         files.sync(self.folder)
         for name in (ENDED, CHECKPOINTS):
@@ -284,12 +288,16 @@ class Run:
         files.sync(self.folder)
         files.put(config, self.folder / CONFIG)
 
-    def go_on(self, found: Checkpoint) -> None:
-        """Cut the tables back to a checkpoint."""
-        self._parquet = load_config(self.folder).get("parquet", False)
+    def go_on(self, found: Checkpoint, elsewhere: Mapping[str, Any] | None = None) -> None:
+        """Cut the tables back to a checkpoint; what it is to say of that, the config says first."""
+        config = load_config(self.folder)
+        self._parquet = config.get("parquet", False)
 
         def cut() -> None:
             if hosts.is_first():
+                before = config.get("resumed", [])
+                if elsewhere is not None and before[-1:] != [elsewhere]:
+                    files.write(self.folder / CONFIG, jsonfile.text({**config, "resumed": [*before, elsewhere]}))
                 tables.cut(self.folder, found.manifest["tables"])
                 shutil.rmtree(self.folder / PARTS, ignore_errors=True)
 
@@ -396,14 +404,19 @@ class Run:
 
         """
         self.save_agents(agents)
-        paths = [path for path in sorted((self.folder / AGENTS).rglob("*")) if path.is_file()]
-        known = {str(path.relative_to(self.folder)): list(files.digest(path)) for path in paths}
-        known |= tables.digests(self.folder, self._digests)
-        whole = {"config": self._config, "versions": versions(), "tables": known, **manifest}
+        whole = {"config": self._config, "versions": versions(), "tables": self._written(), **manifest}
         checkpoint.write(self.folder / ENDED, groups, totals, program, whole, states=False)
         self._ended = whole
         if hosts.is_first():
             shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+
+    def _written(self) -> dict[str, list[int]]:
+        """Return length and CRC-32 of what an ended run holds: its tables and agents."""
+        if self._ended is not None:
+            return self._ended["tables"]
+        paths = [path for path in sorted((self.folder / AGENTS).rglob("*")) if path.is_file()]
+        found = {path.relative_to(self.folder).as_posix(): list(files.digest(path)) for path in paths}
+        return found | tables.digests(self.folder, self._digests)
 
     def join(self) -> None:
         """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane.
@@ -429,7 +442,7 @@ class Run:
 
     def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:
         """Return the log points so far, of all lanes, from the table and what a checkpoint notes of each."""
-        return tables.points(self.folder, _sweep(self.folder), notes)
+        return tables.points(self.folder, load_sweep(self.folder), notes)
 
     def save_agents(self, agents: Any) -> None:
         """Write the agents' final states (without their memories); all processes call. A sweep does so at its end.
@@ -457,8 +470,8 @@ class Run:
             return
         if self._ended is None:
             self.begin()
-            tables.digests(self.folder, self._digests)
-        files.write(self.folder / SUMMARY, _text(_plain(summary)))
+        whole = {CONFIG: files.digest(self.folder / CONFIG), **self._written()}
+        files.write(self.folder / SUMMARY, jsonfile.text(jsonfile.sealed({**_plain(summary), "files": whole})))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.close()
@@ -484,6 +497,7 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
+        ValueError: they are damaged, or are of another structure than `like`.
 
     """
     import orbax.checkpoint as ocp
@@ -491,32 +505,23 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
     path = (Path(folder) / AGENTS).absolute()
     if not path.is_dir():
         raise FileNotFoundError(f"{folder} holds no final agents: no run has finished there")
+    if wrong := altered(Path(folder), AGENTS):
+        raise ValueError(f"{Path(folder) / wrong[0]} is damaged: it is not what the run wrote")
     there = jax.tree.map(lambda x: x if np.size(x) else None, like)
-    with ocp.StandardCheckpointer() as checkpointer:
-        restored = checkpointer.restore(path, *(() if like is None else ({"agents": there},)))
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            restored = checkpointer.restore(path, *(() if like is None else ({"agents": there},)))
+    except Exception as error:  # Orbax raises of every kind
+        raise ValueError(f"{path} is damaged, or holds other agents: {short(str(error), 200)}") from error
     agents = restored["agents"]
     if like is None:
         return agents
+    for wanted, found in zip(jax.tree.leaves(there), jax.tree.leaves(agents), strict=True):
+        if np.shape(wanted) != np.shape(found):  # Orbax looks at the structure alone
+            shapes = f"an array {list(np.shape(found))}, not {list(np.shape(wanted))}"
+            raise ValueError(f"{path} holds other agents: {shapes}")
     flat = iter(jax.tree.leaves(agents))
     return jax.tree.map(lambda x: next(flat) if np.size(x) else np.zeros(x.shape, x.dtype), like)
-
-
-def load_config(folder: str | Path) -> dict[str, Any]:
-    """Return a run's config: `experiment`, `arguments`, `sweep` and `versions`.
-
-    Raises:
-        FileNotFoundError: the folder is missing, or holds no run.
-        ValueError: it is no JSON.
-
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        lacking = f"it has no {CONFIG}" if path.parent.is_dir() else "there is no such folder"
-        raise FileNotFoundError(f"{folder} holds no run: {lacking}")
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def load_points(folder: str | Path) -> list[Point]:
@@ -530,24 +535,19 @@ def load_points(folder: str | Path) -> list[Point]:
         ValueError: a table is damaged, or none that a sweep wrote.
 
     """
+    tell_of_altered(Path(folder))
+    return read_points(folder)
+
+
+def read_points(folder: str | Path) -> list[Point]:
+    """Do as `load_points`, without a warning of a finished run's files that were altered since."""
     try:
-        return tables.points(Path(folder), _sweep(folder))
+        return tables.points(Path(folder), load_sweep(folder))
     except ValueError as error:
         written, here = load_config(folder).get("versions", {}).get("qjax"), version("qjax")
         if written == here:
             raise
         raise ValueError(f"{error}; it was written by qjax {written}, and this is qjax {here}") from error
-
-
-def _sweep(folder: str | Path) -> dict[str, Any]:
-    config = load_config(folder)
-    sweep = config.get("sweep", {})
-    if lacking := [name for name in ("seeds", "lanes", "hypers", "columns", "logged") if name not in sweep]:
-        runs = sorted(path.parent.name for path in Path(folder).glob(f"*/{CONFIG}"))
-        none = "" if "sweep" in config else ": no run has begun there"
-        why = f": the folder holds several runs, {', '.join(runs)}" if runs else none
-        raise ValueError(f"{Path(folder) / CONFIG} does not tell the sweep's {lacking}{why}")
-    return sweep
 
 
 def _plain(value: Any) -> Any:
@@ -568,10 +568,6 @@ def numerics() -> dict[str, Any]:
     config, usual = jax.config, {"default_matmul_precision": None, "threefry_partitionable": True}
     found = {name: getattr(config, f"jax_{name}") for name in usual}
     return {name: value for name, value in found.items() if value != usual[name]}
-
-
-def _text(content: Any) -> str:
-    return json.dumps(content, indent=2) + "\n"
 
 
 def versions() -> dict[str, str]:

@@ -31,6 +31,7 @@ from qjax.progress import Progress
 from qjax.random import describe_key, root_key
 from qjax.runs import KNOWN, Run, load_agents, numerics, versions
 from qjax.sinks import Sink, check_sinks
+from qjax.text import apart, short
 
 
 class Result(NamedTuple):
@@ -197,10 +198,11 @@ def sweep(
     found = None if run is None else run.open(work.describe(width, names))
     groups = _groups(work, width, devices)
     program = "" if run is None else work.program()
+    elsewhere = None
     if found is not None:
-        _check_same(found, groups, program)
+        assert run is not None
+        elsewhere = _check_same(found, groups, program, run.accept_program)
         if found.ended:
-            assert run is not None
             return _returned(found, run, work, groups)
     compile_s = groups.compile(work.turns, stop_on_nan, report)
     plan = _plan(work, groups, devices)
@@ -209,7 +211,7 @@ def sweep(
     tally = Tally(work.loop, len(groups.local), work.steps, logged, own)
     options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan, sinks)
     drive = Drive(work, groups, tally, run, options, program)
-    stopped = _driven(drive, found, plan)
+    stopped = _driven(drive, found, elsewhere, plan)
     agents = groups.agents()
     if run is not None and stopped is None:
         drive.end(agents, compile_s)
@@ -247,13 +249,13 @@ def _returned(found: Checkpoint, run: Run, work: Work, groups: Groups) -> Result
     )
 
 
-def _driven(drive: Drive, found: Checkpoint | None, plan: Plan) -> str | None:
+def _driven(drive: Drive, found: Checkpoint | None, elsewhere: Mapping[str, Any] | None, plan: Plan) -> str | None:
     """Run a sweep from its start or from a checkpoint; return what stopped it."""
     try:
         if found is None:
             drive.groups.start()
         else:
-            drive.restore(found)
+            drive.restore(found, elsewhere)
         return drive.go()
     except jax.errors.JaxRuntimeError as error:
         if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
@@ -417,25 +419,38 @@ def _bytes(shapes: Any) -> int:
     return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(shapes))
 
 
-def _check_same(found: Checkpoint, groups: Groups, program: str) -> None:
-    """Refuse a checkpoint of lanes of another structure, or of another program."""
+def _check_same(found: Checkpoint, groups: Groups, program: str, accept: bool) -> dict[str, Any] | None:
+    """Refuse a checkpoint of lanes of another structure, or of another program unless it is accepted.
+
+    Return what the run's config is to say of going on elsewhere than it stopped, None where nothing has changed.
+    """
     if difference := first_difference(found.manifest["leaves"], groups.describe(), "lane"):
         raise ValueError(f"checkpoint {found.folder} holds lanes of another structure: {difference}")
-    made, own = ({**found, "devices": ""} for found in (found.manifest["versions"], versions()))
-    if changed := first_difference(made, own):
-        warnings.warn(f"going on where another version stopped, last digits may differ: {changed}", stacklevel=3)
-    before = found.program().splitlines()
-    now = program.splitlines()
-    if before == now:
-        return
-    pairs = [(a.strip(), b.strip()) for a, b in zip(before, now, strict=False) if a != b]
-    where = (
-        f"{pairs[0][0]!r} before, {pairs[0][1]!r} now" if pairs else f"{len(before)} lines before, {len(now)} now"
-    )
-    raise ValueError(
-        f"checkpoint {found.folder} was written by another program (a constant in build, or another version of a"
-        f" library): {where}"
-    )
+    before, now = ({**own, "devices": ""} for own in (found.manifest["versions"], versions()))
+    changed = {name: [before.get(name, "none"), own] for name, own in now.items() if before.get(name) != own}
+    said = short(", ".join(f"{name} {old} before, {new} now" for name, (old, new) in changed.items()), 100)
+    differs = _other_program(found.program(), program)
+    if differs is not None and not accept:
+        why = said or "by the same versions: something in build has changed"
+        raise ValueError(
+            f"checkpoint {found.folder} was written by another program ({why}): {differs}; accept_program=True"
+            " (--accept-program) goes on all the same, and the run's config says so"
+        )
+    if changed:
+        warnings.warn(f"going on where another version stopped, last digits may differ: {said}", stacklevel=3)
+    if differs is None and not changed:
+        return None
+    return {"log_points": len(found.manifest["points"]), "versions": changed, "program": differs}
+
+
+def _other_program(before: str, now: str) -> str | None:
+    """Return the first difference of two programs' texts, None where there is none."""
+    lines = [[line.strip() for line in text.splitlines()] for text in (before, now)]
+    for old, new in zip(*lines, strict=False):
+        if old != new:
+            return "{!r} before, {!r} now".format(*apart(old, new, most=60))
+    counts = [len(each) for each in lines]
+    return None if counts[0] == counts[1] else f"{counts[0]} lines before, {counts[1]} now"
 
 
 def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str]:

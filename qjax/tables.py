@@ -8,14 +8,17 @@ drops what its checkpoint does not know of: the end of the one, files of the oth
 
 import csv
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
+from qjax.config import lane_seeds, tell_of_altered
 from qjax.files import digest, make, put, sync
 from qjax.points import NEVER, Point
+from qjax.text import short, shown
 
 METRICS, PARQUET, TIMING = "metrics.csv", "metrics.parquet", "timing.csv"
 LAST = "diverged_at"
@@ -157,7 +160,11 @@ def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
         ImportError: it is one of Parquet, and pyarrow is not installed.
 
     """
-    return _load(Path(folder))[0]
+    tell_of_altered(Path(folder))
+    table, number = _load(Path(folder))
+    if "seed" in table:
+        _numbered(Path(folder), table, _lanes_by_first(table["seed"], table.get("setting")), number)
+    return table
 
 
 def points(folder: Path, sweep: Mapping[str, Any], notes: Sequence[Sequence[float]] | None = None) -> list[Point]:
@@ -178,11 +185,20 @@ def points(folder: Path, sweep: Mapping[str, Any], notes: Sequence[Sequence[floa
     table, number = _load(folder)
     seeds = lane_seeds(sweep)
     _check_columns(folder, table, sweep)
-    lane = _lanes(folder, table.pop("seed"), table.pop("setting", None), seeds, sweep["lanes"])
-    if number is None:  # lanes come in their order, and one that has ended stays away
-        number = np.cumsum(np.diff(lane, prepend=-1) <= 0)
+    lane = _lanes(folder, table["seed"], table.get("setting"), seeds, sweep["lanes"])
+    number = _numbered(folder, table, lane, number)
+    count = int(number.max(initial=-1)) + 1
+    if count and sweep["lanes"] > (number == 0).sum():
+        rows = f"{sweep['lanes']} lanes, and its first log point has rows of {(number == 0).sum()}"
+        raise ValueError(f"the table in {folder} is damaged, or hardly begun: the sweep has {rows}")
     if notes is None:
-        notes = _timed(folder, int(number.max(initial=-1)) + 1)
+        notes = _timed(folder, count)
+    elif len(notes) != count:
+        raise ValueError(
+            f"the table in {folder} is damaged: it has {count} log points, its checkpoint {len(notes)}"
+        )
+    for name in ("seed", "setting"):
+        table.pop(name, None)
     shape = (len(notes), sweep["lanes"])
 
     def spread(name: str, empty: float) -> np.ndarray:
@@ -219,11 +235,6 @@ def points(folder: Path, sweep: Mapping[str, Any], notes: Sequence[Sequence[floa
     ]
 
 
-def lane_seeds(sweep: Mapping[str, Any]) -> np.ndarray:
-    """Return the seeds of every setting, in their order, from what a config says of its sweep."""
-    return np.arange(sweep["seeds"]) if isinstance(sweep["seeds"], int) else np.array(sweep["seeds"])
-
-
 def _parts(folder: Path) -> list[Path]:
     return sorted((folder / PARQUET).glob("[0-9]*.parquet"))
 
@@ -231,19 +242,39 @@ def _parts(folder: Path) -> list[Path]:
 def _load(folder: Path) -> tuple[Table, np.ndarray | None]:
     """Return a table's columns up to `LAST`, float64, and the log point of each row where its files say that."""
     if (folder / PARQUET).is_dir():
-        return _load_parquet(folder)
-    if not (folder / METRICS).is_file():
+        table, number = _load_parquet(folder)
+    elif (folder / METRICS).is_file():
+        table, number = _load_csv(folder / METRICS), None
+    else:
         raise FileNotFoundError(f"{folder} holds neither {METRICS} nor {PARQUET}: no run has logged anything there")
-    header, found = read_csv(folder / METRICS)
+    for name, least in COUNTED.items():
+        if name in table:
+            _check_whole(folder, name, table[name], least)
+    return table, number
+
+
+COUNTED = {"seed": 0, "setting": 0, "env_steps": 1, "episodes": 0, LAST: 0}
+"""Columns of whole numbers, and the least of each; the last one may have empty cells."""
+
+
+def _check_whole(folder: Path, name: str, column: np.ndarray, least: int) -> None:
+    whole = (column >= least) & (column < 2**63) & (np.floor(column) == column)
+    wrong = ~(whole | np.isnan(column) if name == LAST else whole)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"the table in {folder} is damaged: row {row + 1} has {column[row]:g} for {name}, no whole number"
+            f" from {least}"
+        )
+
+
+def _load_csv(path: Path) -> Table:
+    header, found = read_csv(path)
     names = _measured(header)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path} is damaged: it has columns {shown(twice)} twice")
     columns = list(zip(*(row[: len(names)] for row in found), strict=True)) if found else [()] * len(names)
-    table = {}
-    for name, column in zip(names, columns, strict=True):
-        try:
-            table[name] = np.array([float(cell) if cell else np.nan for cell in column])
-        except ValueError:
-            _wrong_cell(folder / METRICS, name, column)
-    return table, None
+    return {name: _numbers(path, name, column) for name, column in zip(names, columns, strict=True)}
 
 
 def _measured(names: Sequence[str]) -> list[str]:
@@ -251,75 +282,149 @@ def _measured(names: Sequence[str]) -> list[str]:
     return list(names[: names.index(LAST) + 1 if LAST in names else None])
 
 
-def _wrong_cell(path: Path, name: str, column: Sequence[str]) -> NoReturn:
-    for line, cell in enumerate(column, 2):
-        try:
-            float(cell or "nan")
-        except ValueError:
-            raise ValueError(f"{path} is damaged: line {line} has {cell!r} for {name}, no number") from None
-    raise AssertionError
+def _numbers(path: Path, name: str, column: Sequence[str]) -> np.ndarray:
+    """Return a column of text as float64; empty cells are NaN."""
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in column])
+    except ValueError:
+        for line, cell in enumerate(column, 2):
+            try:
+                float(cell or "nan")
+            except ValueError:
+                raise ValueError(
+                    f"{path} is damaged: line {line} has {shown(cell)} for {short(name)}, no number"
+                ) from None
+        raise AssertionError from None
 
 
 def _load_parquet(folder: Path) -> tuple[Table, np.ndarray]:
     pa, parts = arrow(), _parts(folder)
     if not parts:
         raise FileNotFoundError(f"{folder / PARQUET} is empty: no run has logged anything there")
+    points = _check_parts(parts)
     read = []
     for path in parts:
         try:
             # One file at a time: a folder's name of the form key=value would make a column.
-            read.append(pa.parquet.ParquetFile(path).read())
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-        if read[-1].column_names != read[0].column_names:
-            raise ValueError(f"{path} has columns {read[-1].column_names}, {parts[0]} {read[0].column_names}")
-    whole = pa.concat_tables(read, promote_options="permissive")
-    number = np.repeat([int(path.name.split("-")[0]) for path in parts], [len(part) for part in read])
-    table = {name: whole[name].to_numpy().astype(np.float64) for name in _measured(whole.column_names)}
-    return table, number
+            part = pa.parquet.ParquetFile(path).read()
+            names = _measured(part.column_names)
+            read.append({name: part[i].to_numpy().astype(np.float64) for i, name in enumerate(names)})
+        except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} is damaged: {short(str(error))}") from error
+        if len(read[-1]) < len(names) or list(read[-1]) != list(read[0]):
+            raise ValueError(f"{path} has columns {shown(names)}, {parts[0]} {shown(list(read[0]))}")
+    number = np.repeat(points, [len(next(iter(part.values()), ())) for part in read])
+    return {name: np.concatenate([part[name] for part in read]) for name in read[0]}, number
+
+
+def _check_parts(parts: Sequence[Path]) -> list[int]:
+    """Return the log point of each of Parquet's files; there is none without any."""
+    points = []
+    for path in parts:
+        name = re.fullmatch(r"(\d{6,18})-\d{5,}", path.stem)
+        if not name:
+            raise ValueError(
+                f"{path} is none of the table's files, which are called 000000-00000.parquet and so on"
+            )
+        points.append(int(name[1]))
+    for number, point in enumerate(sorted(set(points))):
+        if point != number:
+            raise ValueError(f"{parts[0].parent} is damaged: log point {number} has no file")
+    return points
 
 
 def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a table, without a last line that is not whole.
 
     Raises:
-        ValueError: a row has another number of cells than the header; its line is named.
+        ValueError: it is no CSV, or a row has another number of cells than the header; its line is named.
 
     """
-    text = path.read_text()
-    lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
-    if not lines:
-        raise ValueError(f"{path} is damaged: it has no header")
-    header, *found = lines
+    try:
+        text = path.read_text("utf-8")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {short(str(error))}") from None
+    reader = csv.reader(text[: text.rfind("\n") + 1].splitlines(), strict=True)
+    try:
+        header, *found = reader
+    except csv.Error as error:
+        raise ValueError(f"{path} is damaged: line {reader.line_num}: {error}") from None
+    except ValueError:
+        raise ValueError(f"{path} is damaged: it has no header") from None
     for line, row in enumerate(found, 2):
         if len(row) != len(header):
             raise ValueError(f"{path} is damaged: line {line} has {len(row)} cells, the header {len(header)}")
     return header, found
 
 
+def _numbered(folder: Path, table: Table, lane: np.ndarray, number: np.ndarray | None) -> np.ndarray:
+    """Return the log point of each row, `[rows]`; check that no row is missing, there twice, or in another's place.
+
+    Lanes come in their order, each with more steps than before, and one that has ended stays away.
+    """
+    point = np.cumsum(np.diff(lane, prepend=-1) <= 0) if number is None else number
+    order = np.lexsort((point, lane))
+    here, at = lane[order], point[order]
+    same = np.diff(here, prepend=-1) == 0
+    wrong = np.where(same, np.diff(at, prepend=0) != 1, at != 0)
+    for name in ("env_steps", "episodes"):
+        if name in table:
+            grown = np.diff(table[name][order], prepend=0)
+            wrong |= same & (grown <= 0 if name == "env_steps" else grown < 0)
+    if wrong.any():
+        row = int(order[wrong].min())
+        raise ValueError(
+            f"the table in {folder} is damaged: at row {row + 1} a row of its lane is missing, there twice, or not"
+            " in its place"
+        )
+    return point
+
+
+def _lanes_by_first(seed: np.ndarray, setting: np.ndarray | None) -> np.ndarray:
+    """Return the lane of each row where no sweep says their order: that in which they come first."""
+    seeds, own = np.unique(seed, return_inverse=True)
+    if setting is not None:
+        own = own + np.unique(setting, return_inverse=True)[1] * len(seeds)
+    _, first, lane = np.unique(own, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[lane]
+
+
 def _check_columns(folder: Path, table: Table, sweep: Mapping[str, Any]) -> None:
     wanted = ["seed", "env_steps", "episodes", "mean_return", "diverged_at", *sweep["columns"], *sweep["logged"]]
     if lacking := [name for name in wanted if name not in table]:
-        raise ValueError(f"the table in {folder} has no columns {lacking}, only {list(table)}")
+        raise ValueError(f"the table in {folder} has no columns {shown(lacking)}, only {shown(list(table))}")
 
 
-def _lanes(folder: Path, seed: np.ndarray, setting: np.ndarray | None, seeds: np.ndarray, lanes: int) -> np.ndarray:
+def _lanes(
+    folder: Path, seed: np.ndarray, setting: np.ndarray | None, seeds: Sequence[int], lanes: int
+) -> np.ndarray:
     """Return the lane of each row: settings in order, and the seeds of each in theirs."""
-    order = np.argsort(seeds)
-    place = order[np.searchsorted(seeds, seed, sorter=order).clip(max=len(seeds) - 1)]
-    lane = place + (0 if setting is None else setting * len(seeds))
-    strange = (seeds[place] != seed) | ~(lane < lanes)
+    known, first = np.unique(seed.astype(np.int64), return_inverse=True)
+    if isinstance(seeds, range):
+        places = np.where(known < len(seeds), known, -1)
+    else:
+        there = {number: place for place, number in enumerate(seeds)}
+        places = np.array([there.get(number, -1) for number in known.tolist()], np.int64)
+    place = places[first]
+    lane = place + (0 if setting is None else setting.astype(np.int64) * len(seeds))
+    strange = (place < 0) | (lane >= lanes)
     if strange.any():
         row = int(np.flatnonzero(strange)[0])
         where = "" if setting is None else f" of setting {setting[row]:g}"
         raise ValueError(
             f"the table in {folder} is damaged: row {row + 1} has seed {seed[row]:g}{where}, none of the sweep's"
         )
-    return lane.astype(int)
+    return lane
 
 
 def _timed(folder: Path, count: int) -> list[tuple[float, ...]]:
     """Return notes of the first log points: their times, NaN where a kill came between the two tables."""
-    header, found = read_csv(folder / TIMING) if (folder / TIMING).is_file() else (["seconds"], [])
-    seconds = [float(row[header.index("seconds")]) for row in found[:count]]
-    return [(0, np.nan, now, 0) for now in [*seconds, *[np.nan] * (count - len(seconds))]]
+    path = folder / TIMING
+    header, found = read_csv(path) if path.is_file() else (["seconds"], [])
+    if "seconds" not in header:
+        raise ValueError(f"{path} is damaged: it has no column 'seconds', only {shown(header)}")
+    seconds = _numbers(path, "seconds", [row[header.index("seconds")] for row in found])
+    if not (np.diff(seconds, prepend=0) >= 0).all() or not np.isfinite(seconds).all():
+        raise ValueError(f"{path} is damaged: its seconds do not grow from 0")
+    known = seconds[:count].tolist()
+    return [(0, np.nan, now, 0) for now in [*known, *[np.nan] * (count - len(known))]]

@@ -1,7 +1,9 @@
 """Runs' folders as sweeps leave them, written from arrays."""
 
 import math
+import types
 
+import jax.numpy as jnp
 import numpy as np
 
 import qjax
@@ -17,7 +19,8 @@ def written(folder, returns, hypers=None, scores=None, **options):
         hypers: columns `[S]` of what was swept.
         scores: greedy returns `[S, N]`, for a summary; without them the run has not ended.
         options: `experiment`, `env`, `arguments`, `every` (steps between log points), `log_points`, `episodes` (the
-            run is counted in them; `reached` are those of each log point `[S, N, P]`), `parquet`.
+            run is counted in them; `reached` are those of each log point `[S, N, P]`), `agents`, and what else the
+            `summary` holds.
 
     """
     returns, hypers = np.asarray(returns, float), hypers or {}
@@ -44,9 +47,11 @@ def written(folder, returns, hypers=None, scores=None, **options):
                 env_steps, ended, flat[:, p], {"loss": blank}, {}, changed, np.full(lanes, -1), 1, math.nan, p + 1.0
             )
             run.log(point, ids)
+        if "agents" in options:
+            run.save_agents(options["agents"])
         if scores is not None:
             each = [{"final_return_per_seed": own} for own in np.asarray(scores, float)]
-            run.finish({"settings": each} if hypers else each[0])
+            run.finish({**({"settings": each} if hypers else each[0]), **options.get("summary", {})})
     return folder
 
 
@@ -57,3 +62,26 @@ def grid(folder, several, runs):
         for name, (arguments, options) in runs.items():
             written(folder / name, arguments=arguments, **options)
     return folder
+
+
+# ---- what a sweep of two lanes tells its run
+
+LANES = 2
+SWEEP = {"seeds": LANES, "lanes": LANES, "hypers": {}, "columns": [], "logged": []}
+
+
+def point(number):
+    counts, blank = np.full(LANES, 10 * (number + 1)), np.full(LANES, np.nan)
+    return Point(counts, counts, blank, {}, {}, np.ones(LANES, bool), np.full(LANES, -1), 1, 0.5, number + 1.0)
+
+
+def groups(tick):
+    """Stand for the lanes of a sweep."""
+    leaves = [jnp.full(LANES, tick), jnp.zeros((LANES, 3))]
+    return types.SimpleNamespace(leaves=lambda: [leaves], local=np.arange(LANES), count=1, size=LANES)
+
+
+def describe(tick):
+    notes = [(1, 0.5, number + 1.0, 10 * LANES) for number in range(tick)]
+    leaves = [{"name": f"{i}", "shape": [3] * i, "dtype": "x"} for i in range(2)]
+    return {"tick": tick, "seconds": float(tick), "points": notes, "leaves": leaves}

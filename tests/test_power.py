@@ -2,36 +2,14 @@
 
 import errno
 import os
-import types
 
 import disk
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from folders import LANES, SWEEP, describe, groups, point
 
 import qjax
 from qjax import files
-from qjax.points import Point
-
-LANES = 2
-SWEEP = {"seeds": LANES, "lanes": LANES, "hypers": {}, "columns": [], "logged": []}
-
-
-def point(number):
-    counts, blank = np.full(LANES, 10 * (number + 1)), np.full(LANES, np.nan)
-    return Point(counts, counts, blank, {}, {}, np.ones(LANES, bool), np.full(LANES, -1), 1, 0.5, number + 1.0)
-
-
-def groups(tick):
-    """Stand for the lanes of a sweep."""
-    leaves = [jnp.full(LANES, tick), jnp.zeros((LANES, 3))]
-    return types.SimpleNamespace(leaves=lambda: [leaves], local=np.arange(LANES), count=1, size=LANES)
-
-
-def describe(tick):
-    notes = [(1, 0.5, number + 1.0, 10 * LANES) for number in range(tick)]
-    leaves = [{"name": f"{i}", "shape": [3] * i, "dtype": "x"} for i in range(2)]
-    return {"tick": tick, "seconds": float(tick), "points": notes, "leaves": leaves}
 
 
 def lived(folder, rate, done, ends=True, **options):

@@ -1,6 +1,7 @@
 """A sweep that was stopped, killed or broken goes on bit for bit, or says why it cannot; nothing is lost."""
 
 import functools
+import gzip
 import json
 import os
 import random
@@ -17,22 +18,24 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import victim
 from victim import Crash
 
 import qjax
-from qjax import checkpoint, drive, plan
+from qjax import checkpoint, drive, files, jsonfile, plan, results
 
 HERE = Path(__file__).parent
 STEPS = {"tabular": 200, "deep": 200}
 TURN_ITERATIONS = plan.TURN_ITERATIONS
 
 
-def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, **options):
+def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, accept=False, **options):
     """Sweep in `folder`, with a checkpoint after every chunk; `crash_after` chunks raise from outside."""
     options = {"seeds": [4, 0, 9, 2, 7], "steps": STEPS[kind], "log_points": 5, "width": 2, **options}
-    with qjax.Run(folder, kind, arguments or {"rate": 1}, resume=resume, free=["cores"]) as folder_:
+    again = {"resume": resume, "accept_program": accept}
+    with qjax.Run(folder, kind, arguments or {"rate": 1}, free=["cores"], **again) as folder_:
         return qjax.sweep(
             build or (lambda _: victim.build(kind)),
             run=folder_,
@@ -222,7 +225,7 @@ def test_a_summary_of_ones_own_stands(whole, tmp_path):
             work = {"seeds": [4, 0, 9, 2, 7], "steps": 200, "log_points": 5, "width": 2}
             same(qjax.sweep(lambda _: victim.build("tabular"), run=folder, **work), whole["tabular"][1])
             folder.finish(mine)
-    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == {"mine": 1}
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["mine"] == 1
 
 
 def test_static_sweeps_take_ended_runs_from_their_folders(tmp_path):
@@ -343,6 +346,93 @@ def test_another_structure_is_refused(broken):
     refused(broken, message, build=lambda _: other(states=9))
 
 
+def rewritten(folder, program=None, **versions):
+    """Have a run's checkpoint say that it is of other versions, and of another program."""
+    (place,) = (folder / "checkpoints").glob("0*")
+    manifest = json.loads((place / "manifest.json").read_text())
+    del manifest["checksum"]
+    manifest["versions"] |= versions
+    if program is not None:
+        (place / "program.txt.gz").write_bytes(gzip.compress(program.encode()))
+        manifest["files"]["program.txt.gz"] = files.digest(place / "program.txt.gz")
+    (place / "manifest.json").write_text(json.dumps(jsonfile.sealed(manifest)))
+    return manifest
+
+
+def test_going_on_under_other_versions_is_recorded(whole, broken, monkeypatch):
+    """With the same program: a warning, the same numbers, and a note for readers, once however often it stops."""
+    rewritten(broken, jax="0.9.9", numpy="1.0")
+    said = f"last digits may differ: jax 0.9.9 before, {jax.__version__} now, numpy 1.0 before"
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=said):
+            killed_before(monkeypatch, "end", "tabular", broken)
+    with pytest.warns(UserWarning, match=said):
+        same(run("tabular", broken), whole["tabular"][1])
+    changed = {"jax": ["0.9.9", jax.__version__], "numpy": ["1.0", np.__version__]}
+    assert qjax.load_config(broken)["resumed"] == [{"log_points": 5, "versions": changed, "program": None}]
+    with pytest.warns(UserWarning, match=f"resumed after 5 log points: jax 0.9.9 -> {jax.__version__}, numpy 1.0"):
+        assert results.load(broken).complete
+
+
+def test_another_program_is_accepted_if_it_is_asked_for(whole, broken):
+    """Refused it says whether the libraries are others; accepted, the config has the first difference."""
+    rewritten(broken, program="{ lambda ; a:f32[]. let\n b:f32[] = add a 1.5\n in (b,) }")
+    refused(broken, r"another program \(by the same versions: something in build has changed\): '{ lambda")
+    rewritten(broken, jax="0.9.9")
+    refused(broken, rf"another program \(jax 0.9.9 before, {jax.__version__} now\): .*accept_program=True")
+    with pytest.warns(UserWarning, match="last digits may differ: jax 0.9.9 before"):
+        same(run("tabular", broken, accept=True), whole["tabular"][1])
+    (noted,) = qjax.load_config(broken)["resumed"]
+    assert noted["program"].startswith("'{ lambda ; a:f32[]. let' before, '")
+    assert noted["versions"] == {"jax": ["0.9.9", jax.__version__]}
+    with pytest.warns(UserWarning, match=r"after 5 log points with another program, which was accepted: jax 0.9.9"):
+        results.load(broken)
+
+
+def deep(optimizer=None, hidden=16, capacity=64):
+    """Build what the deep victim does, but for one part."""
+    env = qjax.make(victim.probes.Walk(box=True))
+    agent = qjax.dqn(qjax.MLP(2, (hidden,)), optimizer or optax.adam(1e-2), target=qjax.polyak(0.1))
+    memory = qjax.ring(capacity, 16)
+    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.3), memory, gamma=0.9, num_envs=2, warmup=20)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": optax.sgd(1e-2)}, r"another structure: lane\[\d+\].name: '.*opt_state.* before, '.* now$"),
+        ({"hidden": 17}, r"another structure: lane\[\d+\].shape\[0\]: 16 before, 17 now$"),
+        ({"capacity": 128}, r"another structure: lane\[\d+\].shape\[0\]: 32 before, 64 now$"),
+        ({"optimizer": optax.adam(2e-2)}, r"another program .*-0\.00999.* before, .*-0\.01999.* now; accept"),
+    ],
+)
+def test_messages_have_the_first_difference_and_no_more(whole, change, message):
+    folder = whole["deep"][0]
+    with pytest.raises(ValueError, match=message) as error:
+        run("deep", folder, build=lambda _: deep(**change))
+    assert len(str(error.value)) < 400 + len(str(folder)) and "\n" not in str(error.value)
+
+
+def test_long_arguments_are_not_written_out(tmp_path):
+    """The first of ten thousand values that differs, their number, or a text around its first other letter."""
+    values = list(range(10_000))
+    others = {
+        r"arguments.rates\[7000\]: 7000 before, -1 now$": [*values[:7000], -1, *values[7001:]],
+        r"arguments.rates: 10000 entries before, 9000 now$": values[:9000],
+        r"arguments.rates: \[0, 1, 2, 3, 4, 5, ...\] before, 'x+\.\.\.x+' now$": "x" * 10_000,
+    }
+    with qjax.Run(tmp_path / "run", "walk", {"rates": values}) as made:
+        made.begin()
+    for message, rates in others.items():
+        with pytest.raises(ValueError, match=message) as error:
+            qjax.Run(tmp_path / "run", "walk", {"rates": rates}, resume=True)
+        assert len(str(error.value)) < 300 + len(str(tmp_path))
+    with qjax.Run(tmp_path / "text", "walk", {"note": "a" * 5000 + "b" + "c" * 5000}) as made:
+        made.begin()
+    with pytest.raises(ValueError, match=r"note: '\.\.\.a+b?c+\.\.\.' before, '\.\.\.a+dc+\.\.\.' now$"):
+        qjax.Run(tmp_path / "text", "walk", {"note": "a" * 5000 + "d" + "c" * 5000}, resume=True)
+
+
 def test_every_truncated_or_altered_file_is_found(broken):
     folder = next((broken / "checkpoints").glob("0*"))
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -350,12 +440,12 @@ def test_every_truncated_or_altered_file_is_found(broken):
         if not content:
             continue
         path.write_bytes(content[: len(content) // 2])
-        refused(broken, f"damaged: {name}")
+        manifest = f"{name} is damaged: " if name == checkpoint.MANIFEST else ""
+        refused(broken, manifest or f"damaged: {name}")
         path.unlink()
         refused(broken, f"damaged: .*{path.name}")
-        if name != checkpoint.MANIFEST:
-            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-            refused(broken, f"damaged: {name} holds other bytes")
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        refused(broken, manifest or f"damaged: {name} holds other bytes")
         path.write_bytes(content)
     run("tabular", broken)
 

@@ -1,0 +1,39 @@
+"""Values as text in messages: one line, and short whatever they are."""
+
+import reprlib
+from typing import Any
+
+MOST = 120
+"""Characters that are shown of one value."""
+
+
+def shown(value: Any, most: int = MOST) -> str:
+    """Return a value as `repr` writes it, of a long one its beginning and end; of an array its type and shape."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(shape)}" if shape else short(str(value), most)
+    form = reprlib.Repr()
+    form.maxlist = form.maxtuple = form.maxdict = form.maxset = form.maxarray = 6
+    form.maxlevel, form.maxstring, form.maxlong, form.maxother = 4, most, most, most
+    try:
+        return short(form.repr(value), most)
+    except Exception:  # of whoever made it: no reason not to say what is wrong
+        return object.__repr__(value)
+
+
+def short(text: str, most: int = MOST) -> str:
+    """Return text in one line, of a long one its beginning and its end."""
+    line = " ".join(text.split())
+    end = most // 3
+    return line if len(line) <= most else f"{line[: most - end - 3]}...{line[-end:]}"
+
+
+def apart(before: str, now: str, most: int = 80) -> tuple[str, str]:
+    """Return two texts that differ, of long ones what stands around their first difference."""
+    at = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
+    first = max(at - most // 2, 0) if max(len(before), len(now)) > most else 0
+
+    def part(text: str) -> str:
+        return "..." * (first > 0) + text[first : first + most] + "..." * (len(text) > first + most)
+
+    return part(before), part(now)
