@@ -170,6 +170,25 @@ def check_table(what: str, table: tuple[int, int] | None, env: Any) -> None:
         )
 
 
+def check_fit(agent: Any, memory: Any) -> None:
+    """Check that what a memory hands on is what an agent can learn from.
+
+    Raises:
+        ValueError: the agent takes single steps, or each of them in order, and the memory folds or replays them.
+
+    """
+    if agent.one_step and memory.steps > 1:
+        raise ValueError(
+            f"an agent with {agent.one_step} learns from single steps; the memory's transitions are of"
+            f" {memory.steps} steps: give it n = 1"
+        )
+    if agent.in_order and memory.replays:
+        raise ValueError(
+            f"an agent with {agent.one_step} learns each step once, in order; the memory replays them: take"
+            " qjax.pairs() or qjax.latest()"
+        )
+
+
 def check_map(rows: list[str]) -> None:
     """Check that a lake's map is a rectangle of tiles with a goal, and has a path from every start to one.
 

@@ -90,7 +90,7 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
         streams = jnp.arange(envs, dtype=jnp.int32)
         return Batch(data, jnp.concatenate([state.weight, weight]), slot=streams, env=streams)
 
-    return Memory(init, add, sample, table=(num_states, num_actions))
+    return Memory(init, add, sample, table=(num_states, num_actions), replays=True)
 
 
 def _remember(state: DynaState, pair: Int[Array, " B"], outcome: Transition, known: Bool[Array, " B"]) -> DynaState:

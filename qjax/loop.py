@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from qjax import clock as clocks
 from qjax.ahead import ahead
-from qjax.checks import check_key, check_range, check_size, check_table, describe
+from qjax.checks import check_fit, check_key, check_range, check_size, check_table, describe
 from qjax.envs import Env
 from qjax.policies import draw
 from qjax.random import unrolled
@@ -132,14 +132,16 @@ def make_loop(
     Raises:
         TypeError: a size is traced or no whole number; (in `init`) `key` is a legacy uint32 key.
         ValueError: a size is not positive, gamma lies outside [0, 1], the replay ratio does not make a whole number
-            of updates per iteration, `updates` is given beside it, or a table has not the states and actions of
-            the environment; (in `init`) the agent's values are not one number per action, or a schedule is made
-            for another number of environments.
+            of updates per iteration, `updates` is given beside it, a table has not the states and actions of the
+            environment, or the agent learns from single steps and the memory's are of several, or replayed; (in
+            `init`) the agent's values are not one number per action, or a schedule is made for another number of
+            environments.
 
     """
     check_range("gamma", gamma, 0, 1)
     check_table("an agent", agent.table, env)
     check_table("a memory", memory.table, env)
+    check_fit(agent, memory)
     check_size("num_envs", num_envs)
     check_size("rollout", rollout)
     updates = check_size(

@@ -31,7 +31,7 @@ def latest(n: int = 1) -> Memory:
 
     """
     if check_size("n", n) > 1:
-        return waiting(n - 1, n_step_transition)
+        return waiting(n - 1, n_step_transition)._replace(steps=n)
 
     def init(block):
         rows = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), block)
@@ -116,7 +116,7 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
         weight = jnp.full((window, batch_size), (stored >= window).astype(jnp.float32))
         return Batch(consecutive(store, slot, window), weight, slot=slot, env=slot % envs)
 
-    return Memory(init, add, sample)
+    return Memory(init, add, sample, replays=True)
 
 
 def consecutive(store: Packed, slot: Int[Array, " B"], window: int) -> Transition:
@@ -149,4 +149,4 @@ def n_step(memory: Memory, n: int) -> Memory:
         folded = jax.vmap(n_step_transition, in_axes=1)(batch.data)
         return batch._replace(data=jax.tree.map(lambda x: x[None], folded), weight=batch.weight[:1])
 
-    return memory._replace(sample=sample)
+    return memory._replace(sample=sample, steps=n)

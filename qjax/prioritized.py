@@ -100,7 +100,7 @@ def prioritized(
         top = jnp.maximum(state.top, jnp.where(sound, priority + floor, 0).max())
         return state._replace(tree=tree, top=top)
 
-    return Memory(init, add, sample, update)
+    return Memory(init, add, sample, update, replays=True)
 
 
 def _enter(

@@ -44,6 +44,9 @@ def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> di
     actions by pi, so with a distributional head the target is the mixture of their distributions, moved by the
     bonus. With alpha 0 it is soft DQN. All three numbers may be traced.
 
+    It is of one step: over n every step would have a bonus and an entropy, and the values of all states between
+    would be needed. A loop with n-step transitions is refused.
+
     Raises:
         ValueError: the temperature is not positive, alpha lies outside [0, 1], or low above 0.
 

@@ -162,6 +162,10 @@ class Agent(NamedTuple):
     stops a finished lane by its weights, where others need a select over the whole state."""
     table: tuple[int, int] | None = None
     """States and actions of the table that it has, which an environment must have, too; None where it has none."""
+    one_step: str = ""
+    """What it has that takes transitions of a single step, such as eligibility traces; empty where any will do."""
+    in_order: bool = False
+    """Whether it takes each step of an environment once, one after the other."""
 
 
 class Memory(NamedTuple):
@@ -177,3 +181,7 @@ class Memory(NamedTuple):
     """`(state, slot, priority) -> state`: the identity unless the memory is prioritized."""
     table: tuple[int, int] | None = None
     """As an agent's: of a model of the environment."""
+    steps: int = 1
+    """Steps of a transition: its reward is the sum of theirs."""
+    replays: bool = False
+    """Whether it draws what it holds, in place of handing on each step once, in order."""

@@ -78,7 +78,7 @@ def pairs(n: int = 1) -> Memory:
         first = jax.tree.map(lambda x: x[:-1], window)
         return n_step_transition(first._replace(next_action=following))
 
-    return waiting(n, merge)
+    return waiting(n, merge)._replace(steps=n)
 
 
 def _windows(rows: Array, wait: int) -> Array:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
+import optax
 import probes
 import pytest
 from hypothesis import given, settings
@@ -281,3 +282,46 @@ def test_sizes_are_whole_positive_numbers(own_messages):
             make(1.5)
     with pytest.raises(TypeError, match="n is static"):
         jax.jit(lambda n: qjax.n_step(qjax.latest(), n))(3)
+
+
+# ---- what counts single steps
+
+
+def windows(n):
+    return qjax.n_step(qjax.ring(8, 2, window=n), n)
+
+
+WALK = qjax.make(probes.Walk())
+STATES = WALK.num_states
+SINGLE = {
+    "Munchausen's bonus": lambda: qjax.dqn(qjax.table(STATES, 2), optax.sgd(0.1), **qjax.munchausen()),
+    "another bonus": lambda: qjax.dqn(qjax.table(STATES, 2), optax.sgd(0.1), reward=lambda *_: jnp.float32(0)),
+    "Munchausen's bonus of quantiles": lambda: qjax.dqn(
+        qjax.MLP(2, atoms=3), optax.sgd(0.1), head=qjax.quantile(), **qjax.munchausen()
+    ),
+    "traces": lambda: qjax.traces(STATES, 2, 0.1, 0.9),
+    "lambda-returns": lambda: qjax.pqn(qjax.table(STATES, 2), optax.sgd(0.1)),
+}
+
+
+@pytest.mark.parametrize("memory", [windows, qjax.latest, qjax.pairs])
+@pytest.mark.parametrize("agent", SINGLE)
+def test_what_counts_single_steps_is_refused_with_several(agent, memory):
+    def loop(n):
+        return qjax.make_loop(WALK, SINGLE[agent](), qjax.uniform, memory(n), gamma=0.9)
+
+    with pytest.raises(ValueError, match="learns from single steps; the memory's transitions are of 3 steps"):
+        loop(3)
+    if agent != "traces" or memory is not windows:
+        loop(1)
+
+
+@pytest.mark.parametrize("memory", [windows(1), qjax.prioritized(8, 2, 0.5, 0.5), qjax.dyna(STATES, 2, 5)])
+def test_traces_are_refused_where_steps_are_replayed(memory):
+    with pytest.raises(ValueError, match="an agent with eligibility traces learns each step once, in order"):
+        qjax.make_loop(WALK, SINGLE["traces"](), qjax.uniform, memory, gamma=0.9)
+
+
+def test_n_steps_of_munchausen_dqn_are_refused():
+    with pytest.raises(ValueError, match="an agent with a reward with a bonus learns from single steps"):
+        qjax.members.make("munchausen-dqn", WALK, qjax.members.Protocol(n=3))

@@ -116,7 +116,7 @@ def dqn(
         optimizer: an optax optimiser.
         head: how the output stands for Q; default `scalar()`, the squared error.
         select: which next actions the target counts; `double` makes it Double DQN.
-        reward: the environment's, or one with a bonus.
+        reward: the environment's, or one with a bonus; a bonus is that of single steps, so no n-step memory fits.
         target: how the target parameters follow; default a copy every 500 environment steps.
 
     Raises:
@@ -165,4 +165,5 @@ def dqn(
         sync_state, new = sync_target.step(state.sync_state, state.params, state.target_params, elapsed)
         return state._replace(target_params=new, sync_state=sync_state)
 
-    return Agent(init, values, learn, sync)
+    one_step = "" if reward is environment_reward else "a reward with a bonus"
+    return Agent(init, values, learn, sync, one_step=one_step)

@@ -190,4 +190,4 @@ def pqn(
         priority = priority.reshape(rows, streams).max(0)
         return state, {"loss": loss.mean(), "q": info["q"].mean(), "priority": priority}
 
-    return Agent(init, values, learn)
+    return Agent(init, values, learn, one_step="lambda-returns")

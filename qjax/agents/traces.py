@@ -118,7 +118,7 @@ def traces(
         check_table(state.trace, (batch.weight.shape[1], *shape))
         return learn_in_order(learn_row, key, state, batch, time)
 
-    return Agent(init, values, learn, inert=True, table=shape)
+    return Agent(init, values, learn, inert=True, table=shape, one_step="eligibility traces", in_order=True)
 
 
 def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool) -> Callable[..., Any]:
