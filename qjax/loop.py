@@ -346,8 +346,9 @@ def _check(parts: _Parts, lane: Lane) -> None:
 def _run(parts: _Parts, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
     check_size("iterations", iterations)
     steps, cadence, episodes = iterations * parts.rollout * parts.num_envs, parts.cadence, parts.episodes
-    if steps >= 2**31:
-        raise ValueError(f"{iterations} iterations make {steps} steps, not below 2**31")
+    for name, number in (("steps", steps), ("updates", iterations * parts.updates)):
+        if number >= 2**31:
+            raise ValueError(f"{iterations} iterations make {number} {name}, not below 2**31")
     if learning and iterations % cadence:
         raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {cadence}")
 

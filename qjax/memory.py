@@ -69,8 +69,9 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: a size is not positive, the batch is larger than the capacity, or (in `init`) the capacity is
-            no multiple of a block, or its rows are more than 2**24 or less than the window.
+        ValueError: a size is not positive, the batch is larger than the capacity, the capacity 2**31 or more (2**30
+            with windows), or (in `init`) the capacity is no multiple of a block, or its rows are more than 2**24 or
+            less than the window.
 
     """
     check_size("capacity", capacity)
@@ -78,6 +79,10 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
     check_size("window", window)
     if batch_size > capacity:
         raise ValueError(f"batch_size {batch_size} exceeds capacity {capacity}")
+    limit = 2**31 if window == 1 else 2**30  # a window's last row stands, before it wraps, below twice that
+    if capacity >= limit:
+        kind = "" if window == 1 else f" for windows of {window} rows"
+        raise ValueError(f"capacity must be below {limit}{kind}, as its slots are int32, got {capacity}")
 
     def init(block):
         steps, envs = block.reward.shape

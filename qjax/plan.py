@@ -42,7 +42,8 @@ def parts(loop: Loop, steps: int | None, log_points: int) -> list[Part]:
     if learning <= 0:
         raise ValueError(f"{steps} steps end before the warm-up of {loop.warmup * per_iteration} steps does")
     interval = max(round(total / log_points / loop.cadence), 1) * loop.cadence
-    longest = max(min(PART_ITERATIONS, PART_STEPS // per_iteration) // loop.cadence, 1) * loop.cadence
+    most = min(PART_ITERATIONS, PART_STEPS // max(per_iteration, loop.updates))
+    longest = max(most // loop.cadence, 1) * loop.cadence
 
     found = []
     for phase, learns in ((loop.warmup, False), (learning, True)):

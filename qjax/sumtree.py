@@ -37,10 +37,12 @@ def zeros(size: int, fan: int = FAN) -> Tree:
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: `size` is less than 1 or `fan` less than 2.
+        ValueError: `size` is less than 1 or too large for int32, or `fan` less than 2.
 
     """
     entries = [-(-check_size("size", size) // check_size("fan", fan, least=2)) * fan]
+    if entries[0] >= 2**31:
+        raise ValueError(f"size must be below 2**31 less a node of {fan}: leaves are int32 numbers, got {size}")
     while entries[-1] > fan:
         nodes = entries[-1] // fan
         entries.append(-(-nodes // fan) * fan)

@@ -21,12 +21,12 @@ def periodic(period: Any, unit: str = "step") -> Sync:
     copy.
 
     Raises:
-        ValueError: the period is less than 1 or no whole number, the unit unknown, or (at trace time) the period
-            shorter than the time between two syncs of the loop, so that copies would be left out.
+        ValueError: the period is less than 1, more than 2**30 or no whole number, the unit unknown, or (at trace
+            time) the period shorter than the time between two syncs of the loop, so that copies would be left out.
 
     """
     check_unit(unit)
-    check_range("target period", period, 1, 2**31 - 1, whole=True)
+    check_range("target period", period, 1, 2**30, whole=True)  # twice the period fits in int32
 
     def step(since: State, online: Params, target: Params, elapsed: Time) -> tuple[State, Params]:
         passed = getattr(elapsed, unit)

@@ -355,7 +355,7 @@ def test_a_polyak_rate_may_be_swept():
 
 @pytest.mark.parametrize(("period", "named"), [(0, "0"), (-5, "-5"), (0.5, "0.5"), (np.nan, "nan")])
 def test_a_period_is_at_least_one(period, named):
-    with pytest.raises(ValueError, match=rf"target period must lie in \[1, 2147483647\], got {named}$"):
+    with pytest.raises(ValueError, match=rf"target period must lie in \[1, 1073741824\], got {named}$"):
         qjax.periodic(period)
 
 

@@ -368,3 +368,13 @@ def test_a_ring_has_at_most_as_many_rows_as_the_clock_can_divide_by(envs):
     message = f"capacity {(most + 1) * envs} makes {most + 1} rows of {envs}, more than {most}$"
     with pytest.raises(ValueError, match=message):
         qjax.ring((most + 1) * envs, 1).init(block)
+
+
+@pytest.mark.parametrize("memory", [qjax.ring, lambda *x, **k: qjax.prioritized(*x, 0.5, 0.5, **k)])
+def test_slots_are_int32(memory):
+    """A slot of 2**30 and the distance to a window's last row may add up to 2**31."""
+    for capacity, window in ((2**30 - 64, 3), (2**31 - 64, 1)):
+        memory(capacity, 1, window=window)
+    for capacity, window, limit in ((2**30, 3, 2**30), (2**31, 1, 2**31), (2**33, 2, 2**30)):
+        with pytest.raises(ValueError, match=rf"capacity must be below {limit}.* got {capacity}$"):
+            memory(capacity, 1, window=window)

@@ -49,6 +49,13 @@ def test_no_part_outgrows_its_sums():
     assert [p.log for p in found] == [False, True]
 
 
+def test_no_part_makes_more_updates_than_int32_counts():
+    loop = endless(updates=2**20)
+    assert max(p.iterations for p in plans.parts(loop, 10**6, 1)) * loop.updates < 2**31
+    with pytest.raises(ValueError, match=r"4096 iterations make 4294967296 updates, not below 2\*\*31"):
+        jax.eval_shape(lambda key: loop.run(loop.init(key), qjax.clock.at(0), 4096), jax.random.key(0))
+
+
 def test_turns_divide_every_part():
     parts = plans.parts(endless(cadence=5, warmup=30), 1030, 10)
     assert plans.turn(parts, True, 5) % 5 == 0

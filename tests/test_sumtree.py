@@ -240,6 +240,8 @@ def test_sizes():
         sumtree.zeros(0)
     with pytest.raises(ValueError, match="fan must be at least 2, got 1"):
         sumtree.zeros(4, 1)
+    with pytest.raises(ValueError, match=r"size must be below 2\*\*31 less a node of 32.* got 2147483640"):
+        sumtree.zeros(2**31 - 8)
 
 
 def test_a_million_leaves_are_four_levels():
