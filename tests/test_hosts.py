@@ -15,12 +15,15 @@ HERE = Path(__file__).parent
 
 
 def together(mode, out, *flags, count=2):
-    """Run two hosts to their end; return exit status, output and errors of each."""
+    """Run two hosts of `host.py` to their end; return exit status, output and errors of each."""
+    return run_both([sys.executable, HERE / "host.py", mode, out, "--distributed", "--cores", "1", *flags], count)
+
+
+def run_both(words, count=2):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "PYTHONPATH": f"{HERE.parent}"}
-    words = [sys.executable, HERE / "host.py", mode, out, "--distributed", "--cores", "1", *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [
         subprocess.Popen(words, env={**os.environ, **job, "JAX_PROCESS_ID": str(number)}, **pipes)
@@ -78,3 +81,26 @@ def test_one_host_agrees_with_itself():
     assert hosts.agreed(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         hosts.agreed(lambda: 1 / 0)
+
+
+LATE = """
+import runpy, time, jax, qjax
+start = qjax.Run.__init__
+def late(self, *arguments, **options):
+    time.sleep(2 * jax.process_index())
+    start(self, *arguments, **options)
+qjax.Run.__init__ = late
+runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)
+"""
+"""The command line, on one host some seconds late."""
+
+
+@pytest.mark.slow
+def test_a_grid_of_sizes_on_two_hosts(tmp_path):
+    words = ("q-learning", "--num-envs", "1", "2", "--seeds", "4", "--width", "2", "--steps", "400")
+    given = (*words, "--eval-episodes", "2", "--out", tmp_path / "out", "--distributed", "--cores", "1")
+    first, second = run_both([sys.executable, "-c", LATE, *given])
+    assert (first[0], first[2], second[0], second[2]) == (0, [], 0, [])
+    assert {"summary.json", "num_envs=1", "num_envs=2"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    (_, said, _), _ = run_both([sys.executable, "-c", LATE, *given, "--resume"])
+    assert said[-1] == f"the runs in {tmp_path / 'out'} have ended; their results stand"

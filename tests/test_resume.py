@@ -640,10 +640,39 @@ def test_kill_9(undisturbed, tmp_path):
     assert killed_at_random("tabular", tmp_path / "out", undisturbed("tabular"), kills=2, seed=0) == 2
 
 
+def killed_at_its_end(kind, last, out, reference, sign, pause):
+    """Kill a sweep from its last checkpoint on, soon after a sign of its end is there, and resume it."""
+    shutil.copytree(last, out)
+    process = start(kind, out)
+    wait_for(process, lambda: process.poll() is not None or any(out.glob(sign)))
+    time.sleep(pause)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
+        victim.main(kind, out)
+    check_equal(out, reference)
+    summary, agents = out / "summary.json", qjax.load_agents(out)
+    assert json.loads(summary.read_text())["seeds"] == 7 and len(jax.tree.leaves(agents)[0]) == 7
+    shutil.rmtree(out)
+    return process.returncode == -signal.SIGKILL
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STEPS)
-def test_kill_9_twenty_times(undisturbed, tmp_path, kind):
-    assert killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1) >= 20
+def test_kill_9_forty_times(undisturbed, tmp_path, monkeypatch, kind):
+    """At random; while the last agents are saved, and the end; and between the summary and the clean-up."""
+    met = killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1)
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
+        patch.setattr(qjax.Run, "end", crash)
+        victim.main(kind, tmp_path / "last", checkpoint_every=1e9)
+    draw = random.Random(2)
+    for sign in ("agents*", "agents", "ended*", "summary.json*"):
+        for _ in range(4):
+            end = tmp_path / "end"
+            met += killed_at_its_end(kind, tmp_path / "last", end, undisturbed(kind), sign, draw.uniform(0, 0.05))
+    assert met >= 30
 
 
 # ---- signals

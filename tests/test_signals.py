@@ -96,6 +96,7 @@ def test_ctrl_c_at_any_instant(tmp_path, words):
             "interrupted",
             "SIGINT: stopping",
             "stopped by SIGINT after",
+            f"{tmp_path / 'out'} holds no run yet",
             f"{tmp_path / 'out'} has no checkpoint",
         )
         assert process.returncode in (0, 130) and all(line.startswith(known) for line in lines), errors
