@@ -240,8 +240,10 @@ def _check_number(name: str, value: Any, low: float, high: float, whole: bool = 
 
 
 def _check_rewards(schedule: Any) -> None:
-    check_range("reward_schedule", schedule, -LARGEST, LARGEST)
-    if np.shape(schedule) != (3,):
+    parts = schedule if isinstance(schedule, list | tuple) else [schedule]  # of which some may be traced
+    for each in parts:
+        check_range("reward_schedule", each, -LARGEST, LARGEST)
+    if [np.shape(each) for each in parts] not in ([(3,)], [(), (), ()]):
         raise ValueError(f"reward_schedule has a reward for goals, for holes and for the rest, got {schedule!r}")
 
 

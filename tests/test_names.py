@@ -131,6 +131,9 @@ def test_a_map_in_every_form(form):
         ({"success_rate": "0.5"}, "success_rate must be a number"),
         ({"reward_schedule": (1, 0)}, "a reward for goals, for holes and for the rest"),
         ({"reward_schedule": (1, 0, np.nan)}, "reward_schedule must lie in"),
+        ({"reward_schedule": "1,0,0"}, "reward_schedule must be a number"),
+        ({"reward_schedule": [(1, 0), 0, 0]}, "a reward for goals, for holes and for the rest"),
+        ({"reward_schedule": 1}, "a reward for goals, for holes and for the rest"),
         ({"render_mode": "human"}, "takes no render_mode"),
     ],
 )
@@ -275,6 +278,8 @@ def test_rates_and_rewards_of_a_lake_may_be_swept():
         found = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))(rate, jnp.array([1.0, 0, -0.5]), keys)
         assert (found.reward == -0.5).all()
         assert stats.binomtest(int((found.final_obs == 1).sum()), 2000, rate).pvalue > 1e-3
+    swept = jax.jit(lambda cost: mdps.of(qjax.make("FrozenLake-v1", reward_schedule=(1, 0, cost))).reward)(-0.5)
+    np.testing.assert_array_equal(np.unique(swept), [-0.5, 0, 1])
     with pytest.raises(TypeError, match="size is static"):
         jax.eval_shape(lambda n: qjax.make("DeepSea-bsuite", size=n).max_steps, 8)
 
