@@ -449,13 +449,13 @@ def _check_values(parts: _Parts, state: State, obs: Any) -> None:
     actions = parts.env.num_actions
     one = jax.tree.map(lambda x: x[0], obs)
     q = jax.eval_shape(lambda: parts.agent.values(None, state, one))
-    if q.shape != (actions,):
+    if getattr(q, "shape", None) != (actions,):
         raise ValueError(
             f"the agent gives values {describe(q)} for one observation; {parts.env.name} has {actions} actions"
         )
     time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0), parts.num_envs)
     probabilities = jax.eval_shape(lambda q: parts.policy(q, time), q)  # the number of environments stays static
-    if probabilities.shape != (actions,):
+    if getattr(probabilities, "shape", None) != (actions,):
         raise ValueError(
             f"the policy gives probabilities {describe(probabilities)}; {parts.env.name} has {actions} actions"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from qjax.checks import check_range, check_size, check_unit
+from qjax.returned import check_returned
 from qjax.types import Schedule, Time
 
 
@@ -90,8 +91,10 @@ def as_schedule(name: str, value: Any, low: float, high: float, open_low: bool =
     """
     if not callable(value):
         check_range(name, value, low, high, open_low)
+        check_returned(name, value, ())
         return constant(value)
     for label, at in (("the start", 0.0), ("the end", 1e9)):
         time = Time(jnp.float32(at), jnp.int32(at), jnp.float32(at), jnp.int32(0))
-        check_range(f"{name} at {label} of its schedule", value(time), low, high, open_low)
+        found = check_returned(f"{name} at {label} of its schedule", value(time), ())
+        check_range(f"{name} at {label} of its schedule", found, low, high, open_low)
     return value

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -29,9 +30,11 @@ from qjax.plan import Part, Plan
 from qjax.points import Point, Schedules, Tally, of_lanes
 from qjax.progress import Progress
 from qjax.random import describe_key, root_key
+from qjax.returned import check_returned
 from qjax.runs import KNOWN, Run, load_agents, numerics, versions
 from qjax.sinks import Sink, check_sinks
 from qjax.text import apart, short
+from qjax.types import Time
 
 
 class Result(NamedTuple):
@@ -461,7 +464,11 @@ def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str
 
     """
     first = _first(work.hypers)
-    names = list(schedules(first) if callable(schedules) else schedules)
+    shown = schedules(first) if callable(schedules) else schedules
+    names = list(shown)
+    for name, schedule in shown.items():
+        at = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
+        check_returned(f"the schedule {name}", jax.eval_shape(schedule, at), ())
     if report is not None:
         agent = jax.eval_shape(work.loop.init, root_key(0)).agent
         found = jax.eval_shape(report, first, agent)

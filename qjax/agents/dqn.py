@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 from qjax.checks import check_key
 from qjax.heads import check_head, scalar
 from qjax.networks import as_network
+from qjax.returned import check_returned
 from qjax.returns import left_out, of_action
 from qjax.rewards import environment_reward
 from qjax.selects import maximum
@@ -72,7 +73,8 @@ def td_loss(
     q_before = head.q(network.apply(target_params, transition.obs, choose_noise))
 
     weights = select(select_key, transition, q_online, q_choose, time)
-    r = reward(transition, q_before, q_choose, weights, time)
+    check_returned("the weights of select", weights, q_choose.shape)
+    r = check_returned("what reward returns", reward(transition, q_before, q_choose, weights, time), ())
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)
     q = of_action(head.q(out), transition.action)

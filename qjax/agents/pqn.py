@@ -14,6 +14,7 @@ from qjax.heads import check_head, scalar
 from qjax.networks import as_network
 from qjax.packing import pack
 from qjax.policies import uniform
+from qjax.returned import check_returned
 from qjax.returns import expected_value, lambda_returns, left_out, of_action
 from qjax.selects import maximum
 from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, Select, Time, Transition
@@ -42,7 +43,8 @@ def successor_value(
     """
     select_key, own = jax.random.split(noise.own)
     q = head.q(network.apply(params, transition.next_obs, noise._replace(own=own)))
-    return expected_value(select(select_key, transition, q, q, time), q)
+    weights = check_returned("the weights of select", select(select_key, transition, q, q, time), q.shape)
+    return expected_value(weights, q)
 
 
 def rollout_returns(

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from qjax.checks import check_key, check_range, check_size, check_states
+from qjax.returned import check_returned
 from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
 from qjax.selects import double, maximum
@@ -159,6 +160,7 @@ def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
         online, target = next_q[0], next_q[-1]
         keys = jax.random.split(key, weight.size)
         weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, online, target, time)
+        check_returned("the weights of select", weights, target.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
         if counts:
             visits = count_visits(visits, entry, weight)

@@ -1,0 +1,103 @@
+"""Functions of a researcher's that return another shape are told where a broadcast would be silent."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import qjax
+
+
+@functools.cache
+def lake():
+    """Return the lake, made once."""
+    return qjax.make("FrozenLake-v1")
+
+
+def traced(agent, policy=qjax.greedy, memory=None):
+    """Trace one iteration with learning, without compiling it."""
+    loop = qjax.make_loop(lake(), agent, policy, memory or qjax.latest(), gamma=0.9)
+
+    def once(key):
+        lane = loop.init(key)
+        return loop.run(lane, qjax.clock.at(0), 1)
+
+    return jax.eval_shape(once, jax.random.key(0))
+
+
+def deep(**options):
+    return qjax.dqn(qjax.encoded(qjax.MLP(4, (4,)), lake().encode), optax.sgd(0.1), **options)
+
+
+def pqn(**options):
+    return qjax.pqn(qjax.encoded(qjax.MLP(4, (4,)), lake().encode), optax.sgd(0.1), minibatches=1, **options)
+
+
+SHORT = [lambda *args: args[2].sum(), lambda *args: args[2][:1], lambda *args: None, lambda *args: args[2][:, None]]
+
+
+@pytest.mark.parametrize("select", SHORT)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda select: qjax.tabular(16, 4, 0.1, select=select),
+        lambda select: qjax.traces(16, 4, 0.1, 0.9, select=select),
+        lambda select: deep(select=select),
+        lambda select: pqn(select=select),
+    ],
+)
+def test_selects_weigh_every_action(make, select):
+    with pytest.raises(ValueError, match=r"the weights of select must have the shape \[.*4\], got"):
+        traced(make(select))
+
+
+@pytest.mark.parametrize("reward", [lambda *args: args[1], lambda *args: None, lambda *args: jnp.ones(1)])
+def test_a_reward_is_one_number(reward):
+    with pytest.raises(ValueError, match=r"what reward returns must have the shape \[\], got"):
+        traced(deep(reward=reward))
+
+
+def test_a_cut_is_one_bool():
+    with pytest.raises(ValueError, match=r"what cut returns must have the shape \[1\], got float32\[1, 4\]"):
+        traced(qjax.traces(16, 4, 0.1, 0.9, cut=lambda transition, next_q: next_q))
+
+
+def test_what_is_one_number_is_taken():
+    traced(deep(reward=lambda *args: jnp.float32(1)))
+    traced(qjax.tabular(16, 4, lambda time: 0.5), qjax.epsilon_greedy(lambda time: 0.5))
+
+
+@pytest.mark.parametrize("policy", [lambda q, time: q.sum(), lambda q, time: q[:1], lambda q, time: 0.5])
+def test_a_policy_has_a_probability_for_every_action(policy):
+    with pytest.raises(ValueError, match="the policy gives probabilities"):
+        qjax.sweep(
+            lambda _: qjax.make_loop(lake(), qjax.tabular(16, 4, 0.1), policy, qjax.latest(), gamma=0.9),
+            hypers=qjax.grid(x=[1.0]),
+            seeds=1,
+            steps=1,
+        )
+
+
+@pytest.mark.parametrize("wrong", [jnp.full(1, 0.1), jnp.full(4, 0.1), [0.1, 0.2]])
+@pytest.mark.parametrize("form", [lambda value: value, lambda value: lambda time: value])
+def test_schedules_are_one_number(wrong, form):
+    for name, make in (
+        ("epsilon", qjax.epsilon_greedy),
+        ("temperature", qjax.boltzmann),
+        ("alpha", lambda value: qjax.tabular(16, 4, value)),
+        ("alpha", lambda value: qjax.traces(16, 4, value, 0.9)),
+    ):
+        with pytest.raises((ValueError, TypeError), match=name):
+            make(form(wrong))
+
+
+def test_schedules_that_are_logged_are_one_number():
+    with pytest.raises(ValueError, match=r"the schedule pair must have the shape \[\], got float32\[2\]"):
+        qjax.sweep(
+            lambda _: qjax.make_loop(lake(), qjax.tabular(16, 4, 0.1), qjax.greedy, qjax.latest(), gamma=0.9),
+            seeds=1,
+            steps=1,
+            schedules={"pair": lambda time: jnp.zeros(2)},
+        )
