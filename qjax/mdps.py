@@ -79,7 +79,7 @@ def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
     Args:
         name: "FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", ...
         kwargs: arguments of gymnasium's environment, such as `is_slippery`, `desc`, `is_rainy`; its probabilities
-            may be traced.
+            may be traced, and a map that is to be drawn has a `map_seed`, as in `qjax.make`.
 
     Raises:
         ImportError: gymnasium is not installed.
@@ -97,8 +97,11 @@ def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
             check_flag(key, value)
         if key in ("success_rate", "rainy_probability", "fickle_probability"):
             check_range(key, value, 0, 1)
-    if name.startswith("FrozenLake") and kwargs.get("desc") is not None:
-        kwargs["desc"] = map_of(kwargs["desc"])  # before gymnasium trips over it
+        elif not concrete(value):
+            raise TypeError(f"{key} is static here: only probabilities of gymnasium's tables may be traced")
+    if name.startswith("FrozenLake") and {"desc", "map_name", "map_seed"} & kwargs.keys():
+        # Before gymnasium trips over it, or draws another one each time.
+        kwargs["desc"] = map_of(kwargs.get("desc"), kwargs.pop("map_name", "4x4"), kwargs.pop("map_seed", 0))
     fickle, chance = kwargs.pop("fickle_passenger", False), kwargs.pop("fickle_probability", 0.3)
     traced = {key: value for key, value in kwargs.items() if not concrete(value)}
     env = gymnasium.make(name, **{key: value for key, value in kwargs.items() if key not in traced})

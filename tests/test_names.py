@@ -234,6 +234,9 @@ def test_a_random_map_is_gymnasiums_of_its_seed():
     other = qjax.make("FrozenLake-v1", map_name=None, map_seed=5).unwrapped
     assert lake_map(other) == generate_random_map(seed=5) != lake_map(env.unwrapped)
     assert str(generate_random_map(seed=5)) in repr(other)
+    table = mdps.toy_text("FrozenLake-v1", map_name=None, map_seed=5).default_params.mdp
+    reference = gymnasium.make("FrozenLake-v1", desc=generate_random_map(seed=5)).unwrapped.P
+    np.testing.assert_array_equal(table.successor[0, 2], [after for _, after, *_ in reference[0][2]])
 
 
 def test_a_drawn_map_stands_in_the_config(tmp_path):
