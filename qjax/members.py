@@ -64,6 +64,7 @@ class Protocol(NamedTuple):
     """squared or huber, of members whose network gives plain values."""
     gamma: Any = 0.99
     capacity: int = 10_000
+    """Transitions held, rounded up to whole iterations."""
     batch_size: int = 128
     num_envs: int | None = None
     """None: 10, `pqn` 4. CleanRL steps one environment ten times between two updates (`num_envs=1, rollout=10`,
@@ -71,9 +72,10 @@ class Protocol(NamedTuple):
     rollout: int | None = None
     """Steps of each environment between two updates; None: 1, `pqn` 128."""
     warmup: int = 10_000
-    """Environment steps before the first update."""
+    """Environment steps before the first update, rounded up to whole iterations."""
     target_period: Any = 500
-    """Time between two copies of the target."""
+    """Time between two copies of the target. They are made at the end of the iteration in which the time since the
+    first update reaches or passes a multiple of it: of 15 steps in iterations of 10 after 20, 30, 50, 60 steps."""
     target_unit: str = "step"
     """Its unit: step (of an environment), episode or update."""
     epsilon_end: Any = 0.05
@@ -207,8 +209,10 @@ def valued(
         agent: arguments of `dqn`.
 
     """
-    n = check_size("n", protocol.n)
-    held = memory(protocol.capacity, protocol.batch_size, window=n)
+    n, sizes = check_size("n", protocol.n), _sizes(protocol)
+    block = sizes["num_envs"] * sizes["rollout"]
+    capacity = -(-check_size("capacity", protocol.capacity) // block) * block
+    held = memory(capacity, protocol.batch_size, window=n)
     learner = dqn(
         network(env, protocol, **(net or {})),
         optimizer(protocol, protocol.learning_rate),
@@ -217,23 +221,28 @@ def valued(
         **agent,
     )
     acts = policy or epsilon_greedy(epsilon(protocol))
-    return Parts(learner, acts, held if n == 1 else n_step(held, n), **_sizes(protocol))
+    return Parts(learner, acts, held if n == 1 else n_step(held, n), **sizes)
 
 
 def _sizes(protocol: Protocol) -> dict[str, int]:
-    """Return the sizes of a loop with replay; warm-up and the target's cadence in iterations."""
+    """Return the sizes of a loop with replay; warm-up and the target's cadence in iterations.
+
+    Raises:
+        ValueError: a period of the target is shorter than an iteration, at whose end copies are made.
+
+    """
     num_envs, rollout = (check_size(name, getattr(protocol, name)) for name in ("num_envs", "rollout"))
-    check_size("warmup", protocol.warmup, least=0)
-    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": 0, "cadence": 1}
-    intervals = {"warmup": "warmup"}
+    warmup, steps = check_size("warmup", protocol.warmup, least=0), num_envs * rollout
+    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "cadence": 1}
     if protocol.target_unit == "step" and concrete(protocol.target_period):
-        intervals["target_period"] = "cadence"
-    for name, size in intervals.items():
-        sizes[size], rest = divmod(getattr(protocol, name), num_envs * rollout)
-        if rest:
+        check_range("target period", protocol.target_period, 1, 2**31 - 1, whole=True)
+        period = int(protocol.target_period)
+        if period < steps:
             raise ValueError(
-                f"{name} of {getattr(protocol, name)} steps is no multiple of an iteration's {num_envs * rollout}"
+                f"target_period of {period} steps is shorter than an iteration's {steps}, when copies are made"
             )
+        if period % steps == 0:
+            sizes["cadence"] = period // steps
     return sizes
 
 

@@ -17,8 +17,8 @@ from qjax.types import Params, State, Sync, Time
 def periodic(period: Any, unit: str = "step") -> Sync:
     """Copy the online parameters every `period` environment steps, episodes or updates of a lane.
 
-    It counts for itself, so any stride and traced periods do: what a stride oversteps counts towards the next
-    copy.
+    It counts for itself, so any stride and traced periods do. A copy is made at the first sync at which the time
+    reaches or passes a multiple of the period: what a stride oversteps counts towards the next copy.
 
     Raises:
         ValueError: the period is less than 1, more than 2**30 or no whole number, the unit unknown, or (at trace

@@ -12,7 +12,7 @@ import pytest
 
 import qjax
 from qjax import clock as clocks
-from qjax import members
+from qjax import hypers, members
 
 GAMMA = 0.7
 
@@ -289,13 +289,51 @@ def test_a_mistyped_name_is_answered_with_the_nearest():
         members.member("duelling-dqn")
 
 
+def test_what_is_no_multiple_of_an_iteration_is_rounded_up_or_checked_after_each():
+    env, small = qjax.make("CartPole-v1"), {"hidden": (8,), "batch_size": 4}
+    made = lambda **changes: members.make("dqn", env, members.Protocol(**small, **changes))
+    assert [made(warmup=steps).warmup for steps in (0, 1, 10, 15, 20)] == [0, 1, 1, 2, 2]
+    assert [made(target_period=steps).cadence for steps in (10, 15, 25, 500)] == [1, 1, 1, 50]
+    assert made(num_envs=1, rollout=10, target_period=15).cadence == 1
+    for sizes, held in (({"num_envs": 3}, 102), ({"num_envs": 2, "rollout": 7}, 112), ({}, 100)):
+        memory = jax.eval_shape(made(capacity=100, target_period=15, **sizes).init, KEY).memory
+        assert np.prod(memory.axes) == held
+
+
+def test_a_period_that_is_no_multiple_may_be_swept():
+    """The factories see every setting's own value, and refuse what a loop cannot do."""
+    env = qjax.make("CartPole-v1")
+    protocol = members.Protocol(hidden=(8,), batch_size=4)
+    build = lambda hyper: members.make("dqn", env, protocol._replace(**hyper), cadence=1)
+    _, settings = hypers.check(build, qjax.grid(target_period=[15, 100]))
+    assert settings == 2
+    with pytest.raises(ValueError, match="target_period of 5 steps is shorter than an iteration's 10"):
+        hypers.check(build, qjax.grid(target_period=[5, 100]))
+
+
+def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
+    """Of 15 steps in iterations of 10: after 20, 30, 50, 60, 80 and 90 steps of learning, whatever the warm-up."""
+    constants = {"hidden": (4,), "batch_size": 4, "capacity": 100, "warmup": 25, "target_period": 15}
+    loop = members.make("dqn", qjax.make("CartPole-v1"), members.Protocol(**constants))
+    assert (loop.warmup, loop.cadence) == (3, 1)
+    run = jax.jit(loop.run, static_argnums=(2, 3))
+    lane = run(loop.init(KEY), clocks.at(0), 3, False)
+    copied = []
+    for iteration in range(9):
+        lane = run(lane, clocks.at(3 + iteration), 1, True)
+        same = jax.tree.map(lambda x, y: bool((x == y).all()), lane.agent.params, lane.agent.target_params)
+        if all(jax.tree.leaves(same)):
+            copied.append(10 * (iteration + 1))
+    assert copied == [20, 30, 50, 60, 80, 90]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"warmup": -10}, "warmup must be at least 0, got -10"),
-        ({"warmup": 15}, "warmup of 15 steps is no multiple of an iteration's 10"),
-        ({"target_period": 25}, "target_period of 25 steps is no multiple of an iteration's 10"),
-        ({"capacity": 64}, "batch_size 128 exceeds capacity 64"),
+        ({"target_period": 5}, "target_period of 5 steps is shorter than an iteration's 10"),
+        ({"target_period": 12.5}, "target period must be a whole number, got 12.5"),
+        ({"capacity": 64}, "batch_size 128 exceeds capacity 70"),
         ({"support": (1.0, 1.0)}, r"low 1.0 and high 1.0"),
         ({"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
         ({"gamma": 1.5}, "gamma must lie in"),
