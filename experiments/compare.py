@@ -1,6 +1,5 @@
 """Runs of one environment side by side: which of their settings are shown, and the pictures of them."""
 
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 from experiments.command import THRESHOLDS
 from experiments.studies import LAST, Sample, Score, Study
 from qjax import plot, stats
+from qjax.plot.style import TITLE, wrapped
 
 Kind = Literal["curves", "efficiency", "sensitivity", "seeds", "profiles"]
 
@@ -41,9 +41,6 @@ UNITS = {
 """Of hyper-parameters; others are numbers without one."""
 
 TARGET_UNITS = {"step": plot.STEPS, "episode": "episodes", "update": "updates"}
-
-TITLE = 54
-"""Letters of a title over one column."""
 
 
 @dataclass(kw_only=True)
@@ -138,7 +135,7 @@ class Group:
         only = next(iter(self.runs)) if len(self.runs) == 1 else run
         named = f"{only} on {self.environment}" if only else self.environment
         said = [f"{named}, {seeds} seed{'' if max(counts) == 1 else 's'}", *filter(None, more)]
-        return "\n".join(textwrap.fill(line, width) for line in said)
+        return wrapped(*said, width=width)
 
     def lines(self) -> tuple[dict[str, Line], str]:
         """Return what is compared, by name, and in words how it was chosen.
@@ -332,7 +329,7 @@ def across(groups: Sequence[Group]) -> Pictures:
         for name in names:
             scaled[name][: len(found[name]), task] = (found[name] - low) / max(high - low, 1e-12)
     where = ", ".join(group.environment for group in groups)
-    title = f"{textwrap.fill(where, TITLE)}\nperformance profile, {plot.interval(most)}"
+    title = f"{wrapped(where)}\nperformance profile, {plot.interval(most)}"
     label = "score, scaled from the lowest to the highest of any seed"
     yield "profiles", plot.profiles(scaled, title, label, groups[0].choices.lower)
 

@@ -80,6 +80,22 @@ def test_learning_curves_are_interquartile_means(tmp_path, drawn):
     assert axes.get_xlabel() == "environment steps" and axes.get_ylabel().startswith("training return\n(mean of")
 
 
+def test_a_curve_passes_over_intervals_without_an_episode():
+    """Every second one, as where episodes are long: the line, its interval and the seeds are drawn all the same."""
+    x, values = np.arange(1, 8) * 100, np.full((3, 7), np.nan)
+    values[:, ::2] = [[1, 2, 3, 4], [2, 3, 4, 5], [np.nan, np.nan, np.nan, 6]]
+    (axes,) = qjax.plot.curves({"mean": (x, values)}, singles=2).axes
+    *singles, middle = axes.get_lines()
+    np.testing.assert_array_equal(middle.get_xydata(), [[100, 1.5], [300, 2.5], [500, 3.5], [700, 5]])
+    assert [line.get_xydata().tolist() for line in singles] == [
+        [[100, 1], [300, 2], [500, 3], [700, 4]],
+        [[100, 2], [300, 3], [500, 4], [700, 5]],
+    ]
+    (band,) = axes.collections
+    (shape,) = band.get_paths()  # one piece
+    assert set(shape.vertices[:, 0]) == {100, 300, 500, 700}
+
+
 def test_of_many_settings_the_best_are_drawn_and_of_runs_the_best_setting(tmp_path, drawn):
     values = returns(8, 4, 5)
     heights = np.array([3, 1, 8, 7, 2, 6, 5, 4.0])

@@ -30,10 +30,12 @@ def curves(
     level: float | None = None,
     level_name: str = "",
     resamples: int = 2000,
+    singles: int = 0,
 ) -> Any:
     """Draw learning curves, one column wide: interquartile means over seeds and their 95% bootstrap intervals.
 
-    A line of one seed has no interval. Where seeds have x of their own a line stands at the largest.
+    A line of one seed has no interval. Where seeds have x of their own a line stands at the largest. Points without
+    a value, or without an interval, are passed over.
 
     Args:
         lines: by name, at most as many as there are colours.
@@ -43,13 +45,16 @@ def curves(
         level: a value to mark with a line.
         level_name: its name.
         resamples: of the bootstrap.
+        singles: how many seeds of each line are drawn, too, fainter.
 
     Returns:
         Matplotlib's figure; `save` writes it.
 
     """
     with paper():
-        drawn, axes = titled(title, lines)
+        drawn, axes = titled(title, [*lines, level_name] if level_name else lines)
+        for x, values in lines.values():
+            _singles(axes, np.broadcast_to(x, np.shape(values))[:singles], values[:singles])
         for number, (name, (x, values)) in enumerate(lines.items()):
             at = np.reshape(x, (-1, np.shape(x)[-1])).max(0)
             band(axes, at, middle(values, resamples), name, number, faint=len(lines) > FEW)
@@ -71,9 +76,16 @@ def middle(values: np.ndarray, resamples: int = 2000) -> Estimate:
 
 def band(axes: Any, x: np.ndarray, found: Estimate, name: str, number: int, faint: bool = False) -> None:
     """Draw a line and its interval, all `[points]`; points without a value are passed over."""
-    known = ~np.isnan(found.value)
-    shade(axes, x, found.low, found.high, number, faint)
+    known, between = ~np.isnan(found.value), ~np.isnan(found.low)
+    shade(axes, x[between], found.low[between], found.high[between], number, faint)
     axes.plot(x[known], found.value[known], label=name, zorder=3, **look(number))
+
+
+def _singles(axes: Any, x: np.ndarray, values: np.ndarray) -> None:
+    """Draw single seeds `[seeds, points]`; points without a value are passed over."""
+    for at, line in zip(x, values, strict=True):
+        known = ~np.isnan(line)
+        axes.plot(at[known], line[known], color=GREY, alpha=0.3, linewidth=0.5, zorder=0)
 
 
 def shade(

@@ -29,8 +29,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 COLUMN, PAGE = 3.4, 7.0
 """Widths of one column and of both, in inches."""
 
-DPI = 160
-"""Dots an inch of pictures for a screen."""
+DPI, PRINT_DPI = 160, 300
+"""Dots an inch of pictures for a screen, and of those in a paper's size."""
+
+TITLE = 54
+"""Letters of a title that fit into one column."""
 
 SMALL = 5.5
 """Points of the smallest type, which stands beside larger one that says the same less precisely."""
@@ -91,6 +94,11 @@ def head(drawn: Any, title: str) -> None:
         drawn.suptitle(title, x=0.01, ha="left", fontsize=PAPER["axes.titlesize"])
 
 
+def wrapped(*said: str, width: int = TITLE) -> str:
+    """Return a title, each thing that is said in lines of so many letters."""
+    return "\n".join(textwrap.fill(line, width) for text in said for line in text.splitlines())
+
+
 def save(drawn: Any, stem: str | Path) -> tuple[Path, Path]:
     """Write a figure as `stem`.png, at 300 dots an inch, and `stem`.svg; the same figure makes the same bytes.
 
@@ -100,7 +108,7 @@ def save(drawn: Any, stem: str | Path) -> tuple[Path, Path]:
     """
     png, svg = (Path(f"{stem}{suffix}") for suffix in (".png", ".svg"))
     with paper():
-        drawn.savefig(png, dpi=300)
+        drawn.savefig(png, dpi=PRINT_DPI)
         drawn.savefig(svg, metadata={"Date": None})
     return png, svg
 

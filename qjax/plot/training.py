@@ -8,7 +8,7 @@ import numpy as np
 
 from qjax.plot.lines import STEPS, band, interval, middle, thousands
 from qjax.plot.lines import curves as draw
-from qjax.plot.style import BLUE, DPI, GREY, ORANGE, figure
+from qjax.plot.style import DPI, GREY, PRINT_DPI, figure, wrapped
 from qjax.points import Point
 from qjax.stats import Estimate
 
@@ -40,26 +40,18 @@ def learning_curve(
         max_lines: how many single seeds are drawn.
 
     """
-    drawn, axes = figure(6.0, 3.8)
-    axes.spines[["top", "right"]].set_visible(False)
     x, returns = returns_by_step(points) if episodes is None else returns_by_episode(points, episodes)
-    found = middle(returns)
-    for line in returns[:max_lines]:
-        known = ~np.isnan(line)
-        axes.plot(x[known], line[known], color=GREY, alpha=0.25, linewidth=0.6)
-    shown = f"one seed ({min(max_lines, len(returns))} of {len(returns)} shown)"
-    axes.plot([], [], color=GREY, alpha=0.6, linewidth=0.8, label=shown)
-    shaded = {"color": BLUE, "alpha": 0.3, "linewidth": 0, "label": interval(len(returns))}
-    axes.fill_between(x, found.low, found.high, **shaded)
-    axes.plot(x, found.value, color=BLUE, linewidth=2, label="interquartile mean")
-    if level is not None:
-        axes.axhline(level, color=ORANGE, linewidth=1, linestyle="--", label=level_name)
-    axes.set(xlabel=STEPS if episodes is None else "episodes", ylabel="training return")
-    axes.set_title(title, fontsize=10)
-    axes.set_xlim(left=0)
-    thousands(axes.xaxis)
-    axes.legend(frameon=False, fontsize=8)
-    drawn.savefig(path, dpi=DPI)
+    seeds = len(returns)
+    faint = f"faint: {min(max_lines, seeds)} of {seeds} seeds" if seeds > 1 else ""
+    drawn = draw(
+        {"interquartile mean": (x, returns)},
+        wrapped(title, f"interquartile mean, {interval(seeds)}", faint),
+        STEPS if episodes is None else "episodes",
+        level=level,
+        level_name=level_name,
+        singles=max_lines * (seeds > 1),
+    )
+    drawn.savefig(path, dpi=PRINT_DPI)
 
 
 def learning_curves(
@@ -84,9 +76,9 @@ def learning_curves(
 
     """
     lines = {name: returns_by_step(points) for name, points in curves.items()}
-    shown = interval(max(len(values) for _, values in lines.values()))
-    title = f"{title}\ninterquartile mean, {shown}"
-    draw(lines, title, level=level, level_name=level_name, resamples=resamples).savefig(path, dpi=300)
+    shown = f"interquartile mean, {interval(max(len(values) for _, values in lines.values()))}"
+    drawn = draw(lines, wrapped(title, shown), level=level, level_name=level_name, resamples=resamples)
+    drawn.savefig(path, dpi=PRINT_DPI)
 
 
 def measures(
