@@ -10,10 +10,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from qjax import sums
 from qjax.checks import check_key, check_size, check_table
 from qjax.envs import Env
 from qjax.policies import draw, greedy
 from qjax.random import root_key
+from qjax.sums import Sum
 from qjax.types import Agent, Policy, State, Time
 
 EVALUATION = 2**32 - 1
@@ -82,6 +84,8 @@ class Carry(NamedTuple):
     """The last one."""
     final_obs: Any
     """What it led to, before any reset; at the start the first observation."""
+    rest: Float[Array, " E"]
+    """What the returns' rounding left out (`qjax.sums`)."""
     episodes: Episodes
 
 
@@ -119,24 +123,25 @@ def play(
 
     def advance(given, carry):
         state, run_key = given
-        tick, limit, obs, env_state, _, _, result = carry
+        tick, limit, obs, env_state, _, _, rest, result = carry
         act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
         q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
         probabilities = jax.vmap(policy, in_axes=(0, None))(q, time)
         action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
         step = jax.vmap(env.step)(jax.random.split(step_key, episodes), env_state, action)
+        returns, rest = sums.plus(Sum(result.returns, rest), jnp.where(result.ended, 0, step.reward))
         result = Episodes(
-            returns=result.returns + jnp.where(result.ended, 0, step.reward),
+            returns=returns,
             lengths=result.lengths + ~result.ended,
             ended=result.ended | step.terminated | step.truncated,
         )
         final_obs = jnp.asarray(step.final_obs, obs.dtype)
-        return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, result)
+        return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, rest, result)
 
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
     action = jnp.zeros(episodes, jnp.int32)
     return Played(
-        start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none),
+        start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none.returns, none),
         given=(state, run_key),
         running=running,
         run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),

@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 from qjax import clock as clocks
+from qjax import sums
 from qjax.ahead import ahead
 from qjax.checks import check_fit, check_key, check_range, check_size, check_table, describe
 from qjax.envs import Env
 from qjax.policies import draw
 from qjax.random import unrolled
+from qjax.sums import Sum
 from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transition, keep
 
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
@@ -37,9 +39,9 @@ EPISODES_LIMIT = 2**30
 class Stats(NamedTuple):
     """What a lane adds up between two calls of `take`, less than 2**31 steps apart."""
 
-    returns: Float[Array, ""]
-    """Sum of the undiscounted returns of the episodes that ended."""
-    lengths: Float[Array, ""]
+    returns: Sum
+    """Sum of the undiscounted returns of the episodes that ended, in each environment, `[N]`."""
+    lengths: UInt32[Array, " N"]
     """Sum of their lengths in steps."""
     episodes: Int[Array, ""]
     """Their number."""
@@ -50,7 +52,7 @@ class Stats(NamedTuple):
     diverged_at: Int[Array, ""]
     """`steps` when the loss was NaN or infinite for the first time, or a priority that a memory learns from was one
     of these or negative; 0 while neither ever was."""
-    sums: dict[str, Float[Array, ""]]
+    sums: dict[str, Sum]
     """Sum over the updates of every scalar that the agent reports (`loss`, `q`, ...)."""
 
 
@@ -69,6 +71,8 @@ class Lane(NamedTuple):
     """Episodes finished since the start, in all N environments together."""
     episode_return: Float[Array, " N"]
     """Return so far of the running episodes."""
+    episode_rest: Float[Array, " N"]
+    """What its rounding left out (`qjax.sums`)."""
     episode_length: Int[Array, " N"]
     stats: Stats
 
@@ -182,8 +186,10 @@ def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
     floats = [x for x in jax.tree.leaves(lane.agent) if jnp.issubdtype(x.dtype, jnp.floating)]
     sound = jnp.all(jnp.array([(x < jnp.inf).all() for x in floats]))
     diverged_at = jnp.where((stats.diverged_at > 0) | sound, stats.diverged_at, stats.steps)
-    report = {**stats._asdict(), **stats.sums, "total_episodes": lane.episodes, "diverged_at": diverged_at}
+    report = {**stats._asdict(), "total_episodes": lane.episodes, "diverged_at": diverged_at}
     del report["sums"]
+    report |= {"returns": sums.together(stats.returns), "lengths": stats.lengths.sum(dtype=jnp.uint32)}
+    report |= {name: found.total for name, found in stats.sums.items()}
     return lane._replace(stats=jax.tree.map(jnp.zeros_like, stats)), report
 
 
@@ -223,7 +229,7 @@ def _init(parts: _Parts, key: Any) -> Lane:
     obs, env_state = jax.vmap(parts.env.reset)(jax.random.split(env_key, parts.num_envs))
     state = parts.agent.init(agent_key, obs)
     _check_values(parts, state, obs)
-    zero, none = jnp.float32(0), jnp.int32(0)
+    none, (unpaid, rest) = jnp.int32(0), sums.zero(parts.num_envs)
     lane = Lane(
         lane_key,
         state,
@@ -231,17 +237,18 @@ def _init(parts: _Parts, key: Any) -> Lane:
         obs,
         memory=None,
         episodes=none,
-        episode_return=jnp.zeros(parts.num_envs, jnp.float32),
+        episode_return=unpaid,
+        episode_rest=rest,
         episode_length=jnp.zeros(parts.num_envs, jnp.int32),
-        stats=Stats(zero, zero, none, none, none, none, {}),
+        stats=Stats(sums.zero(parts.num_envs), jnp.zeros(parts.num_envs, jnp.uint32), none, none, none, none, {}),
     )
     start = clocks.at(0)
     _, row = jax.eval_shape(partial(_tick, parts), lane, key, start, start)
     block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((parts.rollout, *x.shape), x.dtype), row)
     held = parts.memory.init(block)
     _, info = jax.eval_shape(partial(_update, parts), lane, (state, held), key, start, none)
-    sums = {name: zero for name, value in info.items() if value.shape == ()}
-    return lane._replace(memory=held, stats=lane.stats._replace(sums=sums))
+    logged = {name: sums.zero() for name, value in info.items() if value.shape == ()}
+    return lane._replace(memory=held, stats=lane.stats._replace(sums=logged))
 
 
 def _time(parts: _Parts, lane: Lane, clock: Clock, begun: Clock, update: Any = 0) -> Time:
@@ -302,24 +309,29 @@ def _update(
 def _learn(parts: _Parts, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None, weight: Any = 1) -> Lane:
     """Learn, with the iteration's key; `weight` multiplies every transition's."""
     key = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + parts.rollout)[0]
-    carry, total = (lane.agent, lane.memory), lane.stats.sums
+    carry, logged = (lane.agent, lane.memory), lane.stats.sums
+
+    def add(logged: dict[str, Sum], info: dict[str, Array]) -> dict[str, Sum]:
+        return {name: sums.plus(found, info[name].astype(jnp.float32)) for name, found in logged.items()}
+
     if parts.updates == 1:
         carry, info = _update(parts, lane, carry, key, clock, 0, weight)
-        sums = {name: total[name] + info[name] for name in total}
+        logged = add(logged, info)
     else:
+
+        def update(carry: Any, x: Any) -> Any:
+            (learned, logged), (key, number) = carry, x
+            learned, info = _update(parts, lane, learned, key, clock, number, weight)
+            return (learned, add(logged, info)), info
+
         keys = jax.random.split(key, parts.updates)
-        carry, info = lax.scan(
-            lambda carry, x: _update(parts, lane, carry, x[0], clock, x[1], weight),
-            carry,
-            (keys, jnp.arange(parts.updates)),
-        )
-        sums = {name: total[name] + info[name].sum() for name in total}
+        (carry, logged), info = lax.scan(update, (carry, logged), (keys, jnp.arange(parts.updates)))
     old = lane.stats
     unharmed = (old.diverged_at > 0) | _sound(parts, info)
     stats = old._replace(
         updates=old.updates + parts.updates,
         diverged_at=jnp.where(unharmed, old.diverged_at, old.steps),
-        sums=sums,
+        sums=logged,
     )
     return lane._replace(agent=carry[0], memory=carry[1], stats=stats)
 
@@ -415,16 +427,18 @@ def _synced(parts: _Parts, new: Lane, old: Lane) -> Lane:
 
 def _count_episodes(lane: Lane, reward: Float[Array, " N"], last: Array) -> Lane:
     """Add one tick's rewards to the running episodes, and the ended ones to the sums."""
-    returns, lengths = lane.episode_return + reward, lane.episode_length + 1
+    returns = sums.plus(Sum(lane.episode_return, lane.episode_rest), reward)
+    lengths = lane.episode_length + 1
     ended = last.sum().astype(jnp.int32)
     stats = lane.stats._replace(
-        returns=lane.stats.returns + jnp.where(last, returns, 0).sum(),
-        lengths=lane.stats.lengths + jnp.where(last, lengths, 0).sum().astype(jnp.float32),
+        returns=sums.plus(lane.stats.returns, jnp.where(last, returns.total, 0)),
+        lengths=lane.stats.lengths + jnp.where(last, lengths, 0).astype(jnp.uint32),
         episodes=lane.stats.episodes + ended,
     )
     return lane._replace(
         episodes=jnp.minimum(lane.episodes + ended, EPISODES_LIMIT),
-        episode_return=jnp.where(last, 0, returns),
+        episode_return=jnp.where(last, 0, returns.total),
+        episode_rest=jnp.where(last, 0, returns.rest),
         episode_length=jnp.where(last, 0, lengths),
         stats=stats,
     )

@@ -8,7 +8,7 @@ from qjax.loop import Loop
 
 PART_STEPS = 2**30
 PART_ITERATIONS = 2**16
-"""A lane's sums are fetched at least this often: float32 sums stay right to a thousandth, int32 counts small."""
+"""A lane's sums are fetched at least this often, so that int32 counts stay small."""
 TURN_ITERATIONS = 64
 """About how many iterations one turn of a program's outer loop takes; the program counts turns at run time."""
 
