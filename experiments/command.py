@@ -27,6 +27,7 @@ from qjax.points import NEVER, Schedules
 from qjax.progress import show_progress
 from qjax.random import root_key
 from qjax.sweep import plan
+from qjax.text import short
 
 
 @dataclass(kw_only=True)
@@ -133,6 +134,9 @@ FREE = (
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
+LONGEST = 1000
+"""Characters of an error on one line; ours are shorter, those of libraries may be anything."""
+
 THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
 """gymnasium's `reward_threshold`."""
 
@@ -164,7 +168,7 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     try:
         args = arguments.parse(sys.argv[1:])
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
     distributed = isinstance(args, Common) and args.distributed
     try:
@@ -178,9 +182,9 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
         run(args)
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
         if distributed:
-            hosts.leave(str(error), f"error: {error}")
+            hosts.leave(str(error), f"error: {short(str(error), LONGEST)}")
             stop(2)  # an orderly exit would wait for the others
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         if not distributed:

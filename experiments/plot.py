@@ -16,14 +16,15 @@ from typing import Annotated
 import tyro
 
 from experiments import compare, studies
-from experiments.command import as_command
+from experiments.command import LONGEST, as_command
 from experiments.compare import DRAW, Choices, Group, Kind, Pictures
 from experiments.studies import Study
 from experiments.words import parse
 from qjax import plot, stats
 from qjax.checks import check_size
+from qjax.config import CONFIG
 from qjax.plot.reach import MEDIAN_SEEDS
-from qjax.runs import CONFIG
+from qjax.text import short
 
 KINDS = tuple(DRAW)
 
@@ -184,7 +185,7 @@ def main() -> None:
     try:
         sys.exit(run(parse(Arguments, sys.argv[1:], "python -m experiments.plot")))
     except (ValueError, OSError, ImportError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
 
 

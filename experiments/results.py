@@ -22,12 +22,13 @@ import tyro
 
 import qjax
 from experiments.arguments import FIELDS, Arguments, from_config, settle
-from experiments.command import FREE, THRESHOLDS, as_command, describe_interval, digits
+from experiments.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
 from experiments.studies import environment_of
 from experiments.words import parse
 from qjax import jsonfile, mdps, members, solve, stats
 from qjax.config import CONFIG, WHEN_ENDED, altered, load_summary
 from qjax.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
+from qjax.text import short
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
 SUMMARY: jsonfile.Kinds = {
@@ -243,7 +244,7 @@ def run() -> None:
     try:
         parse(main, sys.argv[1:], "python -m experiments.results")
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -24,6 +24,7 @@ from qjax.config import CONFIG, lane_seeds
 from qjax.evaluate import evaluation_key
 from qjax.recording import Recording, record
 from qjax.runs import AGENTS
+from qjax.text import short
 
 
 @dataclass(kw_only=True)
@@ -112,7 +113,7 @@ def _place(sweep: dict[str, Any], folder: Path, seed: int, setting: int) -> int:
     given, seeds = sweep["seeds"], lane_seeds(sweep)
     settings = sweep["lanes"] // len(seeds)
     if seed not in seeds:
-        there = f"0 to {given - 1}" if isinstance(given, int) else ", ".join(map(str, given))
+        there = f"0 to {given - 1}" if isinstance(given, int) else short(", ".join(map(str, given)))
         raise ValueError(f"{folder} has no seed {seed}; its seeds are {there}")
     if not 0 <= setting < settings:
         raise ValueError(f"{folder} has no setting {setting}; its settings are 0 to {settings - 1}")

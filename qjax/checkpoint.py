@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax import files, hosts, jsonfile
+from qjax import files, hosts, jsonfile, text
 from qjax.config import FILES
 from qjax.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
 from qjax.text import apart, short, shown
@@ -130,10 +130,10 @@ def _agreed(action: Callable[[], None]) -> str:
     try:
         action()
     except Exception as error:
-        failure = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}" if str(error) else repr(error)
+        failure = text.failure(error)
         _hush()
     said = [message["failure"] for message in hosts.gather({"failure": failure})]
-    return next((text for text in said if text), "")
+    return next((each for each in said if each), "")
 
 
 def find(root: Path) -> Checkpoint | None:

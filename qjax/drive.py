@@ -17,6 +17,7 @@ from qjax.progress import Progress
 from qjax.runs import Run
 from qjax.sinks import Feed, Sink, Start
 from qjax.streams import tell
+from qjax.text import failure
 
 CHECKPOINT_SHARE = 20
 """Two checkpoints are at least this many times as far apart as the last one took to write."""
@@ -127,9 +128,7 @@ class Drive:
         except OSError as error:  # a dead reader, a full disk
             without: dict[str, Any] = {name: None}
             self.options = self.options._replace(**without)
-            tell(
-                f"\nwarning: {name} failed and is called no more: {type(error).__name__}: {error}; training goes on"
-            )
+            tell(f"\nwarning: {name} failed and is called no more: {failure(error)}; training goes on")
         except Exception:
             if self.run is not None and hosts.alone():
                 self._save(must=False)

@@ -14,6 +14,7 @@ from jax.interpreters import partial_eval
 from qjax import clock as clocks
 from qjax.loop import Loop
 from qjax.random import root_key
+from qjax.text import short, shown
 
 Build = Callable[[Any], Loop]
 """`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
@@ -51,7 +52,7 @@ def zipped(**values: Values) -> dict[str, np.ndarray]:
     columns = _columns(values)
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"zipped values need one length, got {lengths}")
+        raise ValueError(f"zipped values need one length, got {shown(lengths)}")
     return columns
 
 
@@ -93,13 +94,12 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     leaves = dict(zip(names(hypers), jax.tree.leaves(hypers), strict=True))
     single = [name for name, x in leaves.items() if x.ndim == 0]
     if single or not leaves:
-        raise ValueError(
-            f"hypers must be arrays with a first axis of settings, got numbers for {single} in {hypers}"
-        )
+        got = f"numbers for {shown(single)}" if single else "none"
+        raise ValueError(f"hypers must be arrays with a first axis of settings, got {got}")
     lengths = {name: len(x) for name, x in leaves.items()}
     num_settings = next(iter(lengths.values()))
     if set(lengths.values()) != {num_settings} or not num_settings:
-        raise ValueError(f"every array of hypers needs the same, positive number of settings, got {lengths}")
+        raise ValueError(f"every array of hypers needs the same, positive number of settings, got {shown(lengths)}")
     lane = jax.eval_shape(_built(build, hypers, 0).init, root_key(0))
     for number in range(num_settings):
         _built(build, hypers, number).check(lane)
@@ -158,7 +158,7 @@ def _columns(values: Mapping[str, Values]) -> dict[str, np.ndarray]:
         raise ValueError("an empty grid has no settings: give at least one name with its values")
     for name, column in found.items():
         if column.ndim != 1 or not len(column):
-            raise ValueError(f"{name} needs a sequence of at least one value, got {values[name]!r}")
+            raise ValueError(f"{name} needs a sequence of at least one value, got {shown(values[name])}")
     return found
 
 
@@ -171,7 +171,7 @@ def _built(build: Build, hypers: Any, number: int) -> Loop:
         if missing is None or missing in names(hypers):
             raise
         raise ValueError(
-            f"build asks for the hyper-parameter {missing!r}, which is not among {names(hypers)}"
+            f"build asks for the hyper-parameter {missing!r}, which is not among {shown(names(hypers))}"
         ) from error
 
 
@@ -199,5 +199,5 @@ def _check_traced(build: Build, hypers: Any) -> None:
         raise TypeError(
             f"build needs the concrete value of {static or names(hypers)}: it shapes the compiled program and"
             " cannot be swept; run one sweep for each of its values (qjax.static_sweeps)."
-            f" {str(error).splitlines()[0]}"
+            f" {short(str(error).splitlines()[0], 200)}"
         ) from error

@@ -18,6 +18,7 @@ from qjax.config import CONFIG, SUMMARY, WHEN_ENDED, altered, lane_seeds, load_c
 from qjax.points import NEVER, Point
 from qjax.runs import CHECKPOINTS, ENDED, read_points
 from qjax.tables import COLUMNS, TIMING, argument, read_csv
+from qjax.text import short, shown
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,9 @@ def aligned(*runs: Results, interpolate: bool = False) -> tuple[np.ndarray, list
 
 def _check_names(folder: Path, names: Sequence[str], there: Mapping[str, Any]) -> None:
     if strange := [name for name in names if name not in there and name != "env_steps"]:
-        raise ValueError(f"{folder} has no metrics {strange}; it has {['env_steps', *there]}")
+        raise ValueError(
+            f"{folder} has no metrics {shown(strange)}; it has {short(str(['env_steps', *there]), 300)}"
+        )
 
 
 def _columns(points: Sequence[Point]) -> dict[str, list[np.ndarray]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from qjax.streams import tell
 from qjax.tables import Table, missing
+from qjax.text import failure
 
 SLOW_SECONDS, SLOW_SHARE = 10.0, 0.1
 """Sinks that took that long, and that share of the run time, are told of once."""
@@ -89,7 +90,7 @@ class Feed:
             except Exception as error:
                 self._left.remove(sink)
                 _warn(
-                    f"the sink {sink.name} failed and gets no more of this run: {type(error).__name__}: {error};"
+                    f"the sink {sink.name} failed and gets no more of this run: {failure(error)};"
                     " tables and training go on, and a resumed run gives it all points again"
                 )
                 with contextlib.suppress(Exception):

@@ -33,7 +33,7 @@ from qjax.random import describe_key, root_key
 from qjax.returned import check_returned
 from qjax.runs import KNOWN, Run, load_agents, numerics, versions
 from qjax.sinks import Sink, check_sinks
-from qjax.text import apart, short
+from qjax.text import apart, short, shown
 from qjax.types import Time
 
 
@@ -263,7 +263,7 @@ def _driven(drive: Drive, found: Checkpoint | None, elsewhere: Mapping[str, Any]
     except jax.errors.JaxRuntimeError as error:
         if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
             raise
-        raise MemoryError(f"{plan.exhausted()}: {str(error).splitlines()[0]}") from error
+        raise MemoryError(f"{plan.exhausted()}: {short(str(error).splitlines()[0], 200)}") from error
     finally:
         drive.close()
 
@@ -474,13 +474,15 @@ def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str
         found = jax.eval_shape(report, first, agent)
         if not isinstance(found, dict) or any(getattr(x, "shape", None) != () for x in found.values()):
             got = {k: describe(x) for k, x in found.items()} if isinstance(found, dict) else describe(found)
-            raise ValueError(f"report must return a dict of numbers for one lane, got {got}")
+            raise ValueError(f"report must return a dict of numbers for one lane, got {shown(got)}")
         names += list(found)
     swept = [] if work.hypers is None else list(hypers.columns(work.hypers))
     if twice := sorted(set(swept) & {*KNOWN, *names}):
-        raise ValueError(f"hyper-parameters {twice} have the name of another logged column: rename one of the two")
+        raise ValueError(
+            f"hyper-parameters {shown(twice)} have the name of another logged column: rename one of the two"
+        )
     if twice := sorted(set(names) & set(KNOWN)) or sorted({x for x in names if names.count(x) > 1}):
-        raise ValueError(f"logged values {twice} have the name of another column: rename one of the two")
+        raise ValueError(f"logged values {shown(twice)} have the name of another column: rename one of the two")
     for name in work.unused:
         message = f"the hyper-parameter {name!r} has no effect: nothing in the program depends on it"
         warnings.warn(message, UserWarning, stacklevel=3)
@@ -493,10 +495,10 @@ def _check_seeds(seeds: int | Sequence[int]) -> np.ndarray:
         return np.arange(check_size("seeds", seeds))
     numbers = np.array([check_size("a seed", s, least=0) for s in seeds], np.int64)
     if (numbers >= EVALUATION).any():
-        raise ValueError(f"seeds must be below {EVALUATION}, got {numbers[numbers >= EVALUATION].tolist()}")
+        raise ValueError(f"seeds must be below {EVALUATION}, got {shown(numbers[numbers >= EVALUATION].tolist())}")
     if not len(numbers):
         raise ValueError("a sweep needs at least one seed, got none")
     twice = sorted({s for s in numbers.tolist() if (numbers == s).sum() > 1})
     if twice:
-        raise ValueError(f"seeds listed more than once: {twice}")
+        raise ValueError(f"seeds listed more than once: {shown(twice)}")
     return numbers

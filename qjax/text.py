@@ -1,5 +1,6 @@
 """Values as text in messages: one line, and short whatever they are."""
 
+import itertools
 import reprlib
 from typing import Any
 
@@ -7,12 +8,23 @@ MOST = 120
 """Characters that are shown of one value."""
 
 
+class _Form(reprlib.Repr):
+    """Records keep their order, which `reprlib` does not."""
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        first = itertools.islice(x.items(), self.maxdict)
+        inner = [f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}" for key, value in first]
+        return "{" + ", ".join(inner + ["..."] * (len(x) > self.maxdict)) + "}"
+
+
 def shown(value: Any, most: int = MOST) -> str:
     """Return a value as `repr` writes it, of a long one its beginning and end; of an array its type and shape."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and hasattr(value, "dtype"):
         return f"{value.dtype}{list(shape)}" if shape else short(str(value), most)
-    form = reprlib.Repr()
+    form = _Form()
     form.maxlist = form.maxtuple = form.maxdict = form.maxset = form.maxarray = 6
     form.maxlevel, form.maxstring, form.maxlong, form.maxother = 4, most, most, most
     try:
@@ -26,6 +38,11 @@ def short(text: str, most: int = MOST) -> str:
     line = " ".join(text.split())
     end = most // 3
     return line if len(line) <= most else f"{line[: most - end - 3]}...{line[-end:]}"
+
+
+def failure(error: BaseException) -> str:
+    """Return an error's type and what it says."""
+    return short(f"{type(error).__name__}: {error}", 300)
 
 
 def apart(before: str, now: str, most: int = 80) -> tuple[str, str]:
