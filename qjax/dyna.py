@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from qjax.checks import check_key, check_size, check_states
 from qjax.clock import missing
 from qjax.types import Batch, Memory, Transition
+from qjax.usual import makes_usual
 
 
 class DynaState(NamedTuple):
@@ -28,6 +29,7 @@ class DynaState(NamedTuple):
     """How many they are."""
 
 
+@makes_usual
 def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
     """Return the memory of Dyna-Q: the newest block, then steps planned with a learned model.
 

@@ -15,6 +15,7 @@ from qjax.checks import check_key, describe
 from qjax.interface import check_environment, check_object
 from qjax.mdp import TabularMDP
 from qjax.names import construct, limit_of, with_fields, with_limit
+from qjax.usual import usual
 
 
 class Step(NamedTuple):
@@ -52,6 +53,7 @@ class Env(NamedTuple):
     """Its parameters."""
 
 
+@usual
 def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     """Return an environment by name, or from an object with gymnax's interface.
 
@@ -81,11 +83,11 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     name = env if isinstance(env, str) else getattr(env, "name", type(env).__name__)
     kwargs = with_limit(name, kwargs)
     if isinstance(env, str):
-        env, usual, kwargs = construct(name, kwargs)
+        env, given, kwargs = construct(name, kwargs)
     else:
         check_object(name, env)
-        usual = getattr(env, "default_params", None)
-    params = with_fields(name, usual if params is None else params, kwargs)
+        given = getattr(env, "default_params", None)
+    params = with_fields(name, given if params is None else params, kwargs)
 
     actions, observations = env.action_space(params), env.observation_space(params)
     if not hasattr(actions, "n"):
@@ -96,9 +98,9 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     reset, step = _functions(name, env, params)
     made = Env(
         name=name,
-        reset=reset,
-        step=step,
-        encode=_encoder(name, num_states, shape),
+        reset=usual(reset),
+        step=usual(step),
+        encode=usual(_encoder(name, num_states, shape)),
         num_actions=int(actions.n),
         num_states=num_states,
         obs_shape=shape,

@@ -17,11 +17,13 @@ from qjax.policies import draw, greedy
 from qjax.random import root_key
 from qjax.sums import Sum
 from qjax.types import Agent, Policy, State, Time
+from qjax.usual import usual
 
 EVALUATION = 2**32 - 1
 """Folded into the root key in place of a lane's number: the stream of keys for evaluation."""
 
 
+@usual
 def evaluation_key(seed: int | Key[Array, ""], number: Any) -> Key[Array, ""]:
     """Return the key that `evaluate_seeds` gives to seed `number` of a sweep from root `seed`."""
     return jax.random.fold_in(jax.random.fold_in(root_key(seed), EVALUATION), number)
@@ -38,6 +40,7 @@ class Episodes(NamedTuple):
     """False where `max_steps` cut an episode that the environment had not ended."""
 
 
+@usual
 def evaluate(
     env: Env,
     agent: Agent,
@@ -148,6 +151,7 @@ def play(
     )
 
 
+@usual
 def evaluate_seeds(
     env: Env,
     agent: Agent,

@@ -13,13 +13,16 @@ from jaxtyping import Array, Bool, Float
 from qjax.checks import check_range, check_size, concrete, describe
 from qjax.returns import bootstrapped, of_action, td_target
 from qjax.types import Head, Network, Params, Quantiles, Weights
+from qjax.usual import makes_usual, usual
 
 
+@usual
 def squared(delta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return delta ** 2, without a half: its mean over a batch is the mean squared error."""
     return delta**2
 
 
+@makes_usual
 def huber(threshold: Any = 1.0) -> Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]:
     """Return the Huber loss: delta ** 2 / 2 up to the threshold k, with the half, and k (|delta| - k / 2) beyond.
 
@@ -38,6 +41,7 @@ def huber(threshold: Any = 1.0) -> Callable[[Float[Array, "*shape"]], Float[Arra
     return loss
 
 
+@makes_usual
 def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = squared) -> Head:
     """Return the head of a network whose output `[A]` is Q itself.
 
@@ -52,6 +56,7 @@ def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = sq
     return Head(q=lambda out: out, target=td_target, loss=transition_loss)
 
 
+@makes_usual
 def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Head:
     """Return the head of a distribution over fixed values, for logits `[A, atoms]`: C51 (Bellemare et al. 2017).
 
@@ -143,6 +148,7 @@ def midpoints(count: int) -> Float[Array, " n"]:
     return (jnp.arange(count, dtype=jnp.float32) + 0.5) / count
 
 
+@makes_usual
 def quantile(kappa: Any = 1.0) -> Head:
     """Return the head of quantiles: QR-DQN for an output `[A, n]`, IQN for an output of `Quantiles`.
 

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from qjax.checks import check_size
+from qjax.usual import usual
 
 TINY = 1e-30
 """In the place of 0, where a number is divided by its own root."""
@@ -90,6 +91,7 @@ class Dense(nn.Module):
     initializer: Initializer = INITIALIZERS["lecun_normal"]
 
     @nn.compact
+    @usual
     def __call__(self, x: Float[Array, "*axes m"], rows: Float[Array, "k m"] | None = None) -> Array:
         """Return the layer's output for x, or with `rows` and an x `[m]` for each row times x, `[k, n]`."""
         size = x.shape[-1]
@@ -141,6 +143,7 @@ class Convolution(nn.Module):
     initializer: Initializer = INITIALIZERS["lecun_normal"]
 
     @nn.compact
+    @usual
     def __call__(self, x: Any) -> Float[Array, "h w features"]:
         """Return `[H - 2, W - 2, features]`.
 

@@ -25,6 +25,7 @@ from qjax.policies import draw
 from qjax.random import unrolled
 from qjax.sums import Sum
 from qjax.types import Agent, Clock, Memory, Noise, Policy, State, Time, Transition, keep
+from qjax.usual import makes_usual, usual
 
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
 _SHARED_NOISE = Noise(shared=None, own=0)  # type: ignore[arg-type]
@@ -101,6 +102,7 @@ class Loop(NamedTuple):
     episodes: int | None
 
 
+@makes_usual
 def make_loop(
     env: Env,
     agent: Agent,
@@ -174,6 +176,7 @@ def make_loop(
     )
 
 
+@usual
 def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
     """Return the lane with its sums set to zero, and what they were.
 

@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from qjax.checks import check_range, concrete
+from qjax.usual import usual
 
 SUM_TOLERANCE = 1e-5
 """Probabilities may sum to 1 within this much: float32 adds hundreds of them with a smaller error."""
@@ -30,6 +31,7 @@ class TabularMDP(NamedTuple):
     """Distribution of the first state."""
 
 
+@usual
 def from_outcomes(successor: Any, probability: Any, reward: Any, terminated: Any, start: Any) -> TabularMDP:
     """Return the MDP of arrays `[S, A, K]` and a distribution of the first state `[S]`, checked.
 
@@ -48,6 +50,7 @@ def from_outcomes(successor: Any, probability: Any, reward: Any, terminated: Any
     return checked(mdp)
 
 
+@usual
 def checked(mdp: TabularMDP) -> TabularMDP:
     """Return an MDP in the device's types, checked as `from_outcomes` says; of a traced one only the shapes are.
 
@@ -64,6 +67,7 @@ def checked(mdp: TabularMDP) -> TabularMDP:
         return TabularMDP(*(jnp.asarray(x, kind) for x, kind in zip(mdp, kinds, strict=True)))
 
 
+@usual
 def from_dense(probability: Any, reward: Any, terminated: Any, start: Any) -> TabularMDP:
     """Return the MDP of dense arrays, with successors in ascending order and K the most that any row has.
 
@@ -163,12 +167,14 @@ def refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
 # Which states follow which ------------------------------------------------------------------------------------
 
 
+@usual
 def possible(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Bool[Array, "S A K"]:
     """Return which outcomes have a positive probability: at all, or under a policy."""
     some = mdp.probability > 0
     return some if policy is None else some & (policy > 0)[..., None]
 
 
+@usual
 def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Float[Array, "S A"]:
     """Return in how few steps the episode can end after each action, infinite where it cannot.
 
@@ -184,6 +190,7 @@ def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> 
     return until_still(nearer, jnp.full(happens.shape[:2], jnp.inf))
 
 
+@usual
 def reachable(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None, start: Any = None) -> Bool[Array, " S"]:
     """Return in which states an episode can come to act: from its start, or from the states `start` `[S]`.
 

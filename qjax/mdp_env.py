@@ -13,6 +13,7 @@ from qjax.checks import check_range, check_size, concrete, describe
 from qjax.envs import discrete
 from qjax.mdp import TabularMDP, checked
 from qjax.policies import draw
+from qjax.usual import usual
 
 
 @struct.dataclass
@@ -39,6 +40,7 @@ class MDPState:
     """Steps taken, int32."""
 
 
+@usual
 def mdp_params(mdp: TabularMDP, max_steps: Any = None, reward_noise: Any = None) -> MDPParams:
     """Return the parameters that make an `MDPEnvironment` this MDP; vmap for many.
 
@@ -91,10 +93,12 @@ class MDPEnvironment:
         """Return the number of actions."""
         return self.default_params.mdp.successor.shape[1]
 
+    @usual
     def reset(self, key: Key[Array, ""], params: MDPParams | None = None) -> tuple[Int[Array, ""], MDPState]:
         """Return the first observation and state of an episode."""
         return self.reset_env(key, self.default_params if params is None else params)
 
+    @usual
     def step(
         self, key: Key[Array, ""], state: MDPState, action: Any, params: MDPParams | None = None
     ) -> tuple[Int[Array, ""], MDPState, Float[Array, ""], Bool[Array, ""], Bool[Array, ""], dict[str, Any]]:
@@ -112,6 +116,7 @@ class MDPEnvironment:
         info = {**info, "terminated": terminated, "truncated": truncated, "final_observation": final}
         return self._seen(new.position), new, reward, terminated, truncated, info
 
+    @usual
     def step_env(
         self, key: Key[Array, ""], state: MDPState, action: Any, params: MDPParams
     ) -> tuple[Int[Array, ""], MDPState, Float[Array, ""], Bool[Array, ""], dict[str, Any]]:
@@ -127,6 +132,7 @@ class MDPEnvironment:
         info = {"p": probabilities[outcome]}
         return self._seen(after.position), after, reward, mdp.terminated[(*at, outcome)], info
 
+    @usual
     def reset_env(self, key: Key[Array, ""], params: MDPParams) -> tuple[Int[Array, ""], MDPState]:
         """Return the first observation and state of an episode."""
         position = draw_alias(jax.random.bits(key, (2,), jnp.uint32), params.start)

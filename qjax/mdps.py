@@ -17,8 +17,10 @@ from qjax.mdp import TabularMDP, from_outcomes
 from qjax.mdp_env import MDPEnvironment
 from qjax.names import map_of
 from qjax.random import root_key, unrolled
+from qjax.usual import usual
 
 
+@usual
 def from_table(table: Mapping[int, Mapping[int, Sequence[Any]]], start: Any) -> TabularMDP:
     """Return the MDP of a table as gymnasium's toy-text environments have it, outcome for outcome in its order.
 
@@ -49,6 +51,7 @@ def from_table(table: Mapping[int, Mapping[int, Sequence[Any]]], start: Any) -> 
     return from_outcomes(successor, probability, reward, terminated, start)
 
 
+@usual
 def from_gymnasium(env: Any) -> TabularMDP:
     """Return the MDP of a gymnasium environment that has a table: FrozenLake, CliffWalking, Taxi.
 
@@ -70,6 +73,7 @@ def from_gymnasium(env: Any) -> TabularMDP:
     return from_table(inner.P, inner.initial_state_distrib)
 
 
+@usual
 def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
     """Return gymnasium's toy-text environment of this id as arrays, with its time limit.
 
@@ -148,6 +152,7 @@ def _with_fickle_passenger(mdp: TabularMDP, chance: Any) -> TabularMDP:
     return TabularMDP(later.reshape(shape), p.reshape(shape), twice(mdp.reward), twice(mdp.terminated), start)
 
 
+@usual
 def of(env: Env) -> TabularMDP:
     """Return the MDP of an environment whose MDP is known: its own arrays, or those of gymnax's FrozenLake.
 
@@ -164,6 +169,7 @@ def of(env: Env) -> TabularMDP:
     return frozen_lake(env)
 
 
+@usual
 def frozen_lake(env: Env) -> TabularMDP:
     """Return the MDP of gymnax's FrozenLake, read off its own moves.
 
@@ -213,6 +219,7 @@ def _is_lake(env: Any) -> bool:
     return all(hasattr(env, name) for name in ("desc", "is_slippery", "n_states"))
 
 
+@usual
 def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termination: Any = 0.0) -> TabularMDP:
     """Return a random MDP with `branching` different successors of each state and action, drawn on the device.
 

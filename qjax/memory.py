@@ -15,9 +15,11 @@ from qjax.packing import Packed, pack
 from qjax.returns import n_step_transition
 from qjax.slices import write_slice
 from qjax.types import Batch, Memory, Transition
+from qjax.usual import makes_usual
 from qjax.waiting import waiting
 
 
+@makes_usual
 def latest(n: int = 1) -> Memory:
     """Return the memory that holds just the newest block: online learning from each transition once.
 
@@ -51,6 +53,7 @@ def latest(n: int = 1) -> Memory:
     return Memory(init, add, sample)
 
 
+@makes_usual
 def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
     """Return a uniform replay memory: a fixed-size ring of arrays (Lin 1992; Mnih et al. 2015).
 
@@ -133,6 +136,7 @@ def consecutive(store: Packed, slot: Int[Array, " B"], window: int) -> Transitio
     return store.at((slot + later) % (rows * envs))
 
 
+@makes_usual
 def n_step(memory: Memory, n: int) -> Memory:
     """Return a memory whose batches `[1, B]` are n-step transitions: its windows, folded when they are drawn.
 

@@ -12,6 +12,7 @@ from qjax.checks import check_range, check_size, one_of
 from qjax.heads import midpoints
 from qjax.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.types import Network, NetworkLike, Quantiles
+from qjax.usual import makes_usual, usual
 
 EMBEDDING, MIDPOINTS = 64, 32
 """Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
@@ -67,6 +68,7 @@ class MLP(nn.Module):
     output_scale: float = 1.0
 
     @nn.compact
+    @usual
     def __call__(self, x: Any) -> Any:
         """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`.
 
@@ -163,6 +165,7 @@ def convolutional(
     return MLP(actions, hidden, torso, norm=norm, norm_eps=norm_eps, initializer=start, **options)
 
 
+@makes_usual
 def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
     """Return a Q-table as a network: its parameters are `[S, A]`, its input an integer scalar.
 
@@ -180,6 +183,7 @@ def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
     return Network(init, lambda params, obs, noise: params[obs])
 
 
+@makes_usual
 def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
     """Return `network` reading `encode(obs)` in place of an observation.
 
@@ -197,6 +201,7 @@ def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
     )
 
 
+@makes_usual
 def as_network(network: NetworkLike) -> Network:
     """Return any object with `init` and `apply` as a `Network`.
 

@@ -13,8 +13,10 @@ from jaxtyping import Array, Float, Int
 
 from qjax.schedules import as_schedule
 from qjax.types import Policy, Time
+from qjax.usual import makes_usual, usual
 
 
+@usual
 def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all the largest values, so that ties are broken at random."""
     # Not q == q.max(): a compiler may compute q twice, once for the maximum and once to compare with it, differ in
@@ -23,16 +25,19 @@ def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"
     return best / best.sum()
 
 
+@usual
 def first(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return probability 1 for the first of the largest values, as plain `argmax` chooses."""
     return jax.nn.one_hot(q.argmax(), q.shape[-1])
 
 
+@usual
 def uniform(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all actions but those whose value is minus infinity."""
     return greedy((q != -jnp.inf).astype(jnp.float32))
 
 
+@makes_usual
 def boltzmann(temperature: Any) -> Policy:
     """Return the policy softmax(q / temperature), a number or a schedule.
 
@@ -60,6 +65,7 @@ def below_largest(q: Float[Array, " A"]) -> Float[Array, " A"]:
     return jnp.where(top == -jnp.inf, 0, q - top)
 
 
+@makes_usual
 def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
     """Return the policy that is uniform with probability epsilon, and `base` otherwise.
 
@@ -79,6 +85,7 @@ def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
     return policy
 
 
+@usual
 def draw(u: Float[Array, ""], probabilities: Float[Array, " A"]) -> Int[Array, ""]:
     """Return the action that one uniform number `u` in [0, 1) picks; never one of probability 0.
 

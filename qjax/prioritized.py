@@ -16,6 +16,7 @@ from qjax.packing import Packed
 from qjax.schedules import as_schedule
 from qjax.slices import write_slice
 from qjax.types import Batch, Clock, Memory
+from qjax.usual import makes_usual
 
 LEAST, MOST = 2.0**-96, 2.0**96
 """Masses are kept between these: the sum of any number of slots is finite, and none underflows to 0."""
@@ -32,6 +33,7 @@ class PrioritizedState(NamedTuple):
     """The largest p = |delta| + floor so far, from 1 on."""
 
 
+@makes_usual
 def prioritized(
     capacity: int,
     batch_size: int,

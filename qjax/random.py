@@ -209,7 +209,7 @@ def root_key(seed: Any) -> Key[Array, ""]:
         return seed
     if not 0 <= check_size("seed", seed, least=0) < 2**32:
         raise ValueError(f"seed must be below 2**32, got {seed}")
-    return jax.random.wrap_key_data(np.array([0, seed], np.uint32), impl="threefry2x32")
+    return jax.random.wrap_key_data(jnp.asarray(np.array([0, seed], np.uint32)), impl="threefry2x32")
 
 
 def describe_key(key: Key[Array, ""]) -> dict[str, Any]:

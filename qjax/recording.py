@@ -10,6 +10,7 @@ from qjax.envs import Env
 from qjax.evaluate import Carry, Episodes, play
 from qjax.policies import greedy
 from qjax.types import Agent, Policy, State
+from qjax.usual import usual
 
 
 class Recording(NamedTuple):
@@ -27,6 +28,7 @@ class Recording(NamedTuple):
     episodes: Episodes
 
 
+@usual
 def record(
     env: Env,
     agent: Agent,

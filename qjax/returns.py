@@ -10,8 +10,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from qjax.checks import check_range
 from qjax.types import Transition, Weights
+from qjax.usual import usual
 
 
+@usual
 def td_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
@@ -52,11 +54,13 @@ def bootstrapped(reward: Any, discount: Any, value: Float[Array, "*shape"]) -> F
     return reward + discount * jnp.where(discount != 0, value, 0)
 
 
+@usual
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
     """Return delta = y - Q(s, a) (Sutton and Barto 2018, equation 6.5)."""
     return target - q[action]
 
 
+@usual
 def of_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[Array, "*rest"]:
     """Return `values[action]`, written as a sum over all actions but for one zero.
 
@@ -67,6 +71,7 @@ def of_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[
     return jnp.where(chosen.reshape(-1, *(1,) * (values.ndim - 1)), values, 0).sum(0)
 
 
+@usual
 def lambda_returns(
     reward: Float[Array, " T"],
     discount: Float[Array, " T"],
@@ -108,6 +113,7 @@ def lambda_returns(
     return lax.scan(back, jnp.zeros_like(reward[0]), rows, reverse=True)[1]
 
 
+@usual
 def n_step_transition(window: Transition) -> Transition:
     """Return n consecutive transitions of one environment, leaves `[n, ...]`, as one.
 

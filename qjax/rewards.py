@@ -14,6 +14,7 @@ from qjax.checks import check_range
 from qjax.policies import below_largest, over_temperature
 from qjax.returns import expected_value
 from qjax.types import Time, Transition, Weights
+from qjax.usual import makes_usual, usual
 
 
 def environment_reward(
@@ -27,11 +28,13 @@ def environment_reward(
     return transition.reward
 
 
+@usual
 def scaled_log_softmax(q: Float[Array, " A"], temperature: Any) -> Float[Array, " A"]:
     """Return temperature * log softmax(q / temperature), accurate at small temperatures."""
     return below_largest(q) - temperature * jax.nn.logsumexp(over_temperature(q, temperature))
 
 
+@makes_usual
 def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> dict[str, Any]:
     """Return the select and the reward of Munchausen DQN, for `dqn(network, optimizer, **munchausen())`.
 

@@ -12,13 +12,16 @@ import jax.numpy as jnp
 from qjax.checks import check_range, check_size, check_unit
 from qjax.returned import check_returned
 from qjax.types import Schedule, Time
+from qjax.usual import makes_usual
 
 
+@makes_usual
 def constant(value: Any) -> Schedule:
     """Return the schedule that is always `value`."""
     return lambda time: jnp.asarray(value, jnp.float32)
 
 
+@makes_usual
 def linear(start: Any, end: Any, duration: Any, unit: str = "step") -> Schedule:
     """Return the straight line from `start` to `end` over `duration` units of time, and `end` after.
 
@@ -36,6 +39,7 @@ def linear(start: Any, end: Any, duration: Any, unit: str = "step") -> Schedule:
     return schedule
 
 
+@makes_usual
 def geometric(start: Any, factor: Any, end: Any, unit: str = "episode") -> Schedule:
     """Return `start * factor ** n` after n units of time, and never less than `end`.
 
@@ -53,6 +57,7 @@ def geometric(start: Any, factor: Any, end: Any, unit: str = "episode") -> Sched
     return schedule
 
 
+@makes_usual
 def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
     """Return epsilon_i = base ** (1 + exponent * i / (N - 1)) for environment i.
 
@@ -76,12 +81,14 @@ def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
     return schedule
 
 
+@makes_usual
 def of(count_schedule: Callable[[Any], Any], unit: str = "step") -> Schedule:
     """Return an optax schedule, a function of a count, as a schedule of the named unit of time."""
     check_unit(unit)
     return lambda time: jnp.asarray(count_schedule(getattr(time, unit)), jnp.float32)
 
 
+@makes_usual
 def as_schedule(name: str, value: Any, low: float, high: float, open_low: bool = False) -> Schedule:
     """Return a number or a schedule as a schedule; concrete values are checked, at both ends of time.
 

@@ -10,8 +10,10 @@ from jaxtyping import Array, Bool, Float, Key
 
 from qjax.policies import draw, first
 from qjax.types import Policy, Select, Time, Transition
+from qjax.usual import makes_usual, usual
 
 
+@usual
 def maximum(
     key: Key[Array, ""] | None,
     transition: Transition,
@@ -23,6 +25,7 @@ def maximum(
     return first(q_target).astype(bool)
 
 
+@usual
 def double(
     key: Key[Array, ""] | None,
     transition: Transition,
@@ -34,11 +37,13 @@ def double(
     return first(q_online).astype(bool)
 
 
+@makes_usual
 def expected(policy: Policy) -> Select:
     """Weigh next actions as `policy` does on the online values: Expected SARSA (van Seijen et al. 2009)."""
     return lambda key, transition, q_online, q_target, time: policy(q_online, time)
 
 
+@makes_usual
 def sampled(policy: Policy) -> Select:
     """Draw one next action from `policy` on the online values: SARSA with its next action drawn afresh."""
 
@@ -49,6 +54,7 @@ def sampled(policy: Policy) -> Select:
     return select
 
 
+@makes_usual
 def executed(policy: Policy) -> Select:
     """Put all weight on the executed next action: SARSA (Sutton and Barto 2018, equation 6.7), on `pairs`.
 

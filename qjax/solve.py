@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float
 from qjax.checks import check_range, check_size, concrete
 from qjax.mdp import TabularMDP, check_pairs, check_policy, checked, possible, reachable, steps_to_end, until_still
 from qjax.policies import greedy
+from qjax.usual import usual
 
 TOLERANCE = 2 * float(np.finfo(np.float32).eps)
 """Iterations stop when no value changes by more than this, relative to the largest: less is rounding."""
@@ -31,6 +32,7 @@ TOLERANCE = 2 * float(np.finfo(np.float32).eps)
 MAX_ITERATIONS = 100_000
 
 
+@usual
 def backup(mdp: TabularMDP, values: Float[Array, " S"], gamma: Any) -> Float[Array, "S A"]:
     """Return Q(s, a) = sum_k p_k [ r_k + gamma (1 - terminated_k) V(s'_k) ].
 
@@ -40,6 +42,7 @@ def backup(mdp: TabularMDP, values: Float[Array, " S"], gamma: Any) -> Float[Arr
     return (mdp.probability * (mdp.reward + gamma * future)).sum(-1)
 
 
+@usual
 def value_iteration(
     mdp: TabularMDP, gamma: Any, tolerance: Any = TOLERANCE, max_iterations: int = MAX_ITERATIONS
 ) -> Float[Array, "S A"]:
@@ -58,6 +61,7 @@ def value_iteration(
     return _value_iteration(mdp, gamma, tolerance, max_iterations)
 
 
+@usual
 def policy_iteration(mdp: TabularMDP, gamma: Any, max_iterations: int = 100) -> Float[Array, "S A"]:
     """Return the optimal action values Q*, by policy iteration (Sutton and Barto 2018, section 4.3).
 
@@ -74,6 +78,7 @@ def policy_iteration(mdp: TabularMDP, gamma: Any, max_iterations: int = 100) -> 
     return _policy_iteration(mdp, gamma, max_iterations)
 
 
+@usual
 def policy_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> Float[Array, " S"]:
     """Return V of a policy, the solution of (I - gamma P) V = r (Sutton and Barto 2018, equation 4.4).
 
@@ -88,6 +93,7 @@ def policy_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> F
     return _solve(mdp, policy, gamma)
 
 
+@usual
 def policy_evaluation(
     mdp: TabularMDP,
     policy: Float[Array, "S A"],
@@ -109,6 +115,7 @@ def policy_evaluation(
     return _evaluate(mdp, policy, gamma, tolerance, max_iterations)
 
 
+@usual
 def action_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> Float[Array, "S A"]:
     """Return Q of a policy, by a dense solve (`policy_values`) and one `backup`.
 
@@ -119,6 +126,7 @@ def action_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> F
     return backup(mdp, policy_values(mdp, policy, gamma), gamma)
 
 
+@usual
 def visits(
     mdp: TabularMDP,
     policy: Float[Array, "S A"],
@@ -141,6 +149,7 @@ def visits(
     return _visits(mdp, policy, gamma, tolerance, max_iterations)
 
 
+@usual
 def expected_return(mdp: TabularMDP, policy: Float[Array, "S A"], steps: int) -> Float[Array, ""]:
     """Return the expected undiscounted return of a policy's first `steps` steps, by backward recursion.
 
@@ -160,6 +169,7 @@ def expected_return(mdp: TabularMDP, policy: Float[Array, "S A"], steps: int) ->
     return mdp.start @ lax.fori_loop(0, steps, body, jnp.zeros(mdp.start.shape))
 
 
+@usual
 def best_return(mdp: TabularMDP, steps: int) -> Float[Array, ""]:
     """Return the largest expected undiscounted return of `steps` steps, by backward recursion.
 
@@ -191,6 +201,7 @@ class Exact(NamedTuple):
     """The optimal value, averaged over the first state."""
 
 
+@usual
 def exact(mdp: TabularMDP, gamma: Any, max_iterations: int = MAX_ITERATIONS) -> Exact:
     """Return the exact solution that `report` needs, by value iteration and without dense matrices.
 
@@ -207,6 +218,7 @@ def exact(mdp: TabularMDP, gamma: Any, max_iterations: int = MAX_ITERATIONS) -> 
     return Exact(q, eta / eta.sum(), reachable(mdp), mdp.start @ q.max(-1))
 
 
+@usual
 def report(
     exact: Exact, mdp: TabularMDP, table: Float[Array, "S A"], gamma: Any, max_iterations: int = MAX_ITERATIONS
 ) -> dict[str, Float[Array, ""]]:

@@ -35,6 +35,7 @@ from qjax.runs import KNOWN, Run, load_agents, numerics, versions
 from qjax.sinks import Sink, check_sinks
 from qjax.text import apart, short, shown
 from qjax.types import Time
+from qjax.usual import usual_rules
 
 
 class Result(NamedTuple):
@@ -125,6 +126,7 @@ class Work(NamedTuple):
         return {**found, "setting": settings, **swept}
 
 
+@usual_rules()
 def sweep(
     build: Build,
     *,
@@ -268,6 +270,7 @@ def _driven(drive: Drive, found: Checkpoint | None, elsewhere: Mapping[str, Any]
         drive.close()
 
 
+@usual_rules()
 def plan(
     build: Build,
     *,
@@ -440,7 +443,7 @@ def _check_same(found: Checkpoint, groups: Groups, program: str, accept: bool) -
             " (--accept-program) goes on all the same, and the run's config says so"
         )
     if changed:
-        warnings.warn(f"going on where another version stopped, last digits may differ: {said}", stacklevel=3)
+        warnings.warn(f"going on where another version stopped, last digits may differ: {said}", stacklevel=4)
     if differs is None and not changed:
         return None
     return {"log_points": len(found.manifest["points"]), "versions": changed, "program": differs}
@@ -485,7 +488,7 @@ def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str
         raise ValueError(f"logged values {shown(twice)} have the name of another column: rename one of the two")
     for name in work.unused:
         message = f"the hyper-parameter {name!r} has no effect: nothing in the program depends on it"
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warnings.warn(message, UserWarning, stacklevel=4)
     return names
 
 

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 
 from qjax.checks import check_range, check_unit
 from qjax.types import Params, State, Sync, Time
+from qjax.usual import makes_usual
 
 
+@makes_usual
 def periodic(period: Any, unit: str = "step") -> Sync:
     """Copy the online parameters every `period` environment steps, episodes or updates of a lane.
 
@@ -40,6 +42,7 @@ def periodic(period: Any, unit: str = "step") -> Sync:
     return Sync(lambda: jnp.int32(0), step)
 
 
+@makes_usual
 def polyak(rate: Any) -> Sync:
     """Move the target towards the online parameters at every sync: theta- <- rate theta + (1 - rate) theta-.
 

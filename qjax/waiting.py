@@ -12,6 +12,7 @@ from qjax.checks import check_size
 from qjax.clock import missing
 from qjax.returns import n_step_transition
 from qjax.types import Batch, Memory, Transition
+from qjax.usual import makes_usual
 
 
 class WaitingState(NamedTuple):
@@ -58,6 +59,7 @@ def waiting(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
     return Memory(init, add, sample)
 
 
+@makes_usual
 def pairs(n: int = 1) -> Memory:
     """Return the online memory whose transitions have the executed next action, for SARSA.
 

@@ -31,6 +31,7 @@ from qjax.types import (
     Time,
     Transition,
 )
+from qjax.usual import makes_usual, usual
 
 
 class DQNState(NamedTuple):
@@ -42,6 +43,7 @@ class DQNState(NamedTuple):
     sync_state: State
 
 
+@usual
 def td_loss(
     network: Network,
     head: Head,
@@ -98,6 +100,7 @@ def gradient_step(
     return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state), value, info
 
 
+@makes_usual
 def dqn(
     network: NetworkLike,
     optimizer: optax.GradientTransformation,

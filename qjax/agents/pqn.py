@@ -18,6 +18,7 @@ from qjax.returned import check_returned
 from qjax.returns import expected_value, lambda_returns, left_out, of_action
 from qjax.selects import maximum
 from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, Select, Time, Transition
+from qjax.usual import makes_usual
 
 
 class PQNState(NamedTuple):
@@ -117,6 +118,7 @@ def minibatch_step(
     return state, (loss, info)
 
 
+@makes_usual
 def pqn(
     network: NetworkLike,
     optimizer: optax.GradientTransformation,

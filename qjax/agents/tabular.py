@@ -15,6 +15,7 @@ from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
 from qjax.selects import double, maximum
 from qjax.types import Agent, Batch, Select, State, Time, Transition
+from qjax.usual import makes_usual, usual
 
 UNROLLED = 4
 """Batches of at most so many rows are learned without an inner loop."""
@@ -53,6 +54,7 @@ def visit_count(power: Any = 1.0, scale: Any = 1.0) -> VisitCount:
     return VisitCount(power, scale)
 
 
+@usual
 def tabular_update(
     table: Float[Array, "S A"],
     obs: Int[Array, " N"],
@@ -80,6 +82,7 @@ def _add_errors(table: Array, entry: tuple[Array, ...], delta: Array, alpha: Any
     return table.at[entry].add(alpha * weight * left_out(weight, delta))
 
 
+@makes_usual
 def tabular(
     num_states: int,
     num_actions: int,

@@ -23,6 +23,7 @@ from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
 from qjax.selects import check_next_action, maximum
 from qjax.types import Agent, Select, Transition
+from qjax.usual import makes_usual, usual
 
 Cut = Callable[[Transition, Float[Array, " A"]], Bool[Array, ""]]
 """`(transition, next_q) -> kept`: whether traces outlive a step that did not end its episode."""
@@ -38,6 +39,7 @@ class TracesState(NamedTuple):
     """Visits of each entry so far, int32 `[S, A]`, where the step size is a `visit_count`."""
 
 
+@usual
 def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
     """Cut the traces where the executed next action is not greedy (Watkins 1989; Sutton and Barto 2018, 12.10).
 
@@ -51,11 +53,13 @@ def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, "
     return next_q[transition.next_action] >= next_q.max()
 
 
+@usual
 def uncut(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
     """Never cut the traces within an episode: SARSA(lambda)."""
     return jnp.bool_(True)
 
 
+@makes_usual
 def traces(
     num_states: int,
     num_actions: int,
