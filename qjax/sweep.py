@@ -467,9 +467,9 @@ def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str
 
     """
     first = _first(work.hypers)
-    shown = schedules(first) if callable(schedules) else schedules
-    names = list(shown)
-    for name, schedule in shown.items():
+    named = schedules(first) if callable(schedules) else schedules
+    names = list(named)
+    for name, schedule in named.items():
         at = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
         check_returned(f"the schedule {name}", jax.eval_shape(schedule, at), ())
     if report is not None:
