@@ -95,7 +95,7 @@ class Common(Setting):
     stop_on_nan: bool = False
     """Stop at the end of the chunk in which a seed's loss or parameters become NaN or infinite."""
     width: int | None = None
-    """Lanes that run side by side on one device; default by the size of the agent."""
+    """Lanes that run side by side on one device; default by their number and the size of the agent."""
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
     parquet: bool = False

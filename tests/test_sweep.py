@@ -578,6 +578,20 @@ def test_a_sweep_uses_the_devices_that_leave_the_least_padding(pieces, devices, 
     assert -(-pieces // used) == -(-pieces // devices)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "hosts", "devices", "used"),
+    [(2, 2, 4, 1), (3, 2, 4, 2), (5, 2, 2, 2), (9, 2, 4, 3), (3, 3, 4, 1), (4, 3, 4, 1)],
+)
+def test_every_host_has_lanes_of_its_own(pieces, hosts, devices, used):
+    """As many devices of each host are used, and the last host has more than padding in the first group."""
+    found = [SimpleNamespace(process_index=host) for host in range(hosts) for _ in range(devices)]
+    share = _used(found, pieces)
+    assert [device.process_index for device in share] == [host for host in range(hosts) for _ in range(used)]
+    assert pieces > (hosts - 1) * used
+    with pytest.raises(ValueError, match=f"lanes of 1 widths leave one of {hosts} hosts without any"):
+        _used(found, 1)
+
+
 def test_another_width_agrees_over_the_first_updates(many):
     """Sums in another order round otherwise: within 1e-5 of the parameters' size after 30 updates."""
     other = qjax.sweep(deep, seeds=4, steps=60, log_points=3, width=8)
