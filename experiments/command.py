@@ -204,23 +204,30 @@ def train(
     steps: int | None = None,
     hypers: Mapping[str, np.ndarray] | None = None,
     report: Report | None = None,
+    assumed: str | None = None,
 ) -> tuple[qjax.Run, qjax.Result] | None:
     """Run the experiment's sweep in its folder, with progress; return the folder and the result.
 
-    Build, schedules, steps, hypers and report are those of `qjax.sweep`.
+    Build, schedules, steps, hypers and report are those of `qjax.sweep`; what is assumed is printed, and stands in
+    the folder's config.json beside the arguments.
 
     Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
     that was to be resumed has ended.
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
     work["log_points"] = args.log_points
+    config = dataclasses.asdict(args)
+    if assumed is not None:
+        config["assumed"] = assumed
+        if hosts.is_first():
+            print(assumed)
     if args.dry_run:
-        _show_plan(args, experiment, build, work)
+        _show_plan(args, experiment, build, work, config)
         return None
     sinks = [sink() for sink in (qjax.sinks.tensorboard, qjax.sinks.wandb) if getattr(args, sink.__name__)]
     again: dict[str, Any] = {"overwrite": args.overwrite, "resume": args.resume, "parquet": args.parquet}
     again["accept_program"] = args.accept_program
-    folder = qjax.Run(args.out, experiment, dataclasses.asdict(args), free=FREE, **again)
+    folder = qjax.Run(args.out, experiment, config, free=FREE, **again)
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
@@ -244,11 +251,13 @@ def train(
     return (folder, result) if hosts.is_first() else None
 
 
-def _show_plan(args: Common, experiment: str, build: Callable[[Any], Loop], work: dict[str, Any]) -> None:
+def _show_plan(
+    args: Common, experiment: str, build: Callable[[Any], Loop], work: dict[str, Any], config: dict[str, Any]
+) -> None:
     """Print what a sweep would take, and raise where it would not fit."""
     width = args.width
     if args.resume and width is None:
-        width = qjax.Run(args.out, experiment, dataclasses.asdict(args), resume=True, free=FREE).width
+        width = qjax.Run(args.out, experiment, config, resume=True, free=FREE).width
     print("compiling, to know the memory", flush=True)
     planned = plan(build, width=width, **work)
     print(planned)

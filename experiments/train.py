@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,10 @@ def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qj
     swept = hyper or {}
     cadence = 1 if "target_period" in grid.split(args.given).traced else None
     made = args.make() if env is None else env
-    return members.make(args.name, made, protocol(args.name, args.given)._replace(**swept), cadence=cadence)
+    chosen = protocol(args.name, args.given)._replace(**swept)
+    with warnings.catch_warnings():  # what is assumed is told once, by `run_one`
+        warnings.filterwarnings("ignore", message="the range of .* rewards is not known")
+        return members.make(args.name, made, chosen, cadence=cadence)
 
 
 def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:
@@ -133,13 +137,23 @@ def run_one(args: Arguments) -> None:
     """Train the settings that one program has side by side, evaluate, and write the run's folder."""
     make, swept = builder(args), grid.split(args.given).hypers
     report = report_of(make, args.make(), args.gamma) if args.exact else None
-    trained = command.train(args, args.name, make, epsilons(args), args.steps, hypers=swept, report=report)
+    trained = command.train(
+        args, args.name, make, epsilons(args), args.steps, hypers=swept, report=report, assumed=assumed(args)
+    )
     if trained is None:
         return
     if swept is None:
         command.conclude(args, args.name, title(args), make(None), trained, {"environment": args.env})
     else:
         settings.conclude(args, title(args), make, swept, trained)
+
+
+def assumed(args: Arguments) -> str | None:
+    """Return what is taken for granted of the environment, None for nothing."""
+    if args.support is not None or "support" not in members.reads(args.name, protocol(args.name, args.given)):
+        return None
+    doubt = members.assumed(args.make())
+    return doubt and f"{doubt}; --support LEAST LARGEST gives another"
 
 
 def title(args: Arguments) -> str:

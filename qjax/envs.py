@@ -15,6 +15,7 @@ from qjax.checks import check_key, describe
 from qjax.interface import check_environment, check_object
 from qjax.mdp import TabularMDP
 from qjax.names import construct, limit_of, with_fields, with_limit
+from qjax.ranges import reward_range
 from qjax.usual import usual
 
 
@@ -51,6 +52,8 @@ class Env(NamedTuple):
     """The gymnax environment object."""
     params: Any
     """Its parameters."""
+    rewards: tuple[Any, Any] | None = None
+    """The least and the largest reward of a step, where they are known; what changes rewards says its own."""
 
 
 @usual
@@ -107,6 +110,7 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         max_steps=limit_of(params),
         unwrapped=env,
         params=params,
+        rewards=reward_range(env, params),
     )
     check_environment(made, env, params)
     return made

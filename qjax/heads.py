@@ -66,7 +66,8 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
     infinity is masked: its value is minus infinity.
 
     The priority is the KL divergence of the prediction from the target, the cross-entropy less the target's own
-    entropy, by which Rainbow prioritises (Hessel et al. 2018).
+    entropy, by which Rainbow prioritises (Hessel et al. 2018). `clipped` is logged, the share of the targets' mass
+    that lies outside of the support, and is moved to its ends: where that stays high the support is too narrow.
 
     Args:
         low: the least value; may be traced.
@@ -96,9 +97,14 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
             )
         return out
 
-    def target(reward, discount, next_out, weights):
+    def moved(reward, discount, next_out, weights):
+        """Return the mass of each atom of the target, and its place, which may lie outside of the support."""
         mass = (weights[:, None] * atom_probabilities(logits(next_out))[0]).sum(0)
-        place = jnp.clip((reward + discount * support - low) / width, 0, atoms - 1)
+        return mass, (reward + discount * support - low) / width
+
+    def target(reward, discount, next_out, weights):
+        mass, place = moved(reward, discount, next_out, weights)
+        place = jnp.clip(place, 0, atoms - 1)
         # Behind the barrier no compiler makes one kernel of softmax and projection, whose tile would be huge.
         mass, place = lax.optimization_barrier((mass, place))
         # An atom between two places is shared by them according to its distance, as a triangle of width 1 does.
@@ -117,7 +123,16 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
         mass, masked = atom_probabilities(logits(out))
         return jnp.where(masked, -jnp.inf, (mass * support).sum(-1))
 
-    return Head(q, target, loss)
+    def report(reward, discount, next_out, weights):
+        mass, place = moved(reward, discount, next_out, weights)
+        outside = (place < -ROUNDING) | (place > atoms - 1 + ROUNDING)
+        return {"clipped": jnp.where(outside, mass, 0).sum()}
+
+    return Head(q, target, loss, report)
+
+
+ROUNDING = 1e-3
+"""What lies outside of a support by less than this share of the distance of two atoms lies on its end."""
 
 
 def atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"], Bool[Array, " A"]]:

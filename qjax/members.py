@@ -6,6 +6,7 @@ itself (network, rates, replay, exploration) is the `Protocol`'s, by default Cle
 own constants are those of its paper.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -126,17 +127,25 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 LOSSES = {"squared": squared, "huber": huber()}
 
 
-REWARDS = {"CartPole-v1": (0.0, 1.0), "Acrobot-v1": (-1.0, 0.0), "MountainCar-v0": (-1.0, 0.0)}
-"""Least and largest reward of a step; of other environments -1 and 1 are assumed."""
+ASSUMED = (-1.0, 1.0)
+"""Least and largest reward of a step where an environment does not say."""
+
+
+def assumed(env: Env) -> str | None:
+    """Return what `support_of` takes for granted of an environment, None where it knows."""
+    if env.rewards is not None:
+        return None
+    return f"the range of {env.name}'s rewards is not known: the support is that of rewards from -1 to 1"
 
 
 def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
     """Return what a categorical head covers: the protocol's support, or the least and largest reward at every step.
 
-    That is a reward times the steps that count, the smaller of 1 / (1 - gamma) and the time limit.
+    That is a reward times the steps that count, the smaller of 1 / (1 - gamma) and the time limit; and nothing, as
+    the end may be near. Where rewards are not known (`Env.rewards`), a warning says what is assumed of them.
 
     Raises:
-        ValueError: gamma is 1 and there is no time limit.
+        ValueError: gamma is 1 and there is no time limit, or every reward is 0.
 
     """
     if protocol.support is not None:
@@ -146,8 +155,14 @@ def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
         rest = max(rest, 1 / limit) if concrete(rest, limit) else jnp.maximum(rest, 1 / limit)
     elif concrete(rest) and rest == 0:
         raise ValueError(f"gamma is 1 and {env.name} has no time limit: give the support, least and largest value")
-    least, largest = REWARDS.get(env.name, (-1.0, 1.0))
-    return least / rest, largest / rest
+    if (doubt := assumed(env)) is not None:
+        warnings.warn(f"{doubt}; give support=(least, largest)", stacklevel=2)
+    least, largest = ASSUMED if env.rewards is None else env.rewards
+    if not concrete(least, largest):
+        return jnp.minimum(least, 0) / rest, jnp.maximum(largest, 0) / rest
+    if least == largest == 0:
+        raise ValueError(f"{env.name} pays nothing: give the support, least and largest value")
+    return min(least, 0.0) / rest, max(largest, 0.0) / rest
 
 
 def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
@@ -407,7 +422,7 @@ def _never(*_: Any) -> Any:
 
 _ANY = Env(
     name="any", reset=_never, step=_never, encode=_never, num_actions=2, num_states=2, obs_shape=(),
-    max_steps=100, unwrapped=None, params=None,
+    max_steps=100, unwrapped=None, params=None, rewards=ASSUMED,
 )  # fmt: skip
 """Stands for an environment of either family: a loop is made with it, and never run."""
 

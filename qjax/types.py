@@ -123,6 +123,8 @@ class Head(NamedTuple):
     """`(reward, discount, next_out, weights) -> y`: y may be weighted atoms, so mixtures stay mixtures."""
     loss: Callable[[Any, Int[Array, ""], Any], tuple[Float[Array, ""], Float[Array, ""]]]
     """`(out, action, y) -> (loss, priority)`"""
+    report: Callable[[Float[Array, ""], Float[Array, ""], Any, Weights], dict[str, Array]] | None = None
+    """`(reward, discount, next_out, weights) -> numbers` of a target to log; None for nothing."""
 
 
 Policy = Callable[[Float[Array, " A"], Time], Float[Array, " A"]]

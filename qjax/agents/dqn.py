@@ -56,7 +56,7 @@ def td_loss(
     time: Time,
     weight: Any = 1.0,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Return the loss of one transition under `params` times its weight, and its priority and value.
+    """Return the loss of one transition under `params` times its weight, and its priority, value and head's report.
 
     With the scalar head, `maximum` and squared errors this is ( r + gamma max_a' Q(s',a'; theta-) - Q(s,a;
     theta) )**2 (Mnih et al. 2015, equation 2), without a half and without a mean; the target carries no gradient.
@@ -80,7 +80,9 @@ def td_loss(
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)
     q = of_action(head.q(out), transition.action)
-    return weight * left_out(weight, loss), {"priority": left_out(weight, priority), "q": left_out(weight, q)}
+    logged = {} if head.report is None else head.report(r, transition.discount, next_out, weights)
+    info = {"priority": priority, "q": q, **logged}
+    return weight * left_out(weight, loss), {name: left_out(weight, x) for name, x in info.items()}
 
 
 def without_gradient(weight: Any, out: Any) -> Any:
@@ -163,8 +165,8 @@ def dqn(
             return loss.mean(), info
 
         state, loss, info = gradient_step(optimizer, mean_loss, state)
-        priority = info["priority"].reshape(rows, streams).max(0)
-        return state, {"loss": loss, "q": info["q"].mean(), "priority": priority}
+        priority = info.pop("priority").reshape(rows, streams).max(0)
+        return state, {"loss": loss, **{name: x.mean() for name, x in info.items()}, "priority": priority}
 
     def sync(state: DQNState, elapsed: Time) -> Any:
         sync_state, new = sync_target.step(state.sync_state, state.params, state.target_params, elapsed)

@@ -82,17 +82,19 @@ def return_loss(
     target: Float[Array, ""],
     weight: Any = 1.0,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Return the loss of Q(obs, action) against a return times its weight, and its priority and value.
+    """Return the loss of Q(obs, action) against a return times its weight; its priority, value and head's report.
 
     The head is given the return as the reward of a step that terminates. With the scalar head the loss is
     loss(target - Q(s, a)); a head of distributions learns that of the returns themselves.
     """
     out = without_gradient(weight, network.apply(params, obs, noise))
     q = head.q(out)
-    y = lax.stop_gradient(head.target(target, jnp.float32(0), out, uniform(q)))
+    alone = (target, jnp.float32(0), out, uniform(q))
+    y = lax.stop_gradient(head.target(*alone))
     loss, priority = head.loss(out, action, y)
-    info = {"priority": left_out(weight, priority), "q": left_out(weight, of_action(q, action))}
-    return weight * left_out(weight, loss), info
+    logged = {} if head.report is None else head.report(*alone)
+    info = {"priority": priority, "q": of_action(q, action), **logged}
+    return weight * left_out(weight, loss), {name: left_out(weight, x) for name, x in info.items()}
 
 
 def minibatch_step(
@@ -190,8 +192,9 @@ def pqn(
         slots = order.reshape(steps, size // minibatches)
         state, (loss, info) = lax.scan(step, state, (jax.random.split(noise_key, steps), slots))
         # Of the last pass, in the order of the batch.
-        priority = jnp.zeros(size).at[slots[-minibatches:]].set(info["priority"][-minibatches:])
+        priority = jnp.zeros(size).at[slots[-minibatches:]].set(info.pop("priority")[-minibatches:])
         priority = priority.reshape(rows, streams).max(0)
-        return state, {"loss": loss.mean(), "q": info["q"].mean(), "priority": priority}
+        logged = {name: x.mean() for name, x in info.items()}
+        return state, {"loss": loss.mean(), **logged, "priority": priority}
 
     return Agent(init, values, learn, one_step="lambda-returns")
