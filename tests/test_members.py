@@ -253,7 +253,7 @@ def test_constants_of_members_are_swept_in_one_program():
         agent = qjax.dqn(
             net, optax.adam(1e-2), head=qjax.categorical(hyper["v_min"], hyper["v_max"], ATOMS), **target
         )
-        memory = qjax.n_step(qjax.prioritized(24, 8, hyper["alpha"], hyper["beta"], window=2), 2)
+        memory = qjax.prioritized(24, 8, hyper["alpha"], hyper["beta"])
         return qjax.make_loop(env, agent, qjax.greedy, memory, gamma=hyper["gamma"], num_envs=2, warmup=4)
 
     base = {
