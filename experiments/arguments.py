@@ -290,9 +290,20 @@ def read_back(folder: str | Path) -> Arguments:
 def from_config(arguments: Mapping[str, Any], out: Path) -> Arguments:
     """Return a config's arguments, lists as tuples; what has no place here is left out."""
     known = {field.name for field in dataclasses.fields(Arguments)} - {*FREE, "config"}
-    given = _kept(arguments if "preset" in arguments else _older(arguments), known)
+    given = _kept({**_unsaid(arguments), **arguments} if "preset" in arguments else _older(arguments), known)
     values: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
     return Arguments(**values | {"out": out})
+
+
+BEFORE = {"initializer": "lecun_normal", "output_scale": 1.0, "norm_eps": 1e-6, "optimizer_eps": 1e-8, "floor": 0.0}
+"""What was no option once."""
+
+
+def _unsaid(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config does not say because it was no option then, of constants that its preset has today."""
+    preset = arguments["preset"]
+    today = PRESETS[preset].values if isinstance(preset, str) and preset in PRESETS else {}
+    return {name: value for name, value in BEFORE.items() if name in today}
 
 
 def _older(arguments: Mapping[str, Any]) -> dict[str, Any]:

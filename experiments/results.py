@@ -51,11 +51,14 @@ Made by `python -m experiments.results` from the records of runs, one for each e
   (`qjax.stats.iqm_interval`), mean, worst seed.
 - *Training*: returns while learning, exploration included, of a seed's last {LAST_EPISODES} episodes or a few more
   (whole log points); mean and standard deviation over seeds. This is the protocol of the *published* figures,
-  CleanRL's (Huang et al. 2022), which are of a few seeds each after 500,000 steps. What differs: the steps, where
-  there are fewer here; ten environments step once between two updates where one steps ten times (PQN has four in
-  both); and, in rows without one of CleanRL's presets, C51's 51 atoms on what rewards can add up to where CleanRL
-  has 101 on [-100, 100], and PQN's learning rate of 5e-4 where CleanRL has 2.5e-4.
-  `python -m experiments.train --list` tells what differs in a preset.
+  CleanRL's (Huang et al. 2022), which are of a few seeds each after 500,000 steps: of its dqn.py and, in JAX, its
+  dqn_jax.py and c51_jax.py; and of its pqn.py as pull request 472 brought it, whose returns ran on over ends of
+  episodes, where the preset is of today's, which pull request 494 mended. In rows with one of CleanRL's presets
+  little differs, as `python -m experiments.train --list` tells. In the others: the steps, where there are fewer
+  here; ten environments that step once between two updates where one steps ten times (PQN has four in both); how
+  weights start, of dqn.py and pqn.py; Adam's epsilon of C51, its 51 atoms on what rewards can add up to where
+  CleanRL has 101 on [-100, 100], and its least probability of 1e-5; and PQN's learning rate of 5e-4 where CleanRL
+  has 2.5e-4.
 - *Solved*: seeds whose greedy score reaches gymnasium's threshold.
 - *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """

@@ -311,6 +311,16 @@ def test_what_older_runs_wrote(tmp_path):
     assert words == "python -m experiments.train pqn --env CartPole-v1 --seeds 2 --steps 9000 --out runs/x"
 
 
+def test_a_preset_of_before_there_were_options_is_what_it_was(tmp_path):
+    for name in ("cleanrl-dqn", "cleanrl-c51", "cleanrl-pqn"):
+        today = named(PRESETS[name].name, preset=name)
+        wrote = {field: value for field, value in vars(today).items() if field not in arguments.BEFORE}
+        found = settle(arguments.from_config(wrote, tmp_path))
+        read = {field: value for field, value in arguments.BEFORE.items() if getattr(today, field) is not None}
+        assert found.given == {**today.given, **read} and found.given != today.given
+        assert settle(arguments.from_config(vars(today), tmp_path)).given == today.given
+
+
 # ---- what is refused
 
 
