@@ -69,6 +69,8 @@ class Arguments(Setting):
     shorten: int = 1
     """Divides the steps: for a quick look."""
     log_points: int = 40
+    accept_program: bool = False
+    """Go on although a program's text is another, as with `experiments.train`."""
     out: Path = Path("runs/tabular-family")
     """Folder for the runs, one for each environment and member, and the pictures."""
 
@@ -80,7 +82,8 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
     loop = members.make(name, env, protocol)
     given = {"task": key, "name": name, "seeds": args.seeds, "seed": args.seed, "shorten": args.shorten}
     title = f"{name}, {TASKS[key].title}"
-    folder = qjax.Run(args.out / key / name, "family", given, resume=True)
+    again = {"resume": True, "accept_program": args.accept_program}
+    folder = qjax.Run(args.out / key / name, "family", given, **again)
     with folder as run, show_progress(title, not run.finished) as show:
         result = qjax.sweep(
             lambda _: loop,

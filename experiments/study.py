@@ -37,6 +37,8 @@ class Arguments(Setting):
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
     target_periods: tuple[int, ...] = (10, 100, 500, 2500, 10_000)
     """Environment steps between two copies of the target; with 10 it is copied after every update."""
+    accept_program: bool = False
+    """Go on although a program's text is another, as with `experiments.train`."""
     out: Path = Path("runs/study")
     """Folder for the runs and the pictures."""
 
@@ -44,7 +46,8 @@ class Arguments(Setting):
 def shared(args: Arguments) -> dict[str, Any]:
     """Return what both parts are given."""
     machine = {"cores": args.cores, "compilation_cache": args.compilation_cache}
-    return {"seed": args.seed, "fast_keys": args.fast_keys, "resume": True, **machine}
+    again = {"resume": True, "accept_program": args.accept_program}
+    return {"seed": args.seed, "fast_keys": args.fast_keys, **again, **machine}
 
 
 def ties(args: Arguments) -> None:

@@ -437,12 +437,13 @@ def _check_same(found: Checkpoint, groups: Groups, program: str, accept: bool) -
     said = short(", ".join(f"{name} {old} before, {new} now" for name, (old, new) in changed.items()), 100)
     differs = _other_program(found.program(), program)
     if differs is not None and not accept:
+        how = "returns it as it ended" if found.ended else "goes on all the same, and the run's config says so"
         why = said or "by the same versions: something in build has changed"
         raise ValueError(
             f"checkpoint {found.folder} was written by another program ({why}): {differs}; accept_program=True"
-            " (--accept-program) goes on all the same, and the run's config says so"
+            f" (--accept-program) {how}"
         )
-    if changed:
+    if changed and not found.ended:
         warnings.warn(f"going on where another version stopped, last digits may differ: {said}", stacklevel=4)
     if differs is None and not changed:
         return None

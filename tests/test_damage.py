@@ -251,6 +251,8 @@ def mutations(lines, lanes):
     for row in rows:
         yield without(lines, row), row < len(lines) - lanes
         yield [*lines[: row + 1], *lines[row:]], True
+        if row not in (1, len(lines) // 2, len(lines) - 1):
+            continue
         for value in ("inf", "nan", "-1", "1.5", "", "0", "1e30", "x", "\0", '"', "a" * 200_000):
             yield cell(lines, row, "env_steps", value), True
         for value in ("inf", "-1", "1.5", "", "x"):
