@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -9,7 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjax.text import shown
+
 T = TypeVar("T")
+
+MOST = 24
+"""Names that an error lists."""
 
 
 def one_of(what: str, name: Any, known: Mapping[str, T]) -> T:
@@ -20,7 +26,7 @@ def one_of(what: str, name: Any, known: Mapping[str, T]) -> T:
 
     """
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"no {what} {name!r}; {nearest(str(name), known)}")
+        raise ValueError(f"no {what} {shown(name)}; {nearest(str(name), known)}")
     return known[name]
 
 
@@ -29,61 +35,173 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     lower = {each.lower(): each for each in known}
     near = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, n=3)]
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(known[:MOST])}" + (f" and {len(known) - MOST} more" if len(known) > MOST else "")
 
 
-def check_size(name: str, value: Any, least: int = 1) -> int:
-    """Return `value`, a static whole number of at least `least`.
+LARGEST = 2**31 - 1
+"""The largest size: what counts on the device is int32."""
+
+TINY = float(np.finfo(np.float32).tiny)
+"""What is nearer to 0 is 0 on some devices, and may not be divided by."""
+
+
+def check_size(name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+    """Return `value`, a static whole number from `least` to `most`.
 
     Raises:
         TypeError: it is traced (sizes shape the program and cannot be swept) or not a whole number.
-        ValueError: it is smaller than `least`.
+        ValueError: it is smaller or larger.
 
     """
     if not concrete(value):
         raise TypeError(f"{name} is static: it shapes the compiled program and cannot be swept")
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
+    check_whole(name, value)
+    number = int(value)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {shown(number)}")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most}, got {shown(number)}")
+    return number
 
 
 def check_range(
-    name: str, value: Any, low: float, high: float, open_low: bool = False, whole: bool = False
+    name: str,
+    value: Any,
+    low: float,
+    high: float,
+    open_low: bool = False,
+    whole: bool = False,
+    infinite: bool = False,
 ) -> None:
-    """Check that a concrete number, or every entry of an array, lies in [low, high], or (low, high].
+    """Check that a number lies in [low, high], or (low, high], as float32; of a traced one, that it is one number.
+
+    Infinity lies in none of them unless it is `infinite`, where it has a meaning; nor does, in (0, high], what is 0
+    in float32.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not one real number.
         ValueError: it does not lie there, or it is to be `whole` and is not.
 
     """
+    if not _is_number(value, np.integer, np.floating):
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
+    if np.shape(value):
+        raise TypeError(f"{name} must be one number, got {shown(value)}")
     if not concrete(value):
         return
+    number, single = _floats(value)
+    ends = [end if infinite or abs(end) < np.inf else None for end in (low, high)]
+    if not (number > low if open_low else number >= low) or not number <= high or np.isinf(number) > infinite:
+        left = "(" if open_low or ends[0] is None else "["
+        right = ")" if ends[1] is None else "]"
+        raise ValueError(f"{name} must lie in {left}{low:.10g}, {high:.10g}{right}, got {shown(value)}")
+    if np.isinf(single) and not np.isinf(number):
+        raise ValueError(f"{name} must be finite in float32, got {shown(value)}")
+    if open_low and low == 0 and single < TINY:
+        raise ValueError(f"{name} must be positive in float32, got {shown(value)}")
+    if whole and number % 1:
+        raise ValueError(f"{name} must be a whole number, got {shown(value)}")
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Check that a value is one whole number, or a traced one.
+
+    Raises:
+        TypeError: it is not.
+
+    """
+    if not _is_number(value, np.integer) or np.shape(value):
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Check that a value is one number, finite in float32, or a traced one.
+
+    Raises:
+        TypeError: it is not one real number.
+        ValueError: it is not finite.
+
+    """
+    check_range(name, value, -np.inf, np.inf)
+
+
+def check_array(name: str, value: Any) -> None:
+    """Check that a value is an array of numbers, all of them finite in float32 where they are concrete.
+
+    Raises:
+        TypeError: it holds no real numbers.
+        ValueError: one is not finite.
+
+    """
+    array = numbers(name, value) if concrete(value) else value
+    if not _is_number(array, np.integer, np.floating):
+        raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
+    if concrete(array) and not (finite := is_finite(array)).all():
+        raise ValueError(f"{name} must be finite in float32, got {array[~finite].ravel()[0]}")
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+    """Return concrete numbers, or flags, as a NumPy array.
+
+    Raises:
+        TypeError: they are none, or a ragged list.
+
+    """
     try:
-        array = np.asarray(value).astype(np.float64, casting="same_kind")
+        array = np.asarray(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-    inside = (array > low if open_low else array >= low) & (array <= high)
-    if not inside.all():
-        raise ValueError(f"{name} must lie in {'(' if open_low else '['}{low:.10g}, {high:.10g}], got {value}")
-    if whole and (array % 1).any():
-        raise ValueError(f"{name} must be a whole number, got {value}")
+        array = np.asarray(None)
+    if not _is_number(array, np.integer, np.floating, np.bool_):
+        raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
+    return array
+
+
+def is_finite(array: np.ndarray) -> np.ndarray:
+    """Return which numbers are finite in float32."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.isfinite(array.astype(np.float32)))
+
+
+def check_initial(initial: Any, shape: tuple[int, int]) -> None:
+    """Check that initial values are one finite number, or one for each entry of a table, -inf of a masked action.
+
+    Raises:
+        TypeError: they are no numbers.
+        ValueError: they have another shape, or one is not finite.
+
+    """
+    given = numbers("initial", initial) if concrete(initial) else initial
+    masked = concrete(initial) and np.shape(given) == shape and given.dtype.kind == "f"
+    check_array("initial", np.where(np.isneginf(given), 0, given) if masked else given)
+    if np.shape(given) not in ((), shape):
+        raise ValueError(f"initial values of shape {np.shape(given)} for a table of shape {shape}")
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return `value`, a static True or False.
+    """Return `value`, a static True or False and nothing that is merely taken for it, as "false" would be for True.
 
     Raises:
-        TypeError: it is traced or anything else.
+        TypeError: it is traced, or neither.
 
     """
     if not concrete(value):
         raise TypeError(f"{name} is static: it shapes the compiled program and cannot be swept")
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
+
+
+def check_text(name: str, value: Any) -> None:
+    """Check that a value is a string.
+
+    Raises:
+        TypeError: it is none.
+
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {shown(value)}")
 
 
 def check_callable(name: str, value: Any, signature: str) -> None:
@@ -96,7 +214,7 @@ def check_callable(name: str, value: Any, signature: str) -> None:
 
     """
     if not callable(value):
-        raise TypeError(f"{name} must be a function {signature}, got {value!r}")
+        raise TypeError(f"{name} must be a function {signature}, got {shown(value)}")
     try:
         found = inspect.signature(value)
     except (TypeError, ValueError):
@@ -114,6 +232,73 @@ def _arguments(signature: inspect.Signature) -> str:
     return str(signature.replace(parameters=bare, return_annotation=signature.empty))
 
 
+def check_record(name: str, value: Any, *kinds: type) -> None:
+    """Check that a value is a record of one of some kinds.
+
+    Raises:
+        TypeError: it is none.
+
+    """
+    if not isinstance(value, kinds):
+        own = [f"{'qjax.' * (kind.__module__.split('.')[0] == 'qjax')}{kind.__name__}" for kind in kinds]
+        wanted = " or ".join(f"{'an' if name[0] in 'AEIOU' else 'a'} {name}" for name in own)
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
+
+
+def check_listed(name: str, value: Any, what: str) -> list[Any]:
+    """Return a sequence of `what` as a list; a string is none.
+
+    Raises:
+        TypeError: it is no sequence.
+
+    """
+    one = isinstance(value, str | bytes | Mapping) or getattr(value, "shape", None) == ()
+    if one or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a sequence of {what}, got {shown(value)}")
+    return list(np.asarray(value) if isinstance(value, jax.Array) and concrete(value) else value)
+
+
+def check_mapping(name: str, value: Any) -> None:
+    """Check that a value is a mapping from names.
+
+    Raises:
+        TypeError: it is none.
+
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a mapping from names, got {shown(value)}")
+
+
+def check_path(name: str, value: Any) -> None:
+    """Check that a value names a file or a folder.
+
+    Raises:
+        TypeError: it is neither a string nor a path.
+
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {shown(value)}")
+
+
+def _is_number(value: Any, *kinds: Any) -> bool:
+    """Return whether a scalar or an array, traced or not, is of some of NumPy's kinds of numbers."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return isinstance(value, int) or np.floating in kinds
+    if not isinstance(value, np.ndarray | np.generic | jax.Array):
+        return False
+    return any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
+
+
+def _floats(value: Any) -> tuple[float, np.float32]:
+    """Return a concrete number as float64, and as float32; infinite where it is too large."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf if value > 0 else -np.inf
+    with np.errstate(over="ignore", under="ignore"):
+        return number, np.float32(number)
+
+
 def check_unit(unit: str) -> None:
     """Check that `unit` names a field of `qjax.types.Time` that counts.
 
@@ -122,8 +307,8 @@ def check_unit(unit: str) -> None:
 
     """
     units = ("step", "episode", "update")
-    if unit not in units:
-        raise ValueError(f"unit must be one of {', '.join(units)}, got {unit!r}")
+    if not isinstance(unit, str) or unit not in units:
+        raise ValueError(f"unit must be one of {', '.join(units)}, got {shown(unit)}")
 
 
 def check_key(key: Any) -> None:
@@ -135,7 +320,7 @@ def check_key(key: Any) -> None:
     """
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        found = f"{dtype}{list(key.shape)}" if dtype is not None else repr(key)
+        found = f"{dtype}{list(key.shape)}" if dtype is not None else shown(key)
         raise TypeError(f"expected a typed key as jax.random.key(seed) makes it, got {found}")
     if key.shape:
         raise TypeError(f"expected one key, got an array of keys of shape {key.shape}")

@@ -5,12 +5,15 @@ from it, and their randomness is folded from it, so there is nothing to carry an
 taken modulo 2**64, so a clock may be set back by a few ticks: `minus(at(0), 2)` is two ticks before the start.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from qjax.checks import LARGEST, check_range, check_size, check_whole
 from qjax.types import Clock
 
 MODULUS_LIMIT = 2**24
@@ -21,12 +24,8 @@ _WORD = 2**32
 
 def at(ticks: int = 0) -> Clock:
     """Return the clock that stands at a number of ticks, an `int` of any size up to 2**63 - 1."""
-    if isinstance(ticks, bool) or not isinstance(ticks, int | np.integer):
-        raise TypeError(f"ticks must be a whole number, got {ticks!r}")
-    ticks = int(ticks)
-    if not 0 <= ticks < 2**63:
-        raise ValueError(f"ticks must lie in [0, 2**63), got {ticks}")
-    return Clock(jnp.uint32(ticks // _WORD), jnp.uint32(ticks % _WORD))
+    ticks = check_size("ticks", ticks, least=0, most=2**63 - 1)
+    return Clock(*(jnp.asarray(np.uint32(word)) for word in divmod(ticks, _WORD)))
 
 
 def ticks(clock: Clock) -> int:
@@ -37,12 +36,14 @@ def ticks(clock: Clock) -> int:
 
 def plus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
     """Return the clock after `ticks` more, with 0 <= ticks < 2**31."""
+    _check_ticks(ticks)
     low = clock.low + jnp.asarray(ticks).astype(jnp.uint32)
     return Clock(clock.high + (low < clock.low).astype(jnp.uint32), low)
 
 
 def minus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
     """Return the clock `ticks` before, with 0 <= ticks < 2**31."""
+    _check_ticks(ticks)
     low = clock.low - jnp.asarray(ticks).astype(jnp.uint32)
     return Clock(clock.high - (low > clock.low).astype(jnp.uint32), low)
 
@@ -53,11 +54,11 @@ def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
     Horner's rule over the clock's eight bytes: no product reaches 2**32.
 
     Raises:
+        TypeError: `modulus` is traced or no whole number.
         ValueError: `modulus` is not in [1, 2**24].
 
     """
-    if not 1 <= modulus <= MODULUS_LIMIT:
-        raise ValueError(f"modulus must lie in [1, {MODULUS_LIMIT}], got {modulus}")
+    modulus = check_size("modulus", modulus, most=MODULUS_LIMIT)
     rest = jnp.uint32(0)
     for word in clock:
         for shift in (24, 16, 8, 0):
@@ -68,7 +69,7 @@ def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
 
 def capped(clock: Clock, most: int) -> Int[Array, ""]:
     """Return min(ticks, `most`) as int32, and 0 before the start."""
-    before = clock.high >= jnp.uint32(2**31)
+    most, before = check_size("most", most, least=0), clock.high >= jnp.uint32(2**31)
     reached = jnp.where(clock.high > 0, jnp.uint32(most), jnp.minimum(clock.low, jnp.uint32(most)))
     return jnp.where(before, 0, reached).astype(jnp.int32)
 
@@ -78,13 +79,18 @@ def missing(clock: Clock, most: int) -> Int[Array, ""]:
 
     For clocks set back by less than 2**32 ticks.
     """
-    before = clock.high >= jnp.uint32(2**31)
+    most, before = check_size("most", most, least=0), clock.high >= jnp.uint32(2**31)
     return jnp.where(before, jnp.minimum(jnp.uint32(0) - clock.low, jnp.uint32(most)), 0).astype(jnp.int32)
 
 
 def as_float(clock: Clock) -> Float[Array, ""]:
     """Return the number of ticks, from the start on, as float32: exact to 2**24, then to one part in 10**7."""
     return clock.high.astype(jnp.float32) * float(_WORD) + clock.low.astype(jnp.float32)
+
+
+def _check_ticks(ticks: Any) -> None:
+    check_whole("ticks", ticks)
+    check_range("ticks", ticks, 0, LARGEST)
 
 
 def fold(key: Key[Array, ""], clock: Clock) -> Key[Array, ""]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qjax import files, jsonfile
+from qjax.checks import check_path
 from qjax.jsonfile import (
     COUNT,
     FLAG,
@@ -70,6 +71,7 @@ def load_config(folder: str | Path) -> dict[str, Any]:
         ValueError: it is no JSON, or a key holds what it cannot; both are named.
 
     """
+    check_path("folder", folder)
     path = Path(folder) / CONFIG
     if not path.is_file():
         lacking = f"it has no {CONFIG}" if path.parent.is_dir() else "there is no such folder"

@@ -55,8 +55,8 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
         ValueError: a size is not positive, `planning` is negative, or there are 2**31 pairs or more.
 
     """
-    size = check_size("num_states", num_states) * check_size("num_actions", num_actions)
-    check_size("planning", planning, least=0)
+    num_states, num_actions = check_size("num_states", num_states), check_size("num_actions", num_actions)
+    size, planning = num_states * num_actions, check_size("planning", planning, least=0)
     if size >= 2**31:
         raise ValueError(f"{num_states} states x {num_actions} actions make {size} pairs, not below 2**31")
 

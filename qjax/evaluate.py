@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from qjax import sums
-from qjax.checks import check_key, check_size, check_table
+from qjax.checks import check_callable, check_key, check_listed, check_record, check_size, check_table
 from qjax.envs import Env
 from qjax.policies import draw, greedy
 from qjax.random import root_key
@@ -109,10 +109,13 @@ def play(
 ) -> Played:
     """Return what `evaluate` runs; its arguments."""
     check_key(key)
-    check_size("episodes", episodes)
+    episodes = check_size("episodes", episodes)
+    check_record("env", env, Env)
+    check_record("agent", agent, Agent)
+    check_callable("policy", policy, "(q, time) -> probabilities")
     check_table("an agent", agent.table, env)
     if max_steps is not None:
-        check_size("max_steps", max_steps)
+        max_steps = check_size("max_steps", max_steps)
     limit = env.max_steps if max_steps is None else max_steps
     if limit is None:
         raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
@@ -180,8 +183,10 @@ def evaluate_seeds(
         ValueError: there is no limit on an episode's steps, or a size is not positive.
 
     """
-    check_size("batch_size", batch_size)
-    keys = jax.vmap(lambda s: evaluation_key(seed, s))(jnp.asarray(seeds, jnp.uint32))
+    batch_size = check_size("batch_size", batch_size)
+    given = check_listed("seeds", seeds, "numbers")
+    numbers = [check_size("seeds (each)", number, least=0, most=EVALUATION) for number in given]
+    keys = jax.vmap(lambda s: evaluation_key(seed, s))(jnp.asarray(np.array(numbers, np.uint32)))
 
     @jax.jit
     def run(states: State, keys: Any) -> Episodes:

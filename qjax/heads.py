@@ -10,8 +10,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from qjax.checks import check_range, check_size, concrete, describe
+from qjax.checks import check_callable, check_number, check_range, check_size, concrete, describe
 from qjax.returns import bootstrapped, of_action, td_target
+from qjax.text import shown
 from qjax.types import Head, Network, Params, Quantiles, Weights
 from qjax.usual import makes_usual, usual
 
@@ -47,7 +48,12 @@ def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = sq
 
     The loss of one transition is `loss(y - Q(s, a))` with y = r + gamma (1 - terminated) sum_a' w(a') Q(s', a')
     (`qjax.returns.td_target`); the mean over the batch is taken by the agent. The priority is |y - Q(s, a)|.
+
+    Raises:
+        TypeError: the loss is no function.
+
     """
+    check_callable("loss", loss, "(delta) -> loss")
 
     def transition_loss(out, action, y):
         delta = y - of_action(out, action)
@@ -78,11 +84,12 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
 
     Raises:
         TypeError: `atoms` is traced or no whole number, `low` or `high` no number.
-        ValueError: `low` is not below `high`, one is infinite, there are fewer than 2 atoms, the floor lies outside
-            [0, 0.5], or (at trace time) the network's output is not `[A, atoms]`.
+        ValueError: `low` is not below `high`, or so little that float32 does not tell the values apart, one is
+            infinite, there are fewer than 2 atoms, the floor lies outside [0, 0.5], or (at trace time) the
+            network's output is not `[A, atoms]`.
 
     """
-    _check_support(low, high, atoms)
+    atoms = _check_support(low, high, atoms)
     check_range("floor", floor, 0, 0.5)
     places: Any = jnp.arange(atoms, dtype=jnp.float32)
     width = (high - low) / (atoms - 1)
@@ -141,13 +148,21 @@ def atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"]
     return jax.nn.softmax(jnp.where(masked[:, None], 0, logits)), masked
 
 
-def _check_support(low: Any, high: Any, atoms: int) -> None:
-    check_size("atoms", atoms, least=2)
-    largest = float(np.finfo(np.float32).max)
-    check_range("low (v_min)", low, -largest, largest)
-    check_range("high (v_max)", high, -largest, largest)
-    if concrete(low, high) and not np.all(low < high):
-        raise ValueError(f"low (v_min) must be below high (v_max), got low {low} and high {high}")
+def _check_support(low: Any, high: Any, atoms: int) -> int:
+    """Return the number of atoms, checked with the ends of their values."""
+    atoms = check_size("atoms", atoms, least=2, most=2**24)  # float32 counts no further
+    check_number("low (v_min)", low)
+    check_number("high (v_max)", high)
+    if not concrete(low, high):
+        return atoms
+    given = f"got low {shown(low)} and high {shown(high)}"
+    if not low < high:
+        raise ValueError(f"low (v_min) must be below high (v_max), {given}")
+    ends, width = np.array([low, high], np.float32), (float(high) - float(low)) / (atoms - 1)
+    check_range("high less low", float(high) - float(low), 0, np.inf, open_low=True)
+    if not (ends[0] < ends[0] + np.float32(width) and ends[1] - np.float32(width) < ends[1]):
+        raise ValueError(f"{atoms} values from low (v_min) to high (v_max) are not different in float32, {given}")
+    return atoms
 
 
 class Atoms(NamedTuple):

@@ -12,6 +12,7 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from qjax import clock as clocks
+from qjax.checks import is_finite, numbers
 from qjax.loop import Loop
 from qjax.random import root_key
 from qjax.text import short, shown
@@ -31,7 +32,8 @@ def grid(**values: Values) -> dict[str, np.ndarray]:
         values: a sequence of numbers for each name.
 
     Raises:
-        ValueError: there is no name, or one without values.
+        TypeError: values are no sequence, or no numbers.
+        ValueError: there is no name, one without values, or a number that float32 does not hold.
 
     """
     columns = _columns(values)
@@ -46,7 +48,9 @@ def zipped(**values: Values) -> dict[str, np.ndarray]:
         values: a sequence of numbers for each name.
 
     Raises:
-        ValueError: there is no name, one without values, or the lengths differ.
+        TypeError: values are no sequence, or no numbers.
+        ValueError: there is no name, one without values, the lengths differ, or a number that float32 does not
+            hold.
 
     """
     columns = _columns(values)
@@ -90,7 +94,9 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     """
     if hypers is None:
         return None, 1
-    hypers = jax.tree.map(np.asarray, hypers)
+    given, structure = jax.tree.flatten(hypers)
+    arrays = [checked(name, leaf) for name, leaf in zip(names(hypers), given, strict=True)]
+    hypers = jax.tree.unflatten(structure, arrays)
     leaves = dict(zip(names(hypers), jax.tree.leaves(hypers), strict=True))
     single = [name for name, x in leaves.items() if x.ndim == 0]
     if single or not leaves:
@@ -105,6 +111,27 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
         _built(build, hypers, number).check(lane)
     _check_traced(build, hypers)
     return hypers, num_settings
+
+
+def checked(name: str, values: Any) -> np.ndarray:
+    """Return the values of a hyper-parameter as a NumPy array of numbers, or of flags.
+
+    Raises:
+        TypeError: they are none.
+        ValueError: one is NaN, or in float32 or int32 another number: an infinity, 0, or any.
+
+    """
+    array = numbers(name, values)
+    if array.dtype.kind == "f":
+        kind = np.dtype(np.float32)
+        with np.errstate(all="ignore"):
+            wrong = ~is_finite(array) & ~np.isinf(array) | ((array.astype(kind) == 0) & (array != 0))
+    else:
+        kind = jax.dtypes.canonicalize_dtype(array.dtype)
+        wrong = array.astype(kind).astype(array.dtype) != array
+    if wrong.any():
+        raise ValueError(f"{name} must be numbers that {kind} holds, got {array[wrong][0]}")
+    return array
 
 
 def program(build: Build, hypers: Any) -> Any:
@@ -153,9 +180,11 @@ def unused(jaxpr: Any, hypers: Any) -> list[str]:
 
 
 def _columns(values: Mapping[str, Values]) -> dict[str, np.ndarray]:
-    found = {name: np.asarray(column) for name, column in values.items()}
-    if not found:
+    if not values:
         raise ValueError("an empty grid has no settings: give at least one name with its values")
+    found = {}
+    for name, column in values.items():
+        found[name] = checked(name, column)
     for name, column in found.items():
         if column.ndim != 1 or not len(column):
             raise ValueError(f"{name} needs a sequence of at least one value, got {shown(values[name])}")

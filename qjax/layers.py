@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from qjax.checks import check_size
+from qjax.checks import check_flag, check_range, check_size
 from qjax.usual import usual
 
 TINY = 1e-30
@@ -142,17 +142,28 @@ class Convolution(nn.Module):
     norm_eps: float = 1e-6
     initializer: Initializer = INITIALIZERS["lecun_normal"]
 
+    def __post_init__(self) -> None:
+        """Check the attributes.
+
+        Raises:
+            TypeError: the number of features is no whole number, or `norm` no flag.
+            ValueError: the number of features is not positive.
+
+        """
+        check_size("features", self.features)
+        check_flag("norm", self.norm)
+        check_range("norm_eps", self.norm_eps, 0, 1, open_low=True)
+        super().__post_init__()
+
     @nn.compact
     @usual
     def __call__(self, x: Any) -> Float[Array, "h w features"]:
         """Return `[H - 2, W - 2, features]`.
 
         Raises:
-            TypeError: the number of features is no whole number.
-            ValueError: it is not positive, or x is no image of at least 3 x 3.
+            ValueError: x is no image of at least 3 x 3.
 
         """
-        check_size("features", self.features)
         if jnp.ndim(x) != 3 or min(jnp.shape(x)[:2]) < 3:
             raise ValueError(
                 f"a convolution 3 x 3 needs an image [H, W, C] of at least 3 x 3, got {list(jnp.shape(x))}"

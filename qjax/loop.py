@@ -19,7 +19,18 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 from qjax import clock as clocks
 from qjax import sums
 from qjax.ahead import ahead
-from qjax.checks import check_fit, check_key, check_range, check_size, check_table, describe
+from qjax.checks import (
+    LARGEST,
+    check_callable,
+    check_fit,
+    check_key,
+    check_range,
+    check_record,
+    check_size,
+    check_table,
+    concrete,
+    describe,
+)
 from qjax.envs import Env
 from qjax.policies import draw
 from qjax.random import unrolled
@@ -145,18 +156,23 @@ def make_loop(
 
     """
     check_range("gamma", gamma, 0, 1)
+    check_record("env", env, Env)
+    check_record("agent", agent, Agent)
+    check_record("memory", memory, Memory)
+    check_callable("policy", policy, "(q, time) -> probabilities")
     check_table("an agent", agent.table, env)
     check_table("a memory", memory.table, env)
     check_fit(agent, memory)
-    check_size("num_envs", num_envs)
-    check_size("rollout", rollout)
+    num_envs, rollout = check_size("num_envs", num_envs), check_size("rollout", rollout)
     updates = check_size(
         "updates", updates if replay_ratio is None else _updates(replay_ratio, updates, rollout, num_envs)
     )
-    check_size("cadence", cadence)
-    check_size("warmup", warmup, least=0)
+    cadence, warmup = check_size("cadence", cadence), check_size("warmup", warmup, least=0)
     if episodes is not None:
-        check_size("episodes", episodes)
+        episodes = check_size("episodes", episodes, most=EPISODES_LIMIT)
+    for what, count in (("steps", num_envs * rollout), ("updates", updates)):
+        if cadence * count > LARGEST:
+            raise ValueError(f"{cadence} iterations (cadence) of {count} {what} make {cadence * count}: too many")
 
     parts = _Parts(env, agent, policy, memory, gamma, num_envs, rollout, updates, cadence, warmup, episodes)
     return Loop(
@@ -198,8 +214,10 @@ def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
 
 def _updates(replay_ratio: float, updates: int, rollout: int, num_envs: int) -> int:
     """Return the updates of an iteration by their number per environment step."""
-    check_range("replay_ratio", replay_ratio, 0, float("inf"), open_low=True)
+    if not concrete(replay_ratio):
+        raise TypeError("replay_ratio is static: it shapes the compiled program and cannot be swept")
     steps = rollout * num_envs
+    check_range("replay_ratio", replay_ratio, 0, 2**31, open_low=True)
     if updates != 1:
         raise ValueError(f"give updates or replay_ratio, got {updates} updates and a ratio of {replay_ratio}")
     if abs(replay_ratio * steps - round(replay_ratio * steps)) > 1e-6 or round(replay_ratio * steps) < 1:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from qjax.checks import check_range, concrete
+from qjax.checks import check_record, concrete, is_finite, numbers
 from qjax.usual import usual
 
 SUM_TOLERANCE = 1e-5
@@ -58,11 +58,14 @@ def checked(mdp: TabularMDP) -> TabularMDP:
         TypeError, ValueError: as `from_outcomes`.
 
     """
-    _check_shapes({name: np.shape(x) for name, x in mdp._asdict().items()})
+    check_record("mdp", mdp, TabularMDP)
+    traced = not concrete(*mdp)
+    arrays = {name: x if traced else numbers(name, x) for name, x in mdp._asdict().items()}
+    _check_shapes({name: np.shape(x) for name, x in arrays.items()})
     kinds = (jnp.int32, jnp.float32, jnp.float32, bool, jnp.float32)
-    if not concrete(*mdp):
+    if traced:
         return TabularMDP(*(jnp.asarray(x, kind) for x, kind in zip(mdp, kinds, strict=True)))
-    _check_numbers({name: np.asarray(x) for name, x in mdp._asdict().items()})
+    _check_numbers(arrays)
     with jax.ensure_compile_time_eval():  # concrete arrays stay concrete inside a traced function
         return TabularMDP(*(jnp.asarray(x, kind) for x, kind in zip(mdp, kinds, strict=True)))
 
@@ -81,7 +84,7 @@ def from_dense(probability: Any, reward: Any, terminated: Any, start: Any) -> Ta
         ValueError: shapes do not fit, a probability is negative, or probabilities do not sum to 1.
 
     """
-    p, r, ends = np.asarray(probability), np.asarray(reward), np.asarray(terminated)
+    p, r, ends = numbers("probability", probability), numbers("reward", reward), numbers("terminated", terminated)
     if p.ndim != 3 or p.shape[0] != p.shape[2] or not p.size:
         raise ValueError(f"probability must have a shape [S, A, S], got {list(p.shape)}")
     states, actions, _ = p.shape
@@ -116,8 +119,9 @@ def _check_numbers(arrays: dict[str, np.ndarray]) -> None:
         raise TypeError(f"successors must be whole numbers, got {successor.dtype}")
     refuse((successor < 0) | (successor >= states), successor, f"successors are states from 0 to {states - 1}")
     for name in ("probability", "reward", "start"):
-        check_range(name, np.nan_to_num(arrays[name]), -np.inf, np.inf)  # that they are numbers
-        refuse(~np.isfinite(arrays[name]), arrays[name], f"{name} must be finite")
+        refuse(~is_finite(arrays[name]), arrays[name], f"{name} must be finite in float32")
+    ends = arrays["terminated"]
+    refuse((ends != 0) & (ends != 1), ends, "terminated must be True or False")
     refuse(probability < 0, probability, "probabilities must not be negative")
     refuse(arrays["start"] < 0, arrays["start"], "probabilities of the first state must not be negative")
     sums = probability.sum(-1, dtype=np.float64)
@@ -149,8 +153,8 @@ def check_pairs(what: str, array: Any, mdp: TabularMDP) -> None:
 
     """
     states, actions = mdp.probability.shape[:2]
-    if np.shape(array) != (states, actions):
-        found = list(np.shape(array))
+    found = list(np.shape(numbers(what, array) if concrete(array) else array))
+    if found != [states, actions]:
         raise ValueError(f"{what} of shape {found} for an MDP with {states} states and {actions} actions")
 
 

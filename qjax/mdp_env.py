@@ -9,7 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from qjax.alias import alias, draw_alias
-from qjax.checks import check_range, check_size, concrete, describe
+from qjax.checks import LARGEST, check_range, check_text, describe, numbers
 from qjax.envs import discrete
 from qjax.mdp import TabularMDP, checked
 from qjax.policies import draw
@@ -50,8 +50,8 @@ def mdp_params(mdp: TabularMDP, max_steps: Any = None, reward_noise: Any = None)
 
     """
     mdp = checked(mdp)
-    if max_steps is not None and concrete(max_steps):
-        check_size("max_steps", max_steps)
+    if max_steps is not None:
+        check_range("max_steps", max_steps, 1, LARGEST, whole=True)
     if reward_noise is not None:
         check_range("reward_noise", reward_noise, 0, float("inf"))
     return MDPParams(mdp, alias(mdp.start), reward_noise, max_steps)
@@ -80,9 +80,10 @@ class MDPEnvironment:
         `observations` `[S]` are what is observed of the states, whole numbers from 0, in the place of their own;
         where several look alike, what is observed is no MDP.
         """
+        check_text("name", name)
         self.name = name
         if observations is not None:
-            observations = np.asarray(observations)
+            observations = numbers("observations", observations)
             if observations.shape != mdp.start.shape or not np.issubdtype(observations.dtype, np.integer):
                 raise ValueError(f"observations are a whole number for each state, got {describe(observations)}")
         self.observations = observations

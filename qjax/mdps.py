@@ -11,12 +11,22 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from qjax.checks import check_flag, check_key, check_map, check_range, check_size, concrete
+from qjax.checks import (
+    check_flag,
+    check_key,
+    check_map,
+    check_range,
+    check_record,
+    check_size,
+    check_text,
+    concrete,
+)
 from qjax.envs import Env, lake_map
 from qjax.mdp import TabularMDP, from_outcomes
 from qjax.mdp_env import MDPEnvironment
 from qjax.names import map_of
 from qjax.random import root_key, unrolled
+from qjax.text import shown
 from qjax.usual import usual
 
 
@@ -33,6 +43,8 @@ def from_table(table: Mapping[int, Mapping[int, Sequence[Any]]], start: Any) -> 
         ValueError: states or actions are not numbered from 0, or what `from_outcomes` refuses.
 
     """
+    if not isinstance(table, Mapping) or not all(isinstance(row, Mapping) for row in table.values()):
+        raise TypeError(f"table must be a mapping from states to mappings from actions, got {shown(table)}")
     states, actions = len(table), len(next(iter(table.values()), ()))
     for s, row in table.items():
         if s not in range(states) or sorted(row) != list(range(actions)):
@@ -96,6 +108,7 @@ def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
         import gymnasium
     except ImportError:
         raise ImportError(f"{name} is read from gymnasium's own table: pip install gymnasium") from None
+    check_text("name", name)
     for key, value in kwargs.items():
         if key in ("is_slippery", "is_rainy", "fickle_passenger"):
             check_flag(key, value)
@@ -157,9 +170,10 @@ def of(env: Env) -> TabularMDP:
     """Return the MDP of an environment whose MDP is known: its own arrays, or those of gymnax's FrozenLake.
 
     Raises:
-        TypeError: the environment is neither.
+        TypeError: the environment is neither, or none.
 
     """
+    check_record("env", env, Env)
     if getattr(env.unwrapped, "observations", None) is not None:
         raise TypeError(f"what is observed of {env.name} is no MDP: its states look alike")
     if hasattr(env.params, "mdp"):
@@ -181,6 +195,7 @@ def frozen_lake(env: Env) -> TabularMDP:
         ValueError: its map has no path to a goal.
 
     """
+    check_record("env", env, Env)
     lake: Any = env.unwrapped
     if not _is_lake(lake):
         raise TypeError(f"{env.name} is not a FrozenLake")
@@ -243,7 +258,7 @@ def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termi
     """
     check_key(key)
     shape = (check_size("states", states), check_size("actions", actions), check_size("branching", branching))
-    if branching > states:
+    if shape[2] > shape[0]:
         raise ValueError(f"branching {branching} exceeds the {states} states")
     check_range("termination", termination, 0, 1)
     return _garnet(key, shape, termination)

@@ -16,7 +16,7 @@ import optax
 
 from qjax import schedules
 from qjax.agents import dqn, pqn
-from qjax.checks import check_range, check_size, concrete, one_of
+from qjax.checks import check_listed, check_range, check_record, check_size, check_unit, concrete, one_of
 from qjax.envs import Env
 from qjax.heads import categorical, huber, quantile, scalar, squared
 from qjax.layers import INITIALIZERS
@@ -30,6 +30,7 @@ from qjax.rewards import munchausen
 from qjax.selects import double
 from qjax.tabular_members import TABULAR, TabularProtocol, tabular_epsilon, tabular_loop
 from qjax.targets import periodic
+from qjax.text import shown
 from qjax.types import Head, Memory, NetworkLike, Policy, Schedule
 
 
@@ -149,7 +150,9 @@ def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
 
     """
     if protocol.support is not None:
-        return protocol.support
+        if len(given := check_listed("support", protocol.support, "two numbers")) != 2:
+            raise ValueError(f"support must be the least and the largest value, got {shown(protocol.support)}")
+        return given[0], given[1]
     rest, limit = 1 - protocol.gamma, env.max_steps
     if limit is not None:
         rest = max(rest, 1 / limit) if concrete(rest, limit) else jnp.maximum(rest, 1 / limit)
@@ -193,7 +196,7 @@ def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate, **({} if eps is None else {"eps": eps}))
     if protocol.max_grad_norm is None:
         return made
-    check_range("max_grad_norm", protocol.max_grad_norm, 0, float("inf"), open_low=True)
+    check_range("max_grad_norm", protocol.max_grad_norm, 0, float("inf"), open_low=True, infinite=True)
     return optax.chain(optax.clip_by_global_norm(protocol.max_grad_norm), made)
 
 
@@ -246,6 +249,7 @@ def _sizes(protocol: Protocol) -> dict[str, int]:
         ValueError: a period of the target is shorter than an iteration, at whose end copies are made.
 
     """
+    check_unit(protocol.target_unit)
     num_envs, rollout = (check_size(name, getattr(protocol, name)) for name in ("num_envs", "rollout"))
     warmup, steps = check_size("warmup", protocol.warmup, least=0), num_envs * rollout
     sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "cadence": 1}
@@ -263,6 +267,7 @@ def _sizes(protocol: Protocol) -> dict[str, int]:
 
 def _replayed(protocol: Protocol) -> Callable[..., Memory]:
     """Return prioritized replay with beta rising to 1 over the run."""
+    check_range("beta", protocol.beta, 0, 1)
     beta = schedules.linear(protocol.beta, 1.0, steps_of(protocol))
     return lambda capacity, batch_size, window: prioritized(
         capacity, batch_size, protocol.alpha, beta, window=window
@@ -287,8 +292,8 @@ def pqn_parts(env: Env, protocol: Protocol) -> Parts:
     Rollouts of 128 steps in 4 environments, lambda 0.65, 4 epochs of 4 minibatches, LayerNorm, RAdam after clipping
     the gradient's norm to 10, its learning rate falling to 0.
     """
-    rollout, envs = (check_size(name, getattr(protocol, name)) for name in ("rollout", "num_envs"))
-    epochs, minibatches = protocol.epochs, protocol.minibatches
+    counted = ("rollout", "num_envs", "epochs", "minibatches")
+    rollout, envs, epochs, minibatches = (check_size(name, getattr(protocol, name)) for name in counted)
     updates = max(steps_of(protocol) // (rollout * envs), 1) * epochs * minibatches
 
     def rate(count: Any) -> Any:
@@ -327,7 +332,12 @@ DEEP = {
         "Dabney et al. 2018a",
     ),
     "iqn": _member(
-        lambda env, protocol: valued(env, protocol, head=quantile(protocol.kappa), net={"levels": protocol.levels}),
+        lambda env, protocol: valued(
+            env,
+            protocol,
+            head=quantile(protocol.kappa),
+            net={"levels": check_size("levels", protocol.levels)},
+        ),
         "quantile(kappa=1), MLP(levels=64)",
         "Dabney et al. 2018b",
     ),
@@ -402,10 +412,13 @@ def make(
         ValueError: the name is unknown, or constants of the protocol do not fit together; the numbers are named.
 
     """
+    check_record("env", env, Env)
     found, family = member(name), TabularProtocol if name in TABULAR else Protocol
     protocol = family() if protocol is None else protocol
+    if cadence is not None:
+        check_size("cadence", cadence)
     if not isinstance(protocol, family):
-        raise TypeError(f"{name} takes a {family.__name__}, got a {type(protocol).__name__}")
+        raise TypeError(f"{name} takes a {family.__name__}, got {shown(protocol)}")
     if isinstance(protocol, TabularProtocol):
         return tabular_loop(found, env, protocol)
     check_range("gamma", protocol.gamma, 0, 1)
@@ -437,7 +450,10 @@ def reads(name: str, protocol: Protocol | TabularProtocol | None = None) -> froz
         ValueError: as for `make`.
 
     """
+    member(name)
     family: Any = TabularProtocol if name in TABULAR else Protocol
+    if not isinstance(protocol, family | None):
+        raise TypeError(f"{name} takes a {family.__name__}, got {shown(protocol)}")
     seen = set()
 
     class Noted(family):
@@ -452,5 +468,4 @@ def reads(name: str, protocol: Protocol | TabularProtocol | None = None) -> froz
 
 def traced(field: str) -> bool:
     """Return whether a field of either protocol may be traced, and so swept in one program."""
-    kinds = {**TabularProtocol.__annotations__, **Protocol.__annotations__}
-    return kinds[field] is Any
+    return one_of("field", field, {**TabularProtocol.__annotations__, **Protocol.__annotations__}) is Any

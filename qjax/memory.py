@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int
 
-from qjax.checks import check_key, check_size
+from qjax.checks import check_key, check_record, check_size
 from qjax.clock import MODULUS_LIMIT, capped, missing, modulo
 from qjax.packing import Packed, pack
 from qjax.returns import n_step_transition
@@ -32,7 +32,7 @@ def latest(n: int = 1) -> Memory:
         ValueError: n is less than 1.
 
     """
-    if check_size("n", n) > 1:
+    if (n := check_size("n", n)) > 1:
         return waiting(n - 1, n_step_transition)._replace(steps=n)
 
     def init(block):
@@ -77,9 +77,8 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
             less than the window.
 
     """
-    check_size("capacity", capacity)
-    check_size("batch_size", batch_size)
-    check_size("window", window)
+    capacity, batch_size = check_size("capacity", capacity, most=2**63), check_size("batch_size", batch_size)
+    window = check_size("window", window)
     if batch_size > capacity:
         raise ValueError(f"batch_size {batch_size} exceeds capacity {capacity}")
     limit = 2**31 if window == 1 else 2**30  # a window's last row stands, before it wraps, below twice that
@@ -144,11 +143,12 @@ def n_step(memory: Memory, n: int) -> Memory:
     episode (see `n_step_transition`). Weights, slots and environments are those of a window's first row.
 
     Raises:
-        TypeError: n is traced or no whole number.
+        TypeError: n is traced or no whole number, or `memory` no memory.
         ValueError: n is less than 1, or (at trace time) the memory's windows do not have n rows.
 
     """
-    check_size("n", n)
+    check_record("memory", memory, Memory)
+    n = check_size("n", n)
 
     def sample(key, state, clock, time):
         batch = memory.sample(key, state, clock, time)

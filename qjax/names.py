@@ -6,9 +6,19 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
-from qjax.checks import check_flag, check_map, check_range, check_size, concrete, one_of
+from qjax.checks import (
+    check_array,
+    check_flag,
+    check_map,
+    check_number,
+    check_range,
+    check_size,
+    concrete,
+    one_of,
+)
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FrozenLake-v1": ("FrozenLake-misc", {"max_steps_in_episode": 100}),
@@ -29,8 +39,6 @@ TOY_TEXT = ("CliffWalking-v1", "Taxi-v4")
 
 LIMIT, UNLIMITED = "max_steps_in_episode", 2**31 - 1
 """gymnax's name for the time limit, and what stands for none where the parameters need a number."""
-
-LARGEST = float(np.finfo(np.float32).max)
 
 MAPS = {
     "4x4": ["SFFF", "FHFH", "FFFH", "HFFG"],
@@ -206,17 +214,29 @@ def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
     known = [f.name for f in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
     if unknown := [key for key in fields if key not in known]:
         raise TypeError(f"{name}'s parameters have no {listed(unknown)}; they have {listed(known)}")
-    ranges = {"success_rate": (0, 1), "reward_noise": (0, LARGEST)}
     for key, value in fields.items():
-        if isinstance(getattr(params, key), bool) and concrete(value):
-            check_flag(key, value)
-        elif key == "reward_schedule":
-            _check_rewards(value)
-        elif value is not None and (key in ranges or isinstance(getattr(params, key), int | float)):
-            _check_number(key, value, *ranges.get(key, (-np.inf, np.inf)))
+        _check_field(key, value, getattr(params, key))
     if fields.get(LIMIT, 0) is None and getattr(params, LIMIT) is not None:
         fields = {**fields, LIMIT: UNLIMITED}
     return dataclasses.replace(params, **fields)
+
+
+def _check_field(key: str, value: Any, usual: Any) -> None:
+    """Check that the value of a field is of the kind of its usual one."""
+    if key == "reward_schedule":
+        _check_rewards(value)
+    elif key == "success_rate":
+        check_range(key, value, 0, 1)
+    elif key == "reward_noise" and value is not None:
+        check_range(key, value, 0, float("inf"))
+    elif key == LIMIT and value is not None:
+        check_range(key, value, 1, UNLIMITED, whole=True)
+    elif isinstance(usual, bool) and concrete(value):
+        check_flag(key, value)
+    elif isinstance(usual, int | float | np.number) and key != LIMIT:
+        check_number(key, value)
+    elif isinstance(usual, np.ndarray | jax.Array) and concrete(value):
+        check_array(key, value)
 
 
 def limit_of(params: Any) -> Any:
@@ -229,20 +249,14 @@ def limit_of(params: Any) -> Any:
     """
     limit: Any = getattr(params, LIMIT, None)
     if limit is not None:
-        _check_number(LIMIT, limit, 1, UNLIMITED, whole=True)
+        check_range(LIMIT, limit, 1, UNLIMITED, whole=True)
     return None if concrete(limit) and np.array_equal(limit, UNLIMITED) else limit
-
-
-def _check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
-    check_range(name, value, low, high, whole=whole)
-    if np.shape(value):
-        raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
 
 
 def _check_rewards(schedule: Any) -> None:
     parts = schedule if isinstance(schedule, list | tuple) else [schedule]  # of which some may be traced
     for each in parts:
-        check_range("reward_schedule", each, -LARGEST, LARGEST)
+        check_array("reward_schedule", each)
     if [np.shape(each) for each in parts] not in ([(3,)], [(), (), ()]):
         raise ValueError(f"reward_schedule has a reward for goals, for holes and for the rest, got {schedule!r}")
 

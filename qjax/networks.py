@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from qjax.checks import check_range, check_size, one_of
+from qjax.checks import check_callable, check_flag, check_initial, check_range, check_size, one_of
 from qjax.heads import midpoints
 from qjax.layers import INITIALIZERS, Convolution, Dense, Initializer
+from qjax.text import shown
 from qjax.types import Network, NetworkLike, Quantiles
 from qjax.usual import makes_usual, usual
 
@@ -67,15 +68,24 @@ class MLP(nn.Module):
     initializer: str | Initializer = "lecun_normal"
     output_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Check the attributes.
+
+        Raises:
+            TypeError: a width is no whole number, or an option no flag.
+            ValueError: a width is not positive, or both atoms and levels are given.
+
+        """
+        _check_attributes(self)
+        super().__post_init__()
+
     @nn.compact
     @usual
     def __call__(self, x: Any) -> Any:
         """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`.
 
         Raises:
-            TypeError: x is an integer scalar, a width no whole number, or another number none.
-            ValueError: a width or LayerNorm's epsilon is not positive, both atoms and levels are given, or there is
-                no such initializer.
+            TypeError: x is an integer scalar.
 
         """
         self._check(x)
@@ -110,8 +120,7 @@ class MLP(nn.Module):
         return nn.relu(nn.LayerNorm(self.norm_eps)(x) if self.norm else x)
 
     def _start(self) -> Initializer:
-        given = self.initializer
-        return given if isinstance(given, Initializer) else one_of("initializer", given, INITIALIZERS)
+        return _initializer(self.initializer)
 
     def _draw_levels(self, count: int) -> Float[Array, " n"]:
         stream = "own" if self.own_levels else "shared"
@@ -123,16 +132,30 @@ class MLP(nn.Module):
     def _check(self, x: Any) -> None:
         if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
             raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
-        check_size("actions", self.actions)
-        check_range("norm_eps", self.norm_eps, 0, 1, open_low=True)
-        check_range("output_scale", self.output_scale, 0, 1e3)
-        for width in self.hidden:
-            check_size("a hidden width", width)
-        for name, size in (("atoms", self.atoms), ("levels", self.levels)):
-            if size is not None:
-                check_size(name, size)
-        if self.atoms is not None and self.levels is not None:
-            raise ValueError(f"a network has atoms or levels, got {self.atoms} atoms and {self.levels} levels")
+
+
+def _check_attributes(net: MLP) -> None:
+    check_size("actions", net.actions)
+    if not isinstance(net.hidden, Sequence) or isinstance(net.hidden, str | bytes):
+        raise TypeError(f"hidden must be a sequence of widths, got {shown(net.hidden)}")
+    for width in net.hidden:
+        check_size("a hidden width", width)
+    if not isinstance(net.torso, nn.Module | None):
+        raise TypeError(f"torso must be a flax module or None, got {shown(net.torso)}")
+    for name in ("own_levels", "dueling", "noisy", "norm"):
+        check_flag(name, getattr(net, name))
+    for name, size in (("atoms", net.atoms), ("levels", net.levels)):
+        if size is not None:
+            check_size(name, size)
+    if net.atoms is not None and net.levels is not None:
+        raise ValueError(f"a network has atoms or levels, got {net.atoms} atoms and {net.levels} levels")
+    check_range("norm_eps", net.norm_eps, 0, 1, open_low=True)
+    check_range("output_scale", net.output_scale, 0, 1e3)
+    _initializer(net.initializer)
+
+
+def _initializer(given: Any) -> Initializer:
+    return given if isinstance(given, Initializer) else one_of("initializer", given, INITIALIZERS)
 
 
 def convolutional(
@@ -158,9 +181,7 @@ def convolutional(
         options: of `MLP`: atoms, levels, dueling, noisy, ...
 
     """
-    start = (
-        initializer if isinstance(initializer, Initializer) else one_of("initializer", initializer, INITIALIZERS)
-    )
+    start = _initializer(initializer)
     torso = Convolution(features, norm, norm_eps, start)
     return MLP(actions, hidden, torso, norm=norm, norm_eps=norm_eps, initializer=start, **options)
 
@@ -171,14 +192,14 @@ def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: a size is not positive.
+        ValueError: a size is not positive, or `initial` has another shape or is not finite.
 
     """
-    check_size("num_states", num_states)
-    check_size("num_actions", num_actions)
+    shape = check_size("num_states", num_states), check_size("num_actions", num_actions)
+    check_initial(initial, shape)
 
     def init(key, obs):
-        return jnp.full((num_states, num_actions), initial, jnp.float32)
+        return jnp.full(shape, initial, jnp.float32)
 
     return Network(init, lambda params, obs, noise: params[obs])
 
@@ -191,9 +212,10 @@ def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
     while the memory keeps the small original.
 
     Raises:
-        TypeError: `network` lacks `init` or `apply`.
+        TypeError: `network` lacks `init` or `apply`, or `encode` is no function.
 
     """
+    check_callable("encode", encode, "(obs) -> features")
     net = as_network(network)
     return Network(
         lambda key, obs: net.init(key, encode(obs)),
@@ -220,7 +242,9 @@ def as_network(network: NetworkLike) -> Network:
         )
     for name in ("init", "apply"):
         if not callable(getattr(network, name, None)):
-            raise TypeError(f"a network needs init(key, obs) and apply(params, obs); {network!r} has no {name}")
+            raise TypeError(
+                f"a network needs init(key, obs) and apply(params, obs); {shown(network)} has no {name}"
+            )
     if isinstance(network, nn.Module):
 
         def apply(params, obs, noise):

@@ -50,10 +50,11 @@ def falling(protocol: Any) -> Schedule:
     """Return a protocol's epsilon, from 1 to its end: by a factor each episode, or straight over its steps.
 
     Raises:
-        ValueError: `epsilon_decay` lies outside [0, 1], or `epsilon_fraction` outside (0, 1], or there are neither
-            steps nor a factor.
+        ValueError: `epsilon_end` or `epsilon_decay` lies outside [0, 1], or `epsilon_fraction` outside (0, 1], or
+            there are neither steps nor a factor.
 
     """
+    check_range("epsilon_end", protocol.epsilon_end, 0, 1)
     if protocol.epsilon_decay is not None:
         check_range("epsilon_decay", protocol.epsilon_decay, 0, 1)
         return schedules.geometric(1.0, protocol.epsilon_decay, protocol.epsilon_end, "episode")

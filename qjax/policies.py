@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from qjax.checks import check_callable
 from qjax.schedules import as_schedule
 from qjax.types import Policy, Time
 from qjax.usual import makes_usual, usual
@@ -73,9 +74,11 @@ def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
     value is not minus infinity, and the others are never taken.
 
     Raises:
+        TypeError: `base` is no function.
         ValueError: epsilon lies outside [0, 1], at the start or in the long run.
 
     """
+    check_callable("base", base, "(q, time) -> probabilities")
     schedule = as_schedule("epsilon", epsilon, 0, 1)
 
     def policy(q: Float[Array, " A"], time: Time) -> Float[Array, " A"]:

@@ -70,7 +70,7 @@ def prioritized(
         ValueError: alpha, beta or floor lies outside its range, or as for `ring`.
 
     """
-    check_size("fan", fan, least=2)
+    fan = check_size("fan", fan, least=2)
     check_range("alpha", alpha, 0, float("inf"))
     check_range("floor", floor, 0, float("inf"), open_low=True)
     replay, beta_at = ring(capacity, batch_size, window), as_schedule("beta", beta, 0, 1)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from qjax.checks import check_flag, check_record, check_text
 from qjax.streams import Forgiving
 
 LINE_EVERY = 10.0
@@ -35,7 +36,8 @@ def show_progress(description: str, shown: bool = True) -> Iterator[Callable[[Pr
 
     Nothing is shown where it is not to be `shown`.
     """
-    if not shown:
+    check_text("description", description)
+    if not check_flag("shown", shown):
         yield lambda progress: None
         return
     from rich.console import Console
@@ -56,6 +58,7 @@ def show_progress(description: str, shown: bool = True) -> Iterator[Callable[[Pr
 
 def describe(progress: Progress) -> str:
     """Return it in one line: `81k env-steps/s, 8.1k updates/s, 0:42 left, IQM return 123`."""
+    check_record("progress", progress, Progress)
     seconds, done = progress.seconds, progress.done
     rates = [f"{count / seconds:,.0f}" if seconds > 0 else "?" for count in (progress.env_steps, progress.updates)]
     left = seconds * (1 / done - 1) if done > 0 else None

@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key, UInt32
 
-from qjax.checks import check_key, check_size
+from qjax.checks import check_key, check_size, check_whole, concrete
 
 _WEYL = 0x9E3779B9
 # The first digits of pi.
@@ -127,9 +127,17 @@ def fast_key(seed: int | Int[Array, ""]) -> Key[Array, ""]:
     """Return a key of the fast implementation, to be used as any key of `jax.random.key`.
 
     Args:
-        seed: a whole number; its lower 32 bits count (64 where JAX has 64-bit integers enabled).
+        seed: a whole number in [0, 2**32), in [0, 2**63) where JAX has 64-bit integers enabled; it may be traced.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it does not lie there: two seeds would make one key.
 
     """
+    check_whole("seed", seed)
+    if concrete(seed):
+        wide = jax.dtypes.canonicalize_dtype(np.int64) == np.int64
+        check_size("seed", seed, least=0, most=2**63 - 1 if wide else 2**32 - 1)
     return jax.random.key(seed, impl=FAST)
 
 
@@ -189,6 +197,7 @@ def unrolled(key: Key[Array, ""]) -> Key[Array, ""]:
 
     Any key that is not one of JAX's default kind is returned as it is.
     """
+    check_key(key)
     if jax.random.key_impl(key) != "threefry2x32" or not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=UNROLLED)
@@ -204,14 +213,14 @@ def root_key(seed: Any) -> Key[Array, ""]:
         ValueError: the number is not in [0, 2**32).
 
     """
-    if hasattr(seed, "dtype") and not isinstance(seed, np.integer):
+    if jax.dtypes.issubdtype(getattr(seed, "dtype", None), jax.dtypes.prng_key):
         check_key(seed)
         return seed
-    if not 0 <= check_size("seed", seed, least=0) < 2**32:
-        raise ValueError(f"seed must be below 2**32, got {seed}")
-    return jax.random.wrap_key_data(jnp.asarray(np.array([0, seed], np.uint32)), impl="threefry2x32")
+    number = check_size("seed", seed, least=0, most=2**32 - 1)
+    return jax.random.wrap_key_data(jnp.asarray(np.array([0, number], np.uint32)), impl="threefry2x32")
 
 
 def describe_key(key: Key[Array, ""]) -> dict[str, Any]:
     """Return a key as plain values: the name of its implementation, and its words."""
+    check_key(key)
     return {"impl": str(jax.random.key_impl(key)), "data": np.asarray(jax.random.key_data(key)).tolist()}

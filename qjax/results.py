@@ -14,6 +14,7 @@ import numpy as np
 
 from qjax import jsonfile
 from qjax.checkpoint import KINDS, MANIFEST
+from qjax.checks import check_flag, check_listed, check_path, check_record, check_text
 from qjax.config import CONFIG, SUMMARY, WHEN_ENDED, altered, lane_seeds, load_config
 from qjax.points import NEVER, Point
 from qjax.runs import CHECKPOINTS, ENDED, read_points
@@ -107,6 +108,10 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
         ImportError: its table is one of Parquet, and pyarrow is not installed.
 
     """
+    check_path("run", run)
+    if metrics is not None:
+        for name in check_listed("metrics", metrics, "names"):
+            check_text("metrics (each)", name)
     folder = Path(run)
     config, points = load_config(folder), read_points(folder)
     if lacking := [name for name in ("experiment", "arguments") if name not in config]:
@@ -161,6 +166,9 @@ def aligned(*runs: Results, interpolate: bool = False) -> tuple[np.ndarray, list
             differ are named), or the runs have no steps in common.
 
     """
+    interpolate = check_flag("interpolate", interpolate)
+    for run in runs:
+        check_record("runs (each)", run, Results)
     if not runs:
         raise ValueError("aligned needs at least one run, got none")
     axes = [run.env_steps.max((0, 1)) for run in runs]

@@ -56,7 +56,7 @@ def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> di
     """
     check_range("Munchausen temperature", temperature, 0, float("inf"), open_low=True)
     check_range("Munchausen alpha", alpha, 0, 1)
-    check_range("Munchausen low", low, -float("inf"), 0)
+    check_range("Munchausen low", low, -float("inf"), 0, infinite=True)
 
     def select(key, transition, q_online, q_target, time):
         return jnp.exp(scaled_log_softmax(q_target, temperature) / temperature)

@@ -26,6 +26,7 @@ import numpy as np
 
 from qjax import checkpoint, files, hosts, jsonfile, tables
 from qjax.checkpoint import Checkpoint
+from qjax.checks import check_flag, check_listed, check_mapping, check_path, check_text
 from qjax.config import CONFIG, SUMMARY, altered, lane_seeds, load_config, load_sweep, tell_of_altered
 from qjax.devices import processor
 from qjax.points import Point
@@ -81,11 +82,21 @@ class Run:
 
         Raises:
             ImportError: `parquet` without pyarrow.
+            TypeError: an argument is not of its kind.
             FileExistsError: the folder holds something and neither `overwrite` nor `resume` is set, or what it
                 holds is no run, or it is a file.
             ValueError: both are set, or the run to resume has another experiment or other arguments.
 
         """
+        check_path("folder", folder)
+        check_text("experiment", experiment)
+        check_mapping("arguments", arguments)
+        flags = {"overwrite": overwrite, "resume": resume, "parquet": parquet, "accept_program": accept_program}
+        for name, value in flags.items():
+            check_flag(name, value)
+        free = check_listed("free", free, "names")
+        for argument in free:
+            check_text("free (each)", argument)
         self.folder = Path(folder)
         self.resume, self.accept_program = resume, accept_program
         self._overwrite = overwrite
@@ -500,6 +511,7 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
         ValueError: they are damaged, or are of another structure than `like`.
 
     """
+    check_path("folder", folder)
     import orbax.checkpoint as ocp
 
     path = (Path(folder) / AGENTS).absolute()
@@ -535,6 +547,7 @@ def load_points(folder: str | Path) -> list[Point]:
         ValueError: a table is damaged, or none that a sweep wrote.
 
     """
+    check_path("folder", folder)
     tell_of_altered(Path(folder))
     return read_points(folder)
 

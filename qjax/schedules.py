@@ -9,15 +9,20 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from qjax.checks import check_range, check_size, check_unit
-from qjax.returned import check_returned
+from qjax.checks import check_callable, check_number, check_range, check_size, check_unit, concrete
 from qjax.types import Schedule, Time
 from qjax.usual import makes_usual
 
 
 @makes_usual
 def constant(value: Any) -> Schedule:
-    """Return the schedule that is always `value`."""
+    """Return the schedule that is always `value`.
+
+    Raises:
+        ValueError: it is not finite.
+
+    """
+    check_number("value", value)
     return lambda time: jnp.asarray(value, jnp.float32)
 
 
@@ -26,10 +31,14 @@ def linear(start: Any, end: Any, duration: Any, unit: str = "step") -> Schedule:
     """Return the straight line from `start` to `end` over `duration` units of time, and `end` after.
 
     Raises:
-        ValueError: `duration` is not positive, or `unit` is unknown.
+        ValueError: an end is not finite, `duration` is not positive, or `unit` is unknown.
 
     """
     check_unit(unit)
+    check_number("start", start)
+    check_number("end", end)
+    if concrete(start, end):
+        check_number("end less start", float(end) - float(start))
     check_range("duration", duration, 0, float("inf"), open_low=True)
 
     def schedule(time: Time) -> Any:
@@ -44,10 +53,12 @@ def geometric(start: Any, factor: Any, end: Any, unit: str = "episode") -> Sched
     """Return `start * factor ** n` after n units of time, and never less than `end`.
 
     Raises:
-        ValueError: `factor` lies outside [0, 1], or `unit` is unknown.
+        ValueError: an end is not finite, `factor` lies outside [0, 1], or `unit` is unknown.
 
     """
     check_unit(unit)
+    check_number("start", start)
+    check_number("end", end)
     check_range("factor", factor, 0, 1)
 
     def schedule(time: Time) -> Any:
@@ -69,7 +80,8 @@ def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
             time) the loop has another number of environments.
 
     """
-    steps = max(check_size("num_envs", num_envs) - 1, 1)
+    num_envs = check_size("num_envs", num_envs)
+    steps = max(num_envs - 1, 1)
     check_range("ladder's base", base, 0, 1, open_low=True)
     check_range("ladder's exponent", exponent, 0, float("inf"))
 
@@ -83,7 +95,14 @@ def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
 
 @makes_usual
 def of(count_schedule: Callable[[Any], Any], unit: str = "step") -> Schedule:
-    """Return an optax schedule, a function of a count, as a schedule of the named unit of time."""
+    """Return an optax schedule, a function of a count, as a schedule of the named unit of time.
+
+    Raises:
+        TypeError: it is no function.
+        ValueError: `unit` is unknown.
+
+    """
+    check_callable("count_schedule", count_schedule, "(count) -> value")
     check_unit(unit)
     return lambda time: jnp.asarray(count_schedule(getattr(time, unit)), jnp.float32)
 
@@ -98,10 +117,9 @@ def as_schedule(name: str, value: Any, low: float, high: float, open_low: bool =
     """
     if not callable(value):
         check_range(name, value, low, high, open_low)
-        check_returned(name, value, ())
         return constant(value)
+    check_callable(name, value, "(time) -> value")
     for label, at in (("the start", 0.0), ("the end", 1e9)):
         time = Time(jnp.float32(at), jnp.int32(at), jnp.float32(at), jnp.int32(0))
-        found = check_returned(f"{name} at {label} of its schedule", value(time), ())
-        check_range(f"{name} at {label} of its schedule", found, low, high, open_low)
+        check_range(f"{name} at {label} of its schedule", value(time), low, high, open_low)
     return value

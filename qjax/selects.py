@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from qjax.checks import check_callable
 from qjax.policies import draw, first
 from qjax.types import Policy, Select, Time, Transition
 from qjax.usual import makes_usual, usual
@@ -39,13 +40,25 @@ def double(
 
 @makes_usual
 def expected(policy: Policy) -> Select:
-    """Weigh next actions as `policy` does on the online values: Expected SARSA (van Seijen et al. 2009)."""
+    """Weigh next actions as `policy` does on the online values: Expected SARSA (van Seijen et al. 2009).
+
+    Raises:
+        TypeError: it is no function.
+
+    """
+    check_callable("policy", policy, "(q, time) -> probabilities")
     return lambda key, transition, q_online, q_target, time: policy(q_online, time)
 
 
 @makes_usual
 def sampled(policy: Policy) -> Select:
-    """Draw one next action from `policy` on the online values: SARSA with its next action drawn afresh."""
+    """Draw one next action from `policy` on the online values: SARSA with its next action drawn afresh.
+
+    Raises:
+        TypeError: it is no function.
+
+    """
+    check_callable("policy", policy, "(q, time) -> probabilities")
 
     def select(key, transition, q_online, q_target, time):
         action = draw(jax.random.uniform(key), policy(q_online, time))
@@ -61,7 +74,7 @@ def executed(policy: Policy) -> Select:
     Where a time limit left none, the next action is drawn from `policy` on the online values of the true successor.
 
     Raises:
-        TypeError: (at trace time) the transitions have no next action.
+        TypeError: `policy` is no function, or (at trace time) the transitions have no next action.
 
     """
     otherwise = sampled(policy)

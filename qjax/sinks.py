@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from qjax.checks import check_listed, check_path, check_record, check_text
 from qjax.streams import tell
 from qjax.tables import Table, missing
-from qjax.text import failure
+from qjax.text import failure, shown
 
 SLOW_SECONDS, SLOW_SHARE = 10.0, 0.1
 """Sinks that took that long, and that share of the run time, are told of once."""
@@ -98,7 +99,9 @@ class Feed:
 
 
 def check_sinks(sinks: Sequence[Sink], has_run: bool) -> None:
-    """Raise ValueError where a sink writes into a run's folder, and there is none."""
+    """Raise where something is no sink, or a sink writes into a run's folder, and there is none."""
+    for sink in check_listed("sinks", sinks, "sinks"):
+        check_record("sinks (each)", sink, Sink)
     homeless = [sink.name for sink in sinks if sink.in_run]
     if homeless and not has_run:
         raise ValueError(f"sinks {homeless} write into a run's folder: give a run, or a folder of their own")
@@ -115,8 +118,11 @@ def tensorboard(folder: str | Path | None = None) -> Sink:
 
     Raises:
         ImportError: tensorboard is not installed.
+        TypeError: `folder` is no path.
 
     """
+    if folder is not None:
+        check_path("folder", folder)
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -167,11 +173,15 @@ def wandb(project: str = "qjax", folder: str | Path | None = None, mode: str = "
 
     Raises:
         ImportError: wandb is not installed.
+        TypeError: `project` is no text, or `folder` no path.
         ValueError: another mode.
 
     """
-    if mode not in ("offline", "online"):
-        raise ValueError(f"mode must be 'offline' or 'online', got {mode!r}")
+    check_text("project", project)
+    if folder is not None:
+        check_path("folder", folder)
+    if not isinstance(mode, str) or mode not in ("offline", "online"):
+        raise ValueError(f"mode must be 'offline' or 'online', got {shown(mode)}")
     try:
         import wandb as library
     except ImportError as error:

@@ -21,9 +21,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from qjax.checks import check_range, check_size, concrete
+from qjax.checks import check_range, check_record, check_size, concrete, numbers
 from qjax.mdp import TabularMDP, check_pairs, check_policy, checked, possible, reachable, steps_to_end, until_still
 from qjax.policies import greedy
+from qjax.text import shown
 from qjax.usual import usual
 
 TOLERANCE = 2 * float(np.finfo(np.float32).eps)
@@ -37,7 +38,15 @@ def backup(mdp: TabularMDP, values: Float[Array, " S"], gamma: Any) -> Float[Arr
     """Return Q(s, a) = sum_k p_k [ r_k + gamma (1 - terminated_k) V(s'_k) ].
 
     Source: Sutton and Barto 2018, equation 4.6.
+
+    Raises:
+        ValueError: gamma lies outside [0, 1], or there is not a value for each state.
+
     """
+    check_record("mdp", mdp, TabularMDP)
+    check_range("gamma", gamma, 0, 1)
+    if np.shape(numbers("values", values) if concrete(values) else values) != np.shape(mdp.start):
+        raise ValueError(f"values must be one for each of {len(mdp.start)} states, got {shown(values)}")
     future = jnp.where(mdp.terminated, 0, values[mdp.successor])
     return (mdp.probability * (mdp.reward + gamma * future)).sum(-1)
 
@@ -57,7 +66,8 @@ def value_iteration(
 
     """
     mdp = _check(mdp, None, gamma)
-    check_size("max_iterations", max_iterations)
+    max_iterations = check_size("max_iterations", max_iterations)
+    check_range("tolerance", tolerance, 0, float("inf"))
     return _value_iteration(mdp, gamma, tolerance, max_iterations)
 
 
@@ -74,7 +84,7 @@ def policy_iteration(mdp: TabularMDP, gamma: Any, max_iterations: int = 100) -> 
 
     """
     mdp = _check(mdp, None, gamma)
-    check_size("max_iterations", max_iterations)
+    max_iterations = check_size("max_iterations", max_iterations)
     return _policy_iteration(mdp, gamma, max_iterations)
 
 
@@ -89,7 +99,7 @@ def policy_values(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any) -> F
         ValueError: gamma lies outside [0, 1], or is 1 and the policy cannot reach an end from some state.
 
     """
-    mdp = _check(mdp, policy, gamma)
+    mdp = _check(mdp, policy, gamma, acts=True)
     return _solve(mdp, policy, gamma)
 
 
@@ -110,8 +120,9 @@ def policy_evaluation(
         ValueError: gamma lies outside [0, 1], or is 1 and the policy cannot reach an end from some state.
 
     """
-    mdp = _check(mdp, policy, gamma)
-    check_size("max_iterations", max_iterations)
+    mdp = _check(mdp, policy, gamma, acts=True)
+    max_iterations = check_size("max_iterations", max_iterations)
+    check_range("tolerance", tolerance, 0, float("inf"))
     return _evaluate(mdp, policy, gamma, tolerance, max_iterations)
 
 
@@ -144,8 +155,9 @@ def visits(
         ValueError: gamma lies outside [0, 1], or is 1 and the policy cannot reach an end from some state.
 
     """
-    mdp = _check(mdp, policy, gamma)
-    check_size("max_iterations", max_iterations)
+    mdp = _check(mdp, policy, gamma, acts=True)
+    max_iterations = check_size("max_iterations", max_iterations)
+    check_range("tolerance", tolerance, 0, float("inf"))
     return _visits(mdp, policy, gamma, tolerance, max_iterations)
 
 
@@ -159,7 +171,7 @@ def expected_return(mdp: TabularMDP, policy: Float[Array, "S A"], steps: int) ->
         ValueError: `steps` is not positive, or the policy is none.
 
     """
-    check_size("steps", steps)
+    steps = check_size("steps", steps)
     mdp = checked(mdp)
     check_policy(mdp, policy)
 
@@ -179,7 +191,7 @@ def best_return(mdp: TabularMDP, steps: int) -> Float[Array, ""]:
         ValueError: `steps` is not positive.
 
     """
-    check_size("steps", steps)
+    steps = check_size("steps", steps)
     mdp = checked(mdp)
     values = lax.fori_loop(0, steps, lambda _, v: backup(mdp, v, 1.0).max(-1), jnp.zeros(mdp.start.shape))
     return mdp.start @ values
@@ -209,7 +221,7 @@ def exact(mdp: TabularMDP, gamma: Any, max_iterations: int = MAX_ITERATIONS) -> 
         ValueError: gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
-    mdp = checked(mdp)
+    mdp, max_iterations = checked(mdp), check_size("max_iterations", max_iterations)
     q = value_iteration(mdp, gamma, max_iterations=max_iterations)
     # Values that are equal but for rounding are shared, or the distribution would depend on the last digits.
     best = q.max(-1, keepdims=True)
@@ -240,9 +252,14 @@ def report(
     0.99 a twentieth of the 2/3 S^3 of a linear solve, and no memory for [S, S] numbers of every table.
 
     Raises:
-        ValueError: the table or the exact solution has another shape than the MDP.
+        TypeError: `exact` is no exact solution, or `mdp` no MDP.
+        ValueError: the table or the exact solution has another shape than the MDP, or gamma lies outside [0, 1].
 
     """
+    check_record("exact", exact, Exact)
+    check_record("mdp", mdp, TabularMDP)
+    check_range("gamma", gamma, 0, 1)
+    max_iterations = check_size("max_iterations", max_iterations)
     check_pairs("a table", table, mdp)
     check_pairs("an exact solution", exact.q, mdp)
     error = jnp.where(table == -jnp.inf, 0, table - exact.q)
@@ -259,7 +276,7 @@ def report(
 
 def _value_of_any(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any, max_iterations: int) -> Array:
     """Return V of a policy that at gamma = 1 need not end."""
-    if concrete(gamma) and gamma != 1:
+    if concrete(gamma) and np.float32(gamma) != 1:
         return _evaluate(mdp, policy, gamma, TOLERANCE, max_iterations)
     earned = (policy[..., None] * mdp.probability * mdp.reward).sum((1, 2))
     forever = _forever(mdp, policy) & (gamma == 1)
@@ -369,13 +386,13 @@ def _visits(mdp, policy, gamma, tolerance, max_iterations):
     return lax.while_loop(running, body, (mdp.start, mdp.start, jnp.int32(0)))[1]
 
 
-def _check(mdp: TabularMDP, policy: Float[Array, "S A"] | None, gamma: Any) -> TabularMDP:
+def _check(mdp: TabularMDP, policy: Float[Array, "S A"] | None, gamma: Any, acts: bool = False) -> TabularMDP:
     """Return the MDP, checked with gamma and policy, and where gamma is 1 that every state can reach an end."""
     check_range("gamma", gamma, 0, 1)
     mdp = checked(mdp)
-    if policy is not None:
+    if acts or policy is not None:
         check_policy(mdp, policy)
-    if not concrete(mdp, policy, gamma) or (np.asarray(gamma) != 1).any():
+    if not concrete(mdp, policy, gamma) or np.float32(gamma) != 1:
         return mdp
     with jax.ensure_compile_time_eval():  # concrete arrays may stand inside a traced function
         endless = np.isinf(np.asarray(steps_to_end(mdp, policy))).all(-1)

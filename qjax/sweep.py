@@ -19,7 +19,16 @@ from jaxtyping import Array, Key
 from qjax import hypers
 from qjax import plan as plans
 from qjax.checkpoint import Checkpoint, first_difference
-from qjax.checks import check_range, check_size, describe
+from qjax.checks import (
+    check_callable,
+    check_flag,
+    check_listed,
+    check_mapping,
+    check_range,
+    check_record,
+    check_size,
+    describe,
+)
 from qjax.devices import default_width, memory_limit
 from qjax.drive import Drive, Options
 from qjax.evaluate import EVALUATION
@@ -36,6 +45,9 @@ from qjax.sinks import Sink, check_sinks
 from qjax.text import apart, short, shown
 from qjax.types import Time
 from qjax.usual import usual_rules
+
+MANY_LANES = 2**22
+"""The host's own arrays of more lanes take over 100 MB: those are counted before they are made."""
 
 
 class Result(NamedTuple):
@@ -194,9 +206,11 @@ def sweep(
 
     """
     check_range("chunk_seconds", chunk_seconds, 0, float("inf"), open_low=True)
-    check_range("checkpoint_every", checkpoint_every, 0, float("inf"))
+    check_range("checkpoint_every", checkpoint_every, 0, float("inf"), infinite=True)
+    stop_on_nan = check_flag("stop_on_nan", stop_on_nan)
+    _check_hooks(schedules, report, on_log, on_progress, run)
     check_sinks(sinks, run is not None)
-    work = _prepare(build, seeds, hypers, seed, steps, log_points)
+    work = _prepare(build, seeds, hypers, seed, steps, log_points, devices)
     logged = {} if schedules is None else schedules
     names = _logged(work, logged, report)
     width = _width(work, width if run is None or width is not None else run.width, devices)
@@ -287,7 +301,7 @@ def plan(
     It compiles the programs, for they alone know their temporary memory. `print` shows it; `Plan.check` raises
     where it does not fit, as `sweep` does.
     """
-    work = _prepare(build, seeds, hypers, seed, steps, log_points)
+    work = _prepare(build, seeds, hypers, seed, steps, log_points, devices)
     groups = _groups(work, _width(work, width, devices), devices)
     groups.compile(work.turns)
     return _plan(work, groups, devices)
@@ -317,8 +331,15 @@ def static_sweeps(
         ValueError: there is no setting.
 
     """
+    if not callable(build):
+        raise TypeError(f"build must be a function (hyper, **setting) -> loop, got {shown(build)}")
+    static = check_listed("static", static, "settings")
+    for chosen in static:
+        check_mapping("static (each)", chosen)
+    if run_for is not None:
+        check_callable("run_for", run_for, "(number) -> run")
     if not static:
-        raise ValueError("static_sweeps needs at least one setting, got none")
+        raise ValueError("static_sweeps needs at least one setting (static), got none")
     results = []
     for number, chosen in enumerate(static):
         folder = None if run_for is None else run_for(number)
@@ -334,13 +355,22 @@ def static_sweeps(
 
 
 def _prepare(
-    build: Build, seeds: int | Sequence[int], swept: Any, seed: Any, steps: int | None, log_points: int
+    build: Build,
+    seeds: int | Sequence[int],
+    swept: Any,
+    seed: Any,
+    steps: int | None,
+    log_points: int,
+    devices: Sequence[Any] | None,
 ) -> Work:
     """Check a sweep's arguments."""
-    numbers = _check_seeds(seeds)
+    check_callable("build", build, "(hyper) -> loop")
+    given = _check_seeds(seeds)
     root_key(seed)
     swept, num_settings = hypers.check(build, swept)
     loop = build(_first(swept))
+    _check_lanes(loop, num_settings * len(given), _devices(devices))
+    numbers = np.asarray(given)
     parts = plans.parts(loop, steps, log_points)
     return Work(
         build=build,
@@ -354,6 +384,26 @@ def _prepare(
         unused=[] if swept is None else hypers.unused(hypers.program(build, swept), swept),
         log_points=log_points,
     )
+
+
+def _check_hooks(schedules: Any, report: Any, on_log: Any, on_progress: Any, run: Any) -> None:
+    """Check what a sweep calls, and the record of its folder."""
+    if callable(schedules):
+        check_callable("schedules", schedules, "(hyper) -> {name: schedule}")
+    elif schedules is not None:
+        check_mapping("schedules", schedules)
+        for name, schedule in schedules.items():
+            check_callable(f"schedules[{name!r}]", schedule, "(time) -> value")
+    hooks = (
+        ("report", report, "(hyper, agent) -> {name: number}"),
+        ("on_log", on_log, "(point) -> None"),
+        ("on_progress", on_progress, "(progress) -> None"),
+    )
+    for name, hook, signature in hooks:
+        if hook is not None:
+            check_callable(name, hook, signature)
+    if run is not None:
+        check_record("run", run, Run)
 
 
 def _count_or_list(seeds: np.ndarray) -> int | list[int]:
@@ -372,7 +422,9 @@ def _width(work: Work, width: int | None, devices: Sequence[Any] | None) -> int:
 
 
 def _devices(devices: Sequence[Any] | None) -> list[Any]:
-    found = list(jax.devices() if devices is None else devices)
+    found = jax.devices() if devices is None else check_listed("devices", devices, "JAX's devices")
+    for device in found:
+        check_record("devices (each)", device, jax.Device)
     if not found:
         raise ValueError("a sweep needs at least one device, got none")
     return found
@@ -493,16 +545,28 @@ def _logged(work: Work, schedules: Schedules, report: Report | None) -> list[str
     return names
 
 
-def _check_seeds(seeds: int | Sequence[int]) -> np.ndarray:
+def _check_lanes(loop: Loop, lanes: int, devices: list[Any]) -> None:
+    """Refuse more lanes than fit before the host makes arrays of them, where these would be large themselves."""
+    if lanes <= MANY_LANES:
+        return
+    limit = memory_limit(_local(devices)) * jax.process_count()
+    each = _bytes(jax.eval_shape(loop.init, jax.random.key(0)))
+    if lanes * each > limit:
+        raise MemoryError(
+            f"{lanes} lanes (settings x seeds) of {plans.size(each)} need more than the {plans.size(limit)} of"
+            f" {len(devices)} {devices[0].platform} device(s); at most {limit // each} fit"
+        )
+
+
+def _check_seeds(seeds: int | Sequence[int]) -> range | np.ndarray:
     """Return the numbers of the seeds, `[S]`."""
-    if isinstance(seeds, int | np.integer | float):
-        return np.arange(check_size("seeds", seeds))
-    numbers = np.array([check_size("a seed", s, least=0) for s in seeds], np.int64)
-    if (numbers >= EVALUATION).any():
-        raise ValueError(f"seeds must be below {EVALUATION}, got {shown(numbers[numbers >= EVALUATION].tolist())}")
+    if isinstance(seeds, int | np.integer | float) or getattr(seeds, "shape", None) == ():
+        return range(check_size("seeds", seeds))
+    given = check_listed("seeds", seeds, "numbers")
+    numbers = np.array([check_size("a seed", s, least=0, most=EVALUATION - 1) for s in given], np.int64)
     if not len(numbers):
         raise ValueError("a sweep needs at least one seed, got none")
-    twice = sorted({s for s in numbers.tolist() if (numbers == s).sum() > 1})
-    if twice:
-        raise ValueError(f"seeds listed more than once: {shown(twice)}")
+    found, times = np.unique(numbers, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(f"seeds listed more than once: {shown(found[times > 1].tolist())}")
     return numbers

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from qjax.checks import check_path
 from qjax.config import lane_seeds, tell_of_altered
 from qjax.files import digest, make, put, sync
 from qjax.points import NEVER, Point
@@ -160,6 +161,7 @@ def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
         ImportError: it is one of Parquet, and pyarrow is not installed.
 
     """
+    check_path("folder", folder)
     tell_of_altered(Path(folder))
     table, number = _load(Path(folder))
     if "seed" in table:

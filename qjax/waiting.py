@@ -73,7 +73,7 @@ def pairs(n: int = 1) -> Memory:
         ValueError: n is less than 1.
 
     """
-    check_size("n", n)
+    n = check_size("n", n)
 
     def merge(window):
         following = jnp.where(window.last[:-1], -1, window.action[1:])

@@ -51,7 +51,7 @@ def test_at_stands_at_the_start_by_default():
 
 @pytest.mark.parametrize("value", [-1, 2**63, 2**64])
 def test_at_refuses_what_no_clock_holds(value):
-    with pytest.raises(ValueError, match=rf"\[0, 2\*\*63\).*got {value}$"):
+    with pytest.raises(ValueError, match=rf"ticks must be at (least 0|most {2**63 - 1}), got {value}$"):
         clocks.at(value)
 
 
@@ -106,7 +106,7 @@ def test_modulo_is_exact_for_random_moduli():
 
 @pytest.mark.parametrize("modulus", [0, -1, 2**24 + 1, 2**32])
 def test_modulo_refuses_a_modulus_it_is_not_exact_for(modulus):
-    with pytest.raises(ValueError, match=rf"\[1, {2**24}\], got {modulus}$"):
+    with pytest.raises(ValueError, match=rf"modulus must be at (least 1|most {2**24}), got {modulus}$"):
         clocks.modulo(clocks.at(0), modulus)
 
 

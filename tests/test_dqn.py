@@ -546,7 +546,7 @@ def test_a_huber_threshold_may_be_swept():
 
 @pytest.mark.parametrize(("threshold", "named"), [(0, "0"), (-1.5, "-1.5"), (np.nan, "nan")])
 def test_a_huber_threshold_is_positive(threshold, named):
-    with pytest.raises(ValueError, match=rf"threshold must lie in \(0, inf\], got {named}$"):
+    with pytest.raises(ValueError, match=rf"threshold must lie in \(0, inf\), got {named}$"):
         qjax.huber(threshold)
 
 

@@ -190,7 +190,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_logged(tmp_path):
     ("arguments", "message"),
     [
         (["--steps", "0"], "steps must be at least 1, got 0"),
-        (["--seed", "4294967296"], "seed must be below 2**32, got 4294967296"),
+        (["--seed", "4294967296"], "seed must be at most 4294967295, got 4294967296"),
         (["--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--steps", "5000"], "5000 steps end before the warm-up of 10000 steps does"),
         (["--cores", "0"], "count must be at least 1, got 0"),

@@ -50,8 +50,8 @@ def changed(name, where, value):
         ("probability", (1, 0, 1), 0.5, r"probabilities must sum to 1, got 0.75 at state 1, action 0$"),
         ("probability", (slice(1, 3), 0, 1), 1.0, r"must sum to 1, got 1.25 at state 1, action 0 \(and 1 more\)$"),
         ("probability", (1, 0, 1), -0.25, r"must not be negative, got -0.25 at state 1, action 0, outcome 1$"),
-        ("probability", (2, 1, 0), np.nan, r"probability must be finite, got nan at state 2, action 1, outcome 0$"),
-        ("reward", (2, 1, 0), np.inf, r"reward must be finite, got inf at state 2, action 1, outcome 0$"),
+        ("probability", (2, 1, 0), np.nan, r"probability must be finite in float32, got nan at state 2, action 1"),
+        ("reward", (2, 1, 0), np.inf, r"reward must be finite in float32, got inf at state 2, action 1"),
         ("successor", (0, 1, 0), 3, r"successors are states from 0 to 2, got 3 at state 0, action 1, outcome 0$"),
         ("successor", (0, 1, 0), -1, r"successors are states from 0 to 2, got -1 at state 0, action 1, outcome 0$"),
         ("start", (1,), 0.5, r"probabilities of the first state must sum to 1, got 1.5$"),
@@ -87,7 +87,7 @@ def test_shapes_must_fit(name, array, message):
 def test_what_is_no_number_and_what_is_traced_is_refused():
     with pytest.raises(TypeError, match="successors must be whole numbers, got float64"):
         mdp.from_outcomes(**{**arrays(), "successor": arrays()["successor"] * 1.0})
-    with pytest.raises(TypeError, match="reward must be a number"):
+    with pytest.raises(TypeError, match="reward must be an array of numbers"):
         mdp.from_outcomes(**{**arrays(), "reward": np.full((3, 2, 2), "x")})
     with pytest.raises(TypeError, match="checked on the host"):
         jax.jit(lambda r: mdp.from_outcomes(**{**arrays(), "reward": r}))(jnp.ones((3, 2, 2)))

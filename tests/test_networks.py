@@ -447,18 +447,18 @@ IMAGE = jnp.zeros((10, 10, 4))
 @pytest.mark.parametrize(
     ("network", "obs", "named"),
     [
-        (qjax.MLP(3, atoms=5, levels=6), OBS[0], "atoms or levels, got 5 atoms and 6 levels"),
-        (qjax.MLP(3, atoms=0), OBS[0], "atoms must be at least 1, got 0"),
-        (qjax.MLP(3, levels=-2), OBS[0], "levels must be at least 1, got -2"),
-        (qjax.MLP(3, (4, 0), dueling=True), OBS[0], "a hidden width must be at least 1, got 0"),
-        (qjax.convolutional(3, features=0), IMAGE, "features must be at least 1, got 0"),
-        (qjax.convolutional(3), IMAGE[0], r"needs an image \[H, W, C\] of at least 3 x 3, got \[10, 4\]"),
-        (qjax.convolutional(3), IMAGE[:2], r"of at least 3 x 3, got \[2, 10, 4\]"),
+        (lambda: qjax.MLP(3, atoms=5, levels=6), OBS[0], "atoms or levels, got 5 atoms and 6 levels"),
+        (lambda: qjax.MLP(3, atoms=0), OBS[0], "atoms must be at least 1, got 0"),
+        (lambda: qjax.MLP(3, levels=-2), OBS[0], "levels must be at least 1, got -2"),
+        (lambda: qjax.MLP(3, (4, 0), dueling=True), OBS[0], "a hidden width must be at least 1, got 0"),
+        (lambda: qjax.convolutional(3, features=0), IMAGE, "features must be at least 1, got 0"),
+        (lambda: qjax.convolutional(3), IMAGE[0], r"needs an image \[H, W, C\] of at least 3 x 3, got \[10, 4\]"),
+        (lambda: qjax.convolutional(3), IMAGE[:2], r"of at least 3 x 3, got \[2, 10, 4\]"),
     ],
 )
 def test_bad_shapes_are_named(network, obs, named):
     with pytest.raises(ValueError, match=named):
-        network.init(KEY, obs)
+        network().init(KEY, obs)
 
 
 def test_every_combination_of_options_has_the_shape_it_says():

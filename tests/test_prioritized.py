@@ -321,7 +321,8 @@ def poisoned(hyper, memory=None):
 
 
 def test_a_priority_that_is_no_number_flags_its_lane():
-    result = qjax.sweep(poisoned, hypers=qjax.grid(bad=BAD), seeds=[3, 8], steps=40, log_points=2, width=2)
+    build = lambda hyper: poisoned({"bad": jnp.array(BAD)[hyper["which"]]})
+    result = qjax.sweep(build, hypers=qjax.grid(which=range(4)), seeds=[3, 8], steps=40, log_points=2, width=2)
     # 4 iterations of warm-up; the sixth update comes after the tenth step.
     assert result.diverged_at.tolist() == [-1] * 2 + [10] * 6
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result.agents))
@@ -394,7 +395,7 @@ def test_exponents_are_numbers(own_messages):
 
 def test_swept_settings_are_checked_on_the_host():
     hypers = {name: np.array([first, first]) for name, (first, _) in VALUES.items()}
-    with pytest.raises(ValueError, match=r"alpha must lie in \[0, inf\], got -1.0"):
+    with pytest.raises(ValueError, match=r"alpha must lie in \[0, inf\), got -1.0"):
         qjax.sweep(learner, hypers={**hypers, "alpha": np.array([0.6, -1.0])}, seeds=1, steps=20)
 
 

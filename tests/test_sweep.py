@@ -249,7 +249,9 @@ def test_negative_seed():
 def test_seeds_beyond_32_bits():
     with pytest.raises(ValueError, match="4294967297"):
         qjax.sweep(tabular, seeds=[1, 2**32 + 1], steps=20, log_points=1, width=WIDTH)
-    with pytest.raises(ValueError, match="seed must be below"):  # the root would be that of seed 0
+    with pytest.raises(
+        ValueError, match="seed must be at most 4294967295, got 4294967296"
+    ):  # the root would be that of seed 0
         qjax.sweep(tabular, seeds=2, seed=2**32, steps=20, log_points=1, width=WIDTH)
 
 

@@ -9,7 +9,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from qjax.checks import check_key
+from qjax.checks import check_callable, check_key, check_record
 from qjax.heads import check_head, scalar
 from qjax.networks import as_network
 from qjax.returned import check_returned
@@ -17,6 +17,7 @@ from qjax.returns import left_out, of_action
 from qjax.rewards import environment_reward
 from qjax.selects import maximum
 from qjax.targets import periodic
+from qjax.text import shown
 from qjax.types import (
     Agent,
     Head,
@@ -102,6 +103,17 @@ def gradient_step(
     return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state), value, info
 
 
+def check_optimizer(optimizer: Any) -> None:
+    """Check that an optimiser has optax's two functions.
+
+    Raises:
+        TypeError: it has not.
+
+    """
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(f"optimizer must be one of optax's, optax.adam(1e-3) for instance, got {shown(optimizer)}")
+
+
 @makes_usual
 def dqn(
     network: NetworkLike,
@@ -127,14 +139,19 @@ def dqn(
         target: how the target parameters follow; default a copy every 500 environment steps.
 
     Raises:
-        TypeError: the network lacks `init` or `apply`.
+        TypeError: the network lacks `init` or `apply`, or an argument is not of its kind.
         ValueError: (in `init`, at trace time) the head finds no action values `[A]` in the network's output, or
             its size is not the output's, or its loss is not one number.
 
     """
     net = as_network(network)
+    check_optimizer(optimizer)
+    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
+    check_callable("reward", reward, "(transition, q, q_next, weights, time) -> reward")
     head = scalar() if head is None else head
     sync_target = periodic(500) if target is None else target
+    check_record("head", head, Head)
+    check_record("target", sync_target, Sync)
 
     def init(key, obs):
         check_key(key)

@@ -8,8 +8,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from qjax.agents.dqn import gradient_step, without_gradient
-from qjax.checks import check_key, check_range, check_size
+from qjax.agents.dqn import check_optimizer, gradient_step, without_gradient
+from qjax.checks import check_callable, check_key, check_range, check_record, check_size
 from qjax.heads import check_head, scalar
 from qjax.networks import as_network
 from qjax.packing import pack
@@ -150,16 +150,19 @@ def pqn(
         select: which next actions the returns count; any, given the one network's values twice.
 
     Raises:
-        TypeError: the network lacks `init` or `apply`, or a size is traced or no whole number.
+        TypeError: the network lacks `init` or `apply`, an argument is not of its kind, or a size is traced or no
+            whole number.
         ValueError: lambda lies outside [0, 1], or a size is not positive; (at trace time) the head finds no action
             values `[A]` in the network's output, or the rollout does not divide into the minibatches.
 
     """
     check_range("lambda", lam, 0, 1)
-    check_size("epochs", epochs)
-    check_size("minibatches", minibatches)
+    epochs, minibatches = check_size("epochs", epochs), check_size("minibatches", minibatches)
     net = as_network(network)
+    check_optimizer(optimizer)
+    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
     head = scalar() if head is None else head
+    check_record("head", head, Head)
 
     def init(key, obs):
         check_key(key)

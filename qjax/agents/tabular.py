@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
-from qjax.checks import check_key, check_range, check_size, check_states
+from qjax.checks import check_callable, check_initial, check_key, check_range, check_size, check_states
 from qjax.returned import check_returned
 from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
@@ -117,16 +117,18 @@ def tabular(
     Raises:
         TypeError: a size is no whole number, or (at trace time) observations are not integer scalars.
         ValueError: a size is not positive, alpha outside (0, 1], `initial` or (at trace time) the table has
-            another shape, or there are other than one or two tables.
+            another shape, `initial` is not finite, or there are other than one or two tables.
 
     """
-    if check_size("tables", tables) > 2:
+    if (tables := check_size("tables", tables)) > 2:
         raise ValueError(f"tables must be 1 or 2, got {tables}")
     one = (check_size("num_states", num_states), check_size("num_actions", num_actions))
     shape = one if tables == 1 else (tables, *one)
     check_initial(initial, one)
     counts = isinstance(alpha, VisitCount)
-    learn_row = _row_learner(alpha, select or (maximum if tables == 1 else double), tables)
+    select = (maximum if tables == 1 else double) if select is None else select
+    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
+    learn_row = _row_learner(alpha, select, tables)
 
     def init(key, obs):
         check_key(key)
@@ -230,17 +232,6 @@ def learn_in_order(
         "priority": jnp.abs(delta).max(0),
     }
     return state, info
-
-
-def check_initial(initial: Any, shape: tuple[int, int]) -> None:
-    """Check that initial values are one number, or one for each entry of a table.
-
-    Raises:
-        ValueError: they are not.
-
-    """
-    if np.shape(initial) not in ((), shape):
-        raise ValueError(f"initial values of shape {np.shape(initial)} for a table of shape {shape}")
 
 
 def check_table(table: Any, shape: tuple[int, ...]) -> Any:

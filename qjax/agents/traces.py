@@ -11,13 +11,12 @@ from jaxtyping import Array, Bool, Float, Int
 from qjax.agents.tabular import (
     PER_ENV,
     VisitCount,
-    check_initial,
     check_table,
     count_visits,
     learn_in_order,
     step_of,
 )
-from qjax.checks import check_key, check_range, check_size, check_states
+from qjax.checks import check_callable, check_flag, check_initial, check_key, check_range, check_size, check_states
 from qjax.returned import check_returned
 from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
@@ -105,6 +104,9 @@ def traces(
     counts = isinstance(alpha, VisitCount)
     check_range("lambda", lam, 0, 1)
     check_initial(initial, shape)
+    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
+    check_callable("cut", cut, "(transition, next_q) -> kept")
+    check_flag("replacing", replacing)
     learn_row = _row_learner(alpha, lam, select, cut, replacing)
 
     def init(key, obs):
