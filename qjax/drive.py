@@ -10,7 +10,7 @@ import numpy as np
 from qjax import hosts, stats, tables
 from qjax.checkpoint import Checkpoint
 from qjax.groups import Groups
-from qjax.interrupt import Interrupt
+from qjax.interrupt import Again, Interrupt
 from qjax.plan import Part
 from qjax.points import NEVER, Point, Tally, Totals, of_lanes
 from qjax.progress import Progress
@@ -57,7 +57,7 @@ class Drive:
 
     def go(self) -> str | None:
         """Run to the end, or until something stops it; return what."""
-        with nullcontext(None) if self.run is None else Interrupt() as interrupt:
+        with Again() as self._again, nullcontext(None) if self.run is None else Interrupt() as interrupt:
             stopped = self._go(interrupt)
         if interrupt is not None:
             self.signal = self.signal or interrupt.received
@@ -140,6 +140,7 @@ class Drive:
 
     def _between(self, part: Part, interrupt: Interrupt | None) -> tuple[str | None, bool]:
         """Look around at the end of a chunk: return what stops the sweep, and whether it is done."""
+        self._again.check()
         messages = self._look(interrupt)
         progress = Progress(
             done=min(message["share"] for message in messages),

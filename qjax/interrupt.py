@@ -64,6 +64,42 @@ class Watch:
                 self._act(number)
 
 
+class Again:
+    """While it is entered, `check` raises a Ctrl-C that something swallowed: JAX does where it collects garbage.
+
+    Only where Ctrl-C raises as Python's own does, in the main thread.
+    """
+
+    def __init__(self) -> None:
+        """Have heard of nothing yet."""
+        self._came = self._active = False
+
+    def __enter__(self) -> "Again":
+        main = threading.current_thread() is threading.main_thread()
+        self._active = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._active:
+            signal.signal(signal.SIGINT, self._raise)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._active:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if kind is None:
+            self.check()
+
+    def _raise(self, number: int, frame: Any) -> None:
+        self._came = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise what came and was not raised."""
+        if self._came:
+            self._came = False
+            raise KeyboardInterrupt
+
+
 class Interrupt(Watch):
     """While it is entered, the first signal only sets `received`; a second Ctrl-C ends the process."""
 

@@ -570,7 +570,7 @@ def start(kind, out, job=(), **settings):
         str(out),
         *(f"{k}={v}" for k, v in settings.items()),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(HERE), **dict(job)}
+    environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}", **dict(job)}
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -647,7 +647,8 @@ def killed_at_its_end(kind, last, out, reference, sign, pause):
     wait_for(process, lambda: process.poll() is not None or any(out.glob(sign)))
     time.sleep(pause)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    _, errors = process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), errors
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
         victim.main(kind, out)

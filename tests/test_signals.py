@@ -234,15 +234,27 @@ def test_what_a_process_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_sweep_without_a_run_is_interrupted_as_any_code():
+def raises(progress):
+    signal.raise_signal(signal.SIGINT)
+
+
+def swallows(progress):
+    with contextlib.suppress(KeyboardInterrupt):  # as JAX's callback does when garbage is collected
+        raises(progress)
+    swallowed.append(progress.done)
+
+
+swallowed = []
+
+
+@pytest.mark.parametrize("watch", [raises, swallows])
+def test_a_sweep_without_a_run_is_interrupted_as_any_code(watch):
     env = qjax.make("FrozenLake-v1")
     loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.uniform, qjax.latest(), gamma=0.9)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            qjax.sweep(
-                lambda _: loop, seeds=1, steps=1000, on_progress=lambda _: signal.raise_signal(signal.SIGINT)
-            )
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            qjax.sweep(lambda _: loop, seeds=1, steps=1000, log_points=2, on_progress=watch, chunk_seconds=1e-9)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and len(swallowed) <= 1
     finally:
         signal.signal(signal.SIGINT, before)
