@@ -364,15 +364,15 @@ def test_uniform_replay_does_not_look_at_priorities():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"alpha": -0.5}, r"alpha must lie in \[0, inf\], got -0.5$"),
-        ({"alpha": np.nan}, r"alpha must lie in \[0, inf\], got nan$"),
+        ({"alpha": -0.5}, r"alpha must lie in \[0, inf\), got -0.5$"),
+        ({"alpha": np.nan}, r"alpha must lie in \[0, inf\), got nan$"),
         ({"beta": 1.5}, r"beta must lie in \[0, 1\], got 1.5$"),
         ({"beta": -0.1}, r"beta must lie in \[0, 1\], got -0.1$"),
         (
             {"beta": schedules.linear(0.4, 1.2, 100)},
             r"beta at the end of its schedule must lie in \[0, 1\], got 1.2",
         ),
-        ({"floor": 0.0}, r"floor must lie in \(0, inf\], got 0.0$"),
+        ({"floor": 0.0}, r"floor must lie in \(0, inf\), got 0.0$"),
         ({"batch_size": 9}, "batch_size 9 exceeds capacity 8$"),
         ({"capacity": 0}, "capacity must be at least 1, got 0$"),
         ({"window": 0}, "window must be at least 1, got 0$"),

@@ -209,7 +209,7 @@ def test_boxes_are_refused(name):
         ("q-learning", {"alpha": 0.0}, r"alpha must lie in \(0, 1\], got 0.0"),
         ("q-lambda", {"alpha": 1.5, "alpha_power": 1.0}, r"alpha must lie in \(0, 1\], got 1.5"),
         ("sarsa", {"alpha_power": 2.0}, r"power must lie in \(0, 1\], got 2.0"),
-        ("sarsa", {"temperature": 0.0}, r"temperature must lie in \(0, inf\], got 0.0"),
+        ("sarsa", {"temperature": 0.0}, r"temperature must lie in \(0, inf\), got 0.0"),
         ("sarsa", {"epsilon": 1.5}, r"epsilon must lie in \[0, 1\], got 1.5"),
         ("sarsa", {"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
         ("q-lambda", {"lam": 1.5}, r"lambda must lie in \[0, 1\], got 1.5"),
