@@ -111,7 +111,8 @@ def write(
         if states:
             _save_groups(new, groups)
         np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, **totals)
-        files.sync_all(new)
+        if not hosts.is_first():  # which syncs all that it sees before it writes the manifest
+            files.sync_all(new)
 
     def commit() -> None:
         if hosts.is_first():

@@ -769,7 +769,7 @@ def test_two_hosts(undisturbed, tmp_path):
     """Two processes share the lanes; a signal to one stops both; they go on, and the bytes are those of one."""
     out, whole = tmp_path / "out", undisturbed("tabular")
     for stop in (True, False):
-        processes = on_two_hosts("tabular", out)
+        processes = on_two_hosts("tabular", out, checkpoint_every=1)
         if stop:
             wait_for(processes[0], (out / "parts").is_dir)
             wait_for_news(processes[0], out / "checkpoints")
