@@ -232,17 +232,48 @@ def _arguments(signature: inspect.Signature) -> str:
     return str(signature.replace(parameters=bare, return_annotation=signature.empty))
 
 
+FUNCTIONS = {
+    "Agent": {
+        "init": "(key, obs) -> state",
+        "values": "(noise, state, obs) -> q",
+        "learn": "(key, state, batch, time) -> (state, info)",
+        "sync": "(state, elapsed) -> state",
+    },
+    "Env": {
+        "reset": "(key) -> (obs, state)",
+        "step": "(key, state, action) -> Step",
+        "encode": "(obs) -> features",
+    },
+    "Head": {
+        "q": "(out) -> q",
+        "target": "(reward, discount, next_out, weights) -> y",
+        "loss": "(out, action, y) -> (loss, priority)",
+    },
+    "Memory": {
+        "init": "(block) -> state",
+        "add": "(state, block, clock) -> state",
+        "sample": "(key, state, clock, time) -> batch",
+        "update": "(state, slot, priority) -> state",
+    },
+    "Network": {"init": "(key, obs) -> params", "apply": "(params, obs, noise) -> out"},
+    "Sync": {"init": "() -> state", "step": "(state, online, target, elapsed) -> (state, target)"},
+}
+"""What the functions of the records take, by the record's kind (`qjax.types`, `qjax.Env`)."""
+
+
 def check_record(name: str, value: Any, *kinds: type) -> None:
-    """Check that a value is a record of one of some kinds.
+    """Check that a value is a record of one of some kinds, whose functions take what they are called with.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is none, or a function takes another number of arguments.
 
     """
     if not isinstance(value, kinds):
         own = [f"{'qjax.' * (kind.__module__.split('.')[0] == 'qjax')}{kind.__name__}" for kind in kinds]
         wanted = " or ".join(f"{'an' if name[0] in 'AEIOU' else 'a'} {name}" for name in own)
         raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
+    for field, signature in FUNCTIONS.get(type(value).__name__, {}).items():
+        check_callable(f"{name}.{field}", getattr(value, field), signature)
 
 
 def check_listed(name: str, value: Any, what: str) -> list[Any]:

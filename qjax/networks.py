@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from qjax.checks import check_callable, check_flag, check_initial, check_range, check_size, one_of
+from qjax.checks import check_callable, check_flag, check_initial, check_range, check_record, check_size, one_of
 from qjax.heads import midpoints
 from qjax.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.text import shown
@@ -231,10 +231,11 @@ def as_network(network: NetworkLike) -> Network:
     and "own", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
 
     Raises:
-        TypeError: `init` or `apply` is missing, or `network` is a class.
+        TypeError: `init` or `apply` is missing or takes other arguments, or `network` is a class.
 
     """
     if isinstance(network, Network):
+        check_record("network", network, Network)
         return network
     if isinstance(network, type):
         raise TypeError(
@@ -252,4 +253,6 @@ def as_network(network: NetworkLike) -> Network:
             return network.apply(params, obs, rngs=rngs)
 
         return Network(network.init, apply)
+    check_callable("network.init", network.init, "(key, obs) -> params")
+    check_callable("network.apply", network.apply, "(params, obs) -> out")
     return Network(network.init, lambda params, obs, noise: network.apply(params, obs))

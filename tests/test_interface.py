@@ -4,6 +4,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import probes
 import pytest
 
@@ -228,3 +229,57 @@ def test_functions_by_their_arguments():
             check_callable("f", wrong, "(q, time) -> probabilities")
     with pytest.raises(TypeError, match=r"f must be a function \(q, time\) -> probabilities, got 0.1"):
         check_callable("f", 0.1, "(q, time) -> probabilities")
+
+
+def broken(record, field):
+    """Return a record one of whose functions takes an argument too many."""
+    return record._replace(**{field: lambda one, two, three, four, five: None})
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "signature"),
+    [
+        *[(lambda head: deep(head=head), field, "head") for field in ("q", "target", "loss")],
+        *[(lambda target: deep(target=target), field, "target") for field in ("init", "step")],
+        *[(lambda agent: looped(agent=agent), field, "agent") for field in ("init", "values", "learn", "sync")],
+        *[(lambda memory: looped(memory=memory), field, "memory") for field in ("init", "add", "sample", "update")],
+        *[(lambda env: looped(env=env), field, "env") for field in ("reset", "step")],
+        *[(qjax.as_network, field, "network") for field in ("init", "apply")],
+    ],
+)
+def test_functions_of_records_by_their_arguments(make, field, signature):
+    record = {
+        "head": qjax.scalar(),
+        "target": qjax.periodic(10),
+        "agent": qjax.tabular(16, 4, 0.1),
+        "memory": qjax.latest(),
+        "env": qjax.make(probes.OneStep()),
+        "network": qjax.MLP(4),
+    }[signature]
+    if signature == "network":
+        record = qjax.as_network(record)
+    message = rf"^{signature}\.{field} must be a function \(.*\) -> .*, got one of \(one, two"
+    with pytest.raises(TypeError, match=message):
+        make(broken(record, field))
+
+
+def deep(**options):
+    return qjax.dqn(qjax.MLP(4), optax.sgd(0.1), **options)
+
+
+def looped(env=None, agent=None, memory=None):
+    env = env or qjax.make(probes.OneStep())
+    agent, memory = agent or qjax.tabular(1, 2, 0.1), memory or qjax.latest()
+    return qjax.make_loop(env, agent, qjax.greedy, memory, gamma=0.9)
+
+
+def test_networks_of_ones_own_by_their_arguments():
+    class Net:
+        def init(self, key, obs):
+            return {}
+
+        def apply(self, params, obs, noise, time):
+            return obs
+
+    with pytest.raises(TypeError, match=r"network\.apply must be a function \(params, obs\) -> out, got one of \("):
+        qjax.as_network(Net())
