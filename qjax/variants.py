@@ -31,7 +31,7 @@ class Lake(frozen_lake.FrozenLake):
         tiles = np.array([["SFHG".index(tile) for tile in row] for row in rows], np.int32)
         with jax.ensure_compile_time_eval():  # concrete inside a traced function, too
             self.desc = jnp.asarray(tiles)
-            self.starts = jnp.asarray(np.flatnonzero(tiles == frozen_lake.START), int)
+            self.starts = jnp.asarray(np.flatnonzero(tiles == frozen_lake.START).tolist())
         self.nrow, self.ncol = tiles.shape
         self.n_states = tiles.size
         self.is_slippery = is_slippery
