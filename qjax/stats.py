@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qjax import resampling
-from qjax.checks import check_range, check_size
+from qjax.checks import check_range, check_size, numbers
+from qjax.text import shown
 
 Floats = NDArray[np.floating]
 Seeds = Sequence[int] | NDArray[np.integer]
@@ -120,6 +121,9 @@ def estimate(
 
     """
     values = _seeds(scores, confidence, resamples)
+    seed = check_size("seed", seed, least=0, most=2**63 - 1)
+    if not callable(statistic):
+        raise TypeError(f"statistic must be a function (scores, axis=(0, 1)), got {shown(statistic)}")
     value = np.asarray(statistic(values, axis=AXES))
     taken = _resampled(values, statistic, resamples, np.random.default_rng(seed))
     if taken.shape != (resamples, *value.shape) or value.shape[: values.ndim - 2] != values.shape[2:]:
@@ -201,6 +205,7 @@ def improvement(
 
     """
     xs, ys = _seeds(x, confidence, resamples), _seeds(y, confidence, resamples)
+    seed = check_size("seed", seed, least=0, most=2**63 - 1)
     if xs.ndim != 2 or ys.ndim != 2 or xs.shape[1] != ys.shape[1]:
         raise ValueError(
             f"scores must be [seeds, tasks] of the same tasks, got {list(xs.shape)} and {list(ys.shape)}"
@@ -373,8 +378,9 @@ def _seeds(scores: ArrayLike, confidence: float, resamples: int) -> Floats:
 
 
 def _check_confidence(confidence: float) -> None:
-    if not isinstance(confidence, int | float | np.number) or not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0, 1), got {confidence!r}")
+    given = numbers("confidence", confidence)
+    if given.shape or not 0 < given < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {shown(confidence)}")
 
 
 def _common(

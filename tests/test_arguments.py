@@ -366,7 +366,10 @@ def numbers() -> dict[str, Entry]:
     """Return random numbers, clocks, statistics and formulas."""
     clock, seed = qjax.clock.at(0), k.size(0, 0, 2**32 - 1)
     selects = ("key", "transition", "q_online", "q_target", "time")
-    ticks = k.size(3, 0)
+    ticks, scores = k.size(3, 0), k.raw(np.arange(8.0))
+    confidence = k.number(0.9, 0, 0.99, open_low=True, traced=False)
+    confidence = confidence._replace(bad=(*k.STRANGE, *k.NOWHERE, 0, 1, 1.5, -0.1))
+    boot = {"confidence": confidence, "resamples": k.size(16), "seed": k.size(0, 0, 2**63 - 1)}
     return {
         "clock.at": entry(ticks=k.size(3, 0, 2**63 - 1)),
         "clock.ticks": entry(clock=k.raw(clock)),
@@ -405,12 +408,15 @@ def numbers() -> dict[str, Entry]:
         "uncut": formula("transition", "next_q"),
         **{
             f"stats.{name}": formula(*inspect.signature(getattr(qjax.stats, name)).parameters)
-            for name in ("iqm", "mean", "median", "optimality_gap", "estimate", "iqm_interval", "profile")
+            for name in ("iqm", "mean", "median", "optimality_gap", "area", "wilson")
         },
-        **{
-            f"stats.{name}": formula(*inspect.signature(getattr(qjax.stats, name)).parameters)
-            for name in ("improvement", "paired", "area", "wilson")
-        },
+        "stats.estimate": entry(scores=scores, statistic=k.function(np.median), **boot),
+        "stats.iqm_interval": entry(scores=scores, **boot),
+        "stats.profile": entry(scores=scores, thresholds=k.raw([1.0]), average=k.raw(False), **boot),
+        "stats.improvement": entry(x=scores, y=scores, **boot),
+        "stats.paired": entry(
+            x=scores, y=scores, x_seeds=k.raw(None), y_seeds=k.raw(None), statistic=k.function(np.median), **boot
+        ),
     }  # fmt: skip
 
 
