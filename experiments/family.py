@@ -82,8 +82,8 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
     loop = members.make(name, env, protocol)
     given = {"task": key, "name": name, "seeds": args.seeds, "seed": args.seed, "shorten": args.shorten}
     title = f"{name}, {TASKS[key].title}"
-    again = {"resume": True, "accept_program": args.accept_program}
-    folder = qjax.Run(args.out / key / name, "family", given, **again)
+    out, accepts = args.out / key / name, args.accept_program
+    folder = qjax.Run(out, "family", given, resume=True, accept_program=accepts)
     with folder as run, show_progress(title, not run.finished) as show:
         result = qjax.sweep(
             lambda _: loop,
