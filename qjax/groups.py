@@ -154,7 +154,8 @@ class Groups:
         def compiled(
             function: Any, *arguments: Any, more: tuple[PartitionSpec, ...] = (), donate: tuple[int, ...] = ()
         ) -> Any:
-            program = jax.jit(self._program(function, *more), donate_argnums=donate)
+            # What a program does not read is kept as well: what is donated comes back in its own buffer.
+            program = jax.jit(self._program(function, *more), donate_argnums=donate, keep_unused=True)
             return program.lower(*arguments).compile(compiler_options=options)
 
         self._programs["init"] = self._look[2].lower().compile(compiler_options=options)
