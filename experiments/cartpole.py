@@ -16,7 +16,7 @@ from experiments.arguments import protocol
 from experiments.command import Common, agents_of, conclude, main, train, written
 from experiments.presets import PRESETS
 from qjax import members
-from qjax.checks import check_size
+from qjax.checks import MOST_STEPS, check_size
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,7 @@ VALUES = {"cleanrl": {"steps": 500_000}, "tutorial": PRESETS["tutorial-dqn"].val
 def preset(name: str, steps: int | None) -> members.Protocol:
     """Return a protocol's constants; with other `steps` than its own, epsilon still falls over half the run."""
     if steps is not None:
-        check_size("steps", steps)
+        check_size("steps", steps, most=MOST_STEPS)
     return protocol("dqn", {**VALUES[name], **({} if steps is None else {"steps": steps})})
 
 

@@ -165,10 +165,10 @@ def listing(columns: int) -> str:
     """Return the members with their composition, paper and own flags, and the presets with their source."""
     lines = ["Members, what they are made of, and the flags that few others read:"]
     for family in (members.TABULAR, members.DEEP):
-        read = [field for name in family for field in members.reads(name)]
-        rare = [field for field in FIELDS if read.count(field) <= len(family) / 4]
+        reads = {name: members.reads(name) for name in family}
+        rare = [field for field in FIELDS if sum(field in read for read in reads.values()) <= len(family) / 4]
         for name, member in family.items():
-            own = " ".join(grid.flag(field) for field in rare if field in members.reads(name))
+            own = " ".join(grid.flag(field) for field in rare if field in reads[name])
             lines += ["", name, *(f"    {text}" for text in (member.composition, member.paper, own) if text)]
     lines += ["", "", "Presets, for --preset:"]
     for name, preset in PRESETS.items():

@@ -43,6 +43,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 LARGEST = 2**31 - 1
 """The largest size: what counts on the device is int32."""
 
+MOST_STEPS = 2**53
+"""The most environment steps of a lane: hosts count them in 64 bits, and take shares of them in float64."""
+
 TINY = float(np.finfo(np.float32).tiny)
 """What is nearer to 0 is 0 on some devices, and may not be divided by."""
 

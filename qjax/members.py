@@ -16,7 +16,16 @@ import optax
 
 from qjax import schedules
 from qjax.agents import dqn, pqn
-from qjax.checks import check_listed, check_range, check_record, check_size, check_unit, concrete, one_of
+from qjax.checks import (
+    MOST_STEPS,
+    check_listed,
+    check_range,
+    check_record,
+    check_size,
+    check_unit,
+    concrete,
+    one_of,
+)
 from qjax.envs import Env
 from qjax.heads import categorical, huber, quantile, scalar, squared
 from qjax.layers import INITIALIZERS
@@ -418,12 +427,12 @@ def make(
     if cadence is not None:
         check_size("cadence", cadence)
     if not isinstance(protocol, family):
-        raise TypeError(f"{name} takes a {family.__name__}, got {shown(protocol)}")
+        raise TypeError(f"{name} takes a {family.__name__}, got a {type(protocol).__name__}, {shown(protocol)}")
     if isinstance(protocol, TabularProtocol):
         return tabular_loop(found, env, protocol)
     check_range("gamma", protocol.gamma, 0, 1)
     if protocol.steps is not None:
-        check_size("steps", protocol.steps)
+        check_size("steps", protocol.steps, most=MOST_STEPS)
     agent, policy, memory, *sizes = found.parts(env, protocol)
     given = dict(zip(Parts._fields[3:], sizes, strict=True)) | ({} if cadence is None else {"cadence": cadence})
     return make_loop(env, agent, policy, memory, gamma=protocol.gamma, episodes=protocol.episodes, **given)
@@ -453,7 +462,7 @@ def reads(name: str, protocol: Protocol | TabularProtocol | None = None) -> froz
     member(name)
     family: Any = TabularProtocol if name in TABULAR else Protocol
     if not isinstance(protocol, family | None):
-        raise TypeError(f"{name} takes a {family.__name__}, got {shown(protocol)}")
+        raise TypeError(f"{name} takes a {family.__name__}, got a {type(protocol).__name__}, {shown(protocol)}")
     seen = set()
 
     class Noted(family):

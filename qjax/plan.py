@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from qjax.checks import check_size
+from qjax.checks import MOST_STEPS, check_size
 from qjax.loop import Loop
 
 PART_STEPS = 2**30
@@ -37,7 +37,7 @@ def parts(loop: Loop, steps: int | None, log_points: int) -> list[Part]:
         if loop.episodes is None or loop.env.max_steps is None:
             raise ValueError("steps are needed: the loop has no number of episodes, or its episodes no time limit")
         steps = loop.episodes * int(loop.env.max_steps)
-    total = -(-check_size("steps", steps) // per_iteration)
+    total = -(-check_size("steps", steps, most=MOST_STEPS) // per_iteration)
     learning = -(-(total - loop.warmup) // loop.cadence) * loop.cadence
     if learning <= 0:
         raise ValueError(f"{steps} steps end before the warm-up of {loop.warmup * per_iteration} steps does")

@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key, UInt32
 
-from qjax.checks import check_key, check_size, check_whole, concrete
+from qjax.checks import check_key, check_size, check_whole, concrete, describe
 
 _WEYL = 0x9E3779B9
 # The first digits of pi.
@@ -216,6 +216,8 @@ def root_key(seed: Any) -> Key[Array, ""]:
     if jax.dtypes.issubdtype(getattr(seed, "dtype", None), jax.dtypes.prng_key):
         check_key(seed)
         return seed
+    if np.ndim(seed):
+        raise TypeError(f"seed must be a whole number, or a typed key as of jax.random.key, got {describe(seed)}")
     number = check_size("seed", seed, least=0, most=2**32 - 1)
     return jax.random.wrap_key_data(jnp.asarray(np.array([0, number], np.uint32)), impl="threefry2x32")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from qjax import schedules
 from qjax.agents import tabular, traces, uncut, visit_count
-from qjax.checks import check_range, check_size, one_of
+from qjax.checks import MOST_STEPS, check_range, check_size, one_of
 from qjax.dyna import dyna
 from qjax.envs import Env
 from qjax.loop import Loop, make_loop
@@ -161,7 +161,7 @@ def tabular_loop(member: Member, env: Env, protocol: TabularProtocol) -> Loop:
 
     """
     if protocol.steps is not None:
-        check_size("steps", protocol.steps)
+        check_size("steps", protocol.steps, most=MOST_STEPS)
     sizes: dict[str, Any] = {"num_envs": protocol.num_envs, "episodes": protocol.episodes}
     agent, policy, memory, *_ = member.parts(env, protocol)
     return make_loop(env, agent, policy, memory, gamma=protocol.gamma, **sizes)

@@ -6,11 +6,15 @@ Programs are compiled quickly, and once for all processes of a test run, in a ca
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 import compilation
 import pytest
 
+for number in (signal.SIGINT, signal.SIGHUP):  # ignored where the tests run in the background, and so in children
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers, and what tests start, inherit it
     compilation.use_flags()

@@ -273,7 +273,8 @@ def runs() -> dict[str, Entry]:
     seed = k.size(0, 0, 2**32 - 1)
     work: dict[str, Any] = {
         "build": k.function(loop), "seeds": seeds, "hypers": k.raw(None), "seed": seed,
-        "steps": k.optional(k.size(9))._replace(good=(9,)), "log_points": k.size(), "width": k.optional(k.size()),
+        "steps": k.optional(k.size(9, most=2**53))._replace(good=(9,)), "log_points": k.size(),
+        "width": k.optional(k.size()),
         "devices": k.optional(k.listed(k.record(jax.devices()[0]), jax.devices()), first=True),
     }  # fmt: skip
     bad = (1j, "3", None, [3], np.nan, 1e39, 10**400, 1e-46)
@@ -530,7 +531,7 @@ def test_traced_values_are_taken_and_their_shape_is_checked(name):
 
 def deep_fields() -> dict[str, tuple[str, k.Kind]]:
     """Return which member reads a field of `Protocol`, and its kind."""
-    size, steps = k.size(1), k.size(500)
+    size, steps = k.size(1), k.size(500, most=2**53)
     counts = {name: k.optional(size) for name in ("num_envs", "rollout", "n")}
     dqn = {
         "steps": steps._replace(bad=tuple(x for x in steps.bad if x is not None)),
@@ -575,7 +576,7 @@ def deep_fields() -> dict[str, tuple[str, k.Kind]]:
 
 def tabular_fields() -> dict[str, tuple[str, k.Kind]]:
     """Return which member reads a field of `TabularProtocol`, and its kind."""
-    initial, steps = k.array(0.0, np.ones((2, 2))), k.size(500)
+    initial, steps = k.array(0.0, np.ones((2, 2))), k.size(500, most=2**53)
     q_learning = {
         "steps": steps._replace(bad=tuple(x for x in steps.bad if x is not None)),
         "episodes": k.optional(k.size(3, 1, 2**30)),

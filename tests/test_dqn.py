@@ -628,11 +628,11 @@ def test_a_legacy_key_is_refused_by_every_piece(agent):
 
 def test_a_network_of_no_width_is_refused():
     for network, named in (
-        (qjax.MLP(2, (0,)), "a hidden width must be at least 1, got 0"),
-        (qjax.MLP(-1), "got -1"),
+        ((2, (0,)), "a hidden width must be at least 1, got 0"),
+        ((-1,), "got -1"),
     ):
         with pytest.raises(ValueError, match=named):
-            qjax.dqn(network, SGD).init(KEY, jnp.zeros((1, 4)))
+            qjax.MLP(*network)
 
 
 def test_a_discrete_observation_needs_an_encoding():

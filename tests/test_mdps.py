@@ -372,7 +372,7 @@ def test_bad_sizes_limits_and_noise():
         mdps.garnet(KEY, 4, 2, 5)
     with pytest.raises(ValueError, match=r"termination must lie in \[0, 1\], got 2"):
         mdps.garnet(KEY, 4, 2, 2, termination=2)
-    with pytest.raises(ValueError, match="max_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"max_steps must lie in \[1, 2147483647\], got 0"):
         qjax.MDPEnvironment(chain(), max_steps=0)
     with pytest.raises(ValueError, match="reward_noise must lie in"):
         qjax.MDPEnvironment(chain(), reward_noise=-1.0)

@@ -211,16 +211,17 @@ def equations(jaxpr):
 # Known values ---------------------------------------------------------------------------------------------------
 
 
-def lake(**kwargs):
-    env = qjax.make("FrozenLake-v1", **kwargs)
+def lake(name="FrozenLake-v1", **kwargs):
+    env = qjax.make(name, **kwargs)
     return env, mdps.frozen_lake(env)
 
 
 @pytest.mark.parametrize(
-    ("map_name", "slippery", "best"), [("4x4", True, 0.744), ("8x8", True, 0.913), ("4x4", False, 1)]
+    ("name", "slippery", "best"),
+    [("FrozenLake-v1", True, 0.744), ("FrozenLake8x8-v1", True, 0.913), ("FrozenLake-v1", False, 1)],
 )
-def test_the_best_success_probability_within_the_limit(map_name, slippery, best):
-    env, model = lake(map_name=map_name, is_slippery=slippery)
+def test_the_best_success_probability_within_the_limit(name, slippery, best):
+    env, model = lake(name, is_slippery=slippery)
     assert float(solve.best_return(model, int(env.max_steps))) == pytest.approx(best, abs=1e-3)
 
 

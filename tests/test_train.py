@@ -435,12 +435,13 @@ def test_log_points(monkeypatch, tmp_path):
     assert frozenlake.Arguments().log_points == 400
 
 
-@pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 200])
-def test_the_list_breaks_no_word(columns):
-    words = [word for line in train.listing(10_000).splitlines() for word in line.split()]
-    shown = train.listing(columns)
-    assert shown.split() == words and {*members.MEMBERS, *PRESETS} <= {*words}
-    assert all(len(line) <= columns for line in shown.splitlines() if len(line.split()) > 1)
+def test_the_list_breaks_no_word():
+    words = train.listing(10_000).split()
+    assert {*members.MEMBERS, *PRESETS} <= {*words}
+    for columns in (20, 40, 60, 80, 100, 200):
+        shown = train.listing(columns)
+        assert shown.split() == words
+        assert all(len(line) <= columns for line in shown.splitlines() if len(line.split()) > 1)
 
 
 def test_help_shows_what_a_member_reads(capsys):
