@@ -76,18 +76,19 @@ AGENT = Agent(lambda key, obs: jnp.zeros(1), lambda noise, state, obs: jnp.zeros
 @pytest.mark.usefixtures("as_users")
 @pytest.mark.parametrize("sizes", [{"rollout": 8}, {"num_envs": 3, "updates": 2}])
 def test_means_of_many_episodes_and_updates_do_not_drift(sizes):
-    """Half a million of one lane in one interval: each is off by no more than the rounding of 0.1 itself."""
+    """Half a million of a lane in one interval: each is off by no more than the rounding of 0.1 itself.
+
+    Two lanes, because the compiler of jax 0.11 does not come to an end with a width of 1 of this environment.
+    """
     env = qjax.make(Tenths(ends=True))
     loop = qjax.make_loop(env, AGENT, qjax.uniform, qjax.latest(), gamma=0.9, **sizes)
-    result = qjax.sweep(lambda _: loop, seeds=1, steps=2**19, log_points=1)
+    result = qjax.sweep(lambda _: loop, seeds=2, steps=2**19, log_points=1, width=2)
     point = result.points[0]
-    assert point.episodes[0] == result.env_steps >= 2**19
-    assert point.mean_return[0] == TENTH
-    assert {name: x[0] for name, x in point.means.items()} == {
-        "loss": TENTH,
-        "q": np.float32(-0.7),
-        "own": np.float32(0.3),
-    }
+    assert (point.episodes == point.env_steps).all() and (point.env_steps >= 2**19).all()
+    assert (point.mean_return == TENTH).all()
+    expected = {"loss": TENTH, "q": np.float32(-0.7), "own": np.float32(0.3)}
+    assert point.means.keys() == expected.keys()
+    assert all((point.means[name] == value).all() for name, value in expected.items())
 
 
 def test_a_long_episode_has_its_return():
