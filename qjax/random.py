@@ -172,6 +172,16 @@ def _rounds(first: Any, second: Any, counter: Any) -> tuple[Any, Any]:
     return x, y
 
 
+def _threefry_key(key: Any, counters: Any) -> Any:
+    """Return the key, or keys `[*counters, 2]`, that a key's hashes of counters are.
+
+    On a CPU behind a barrier: of a hash fused into that of a key's key, each round is emitted again for each of its
+    uses, and the compiler of jax 0.11 does not come to an end.
+    """
+    words = _threefry(key, counters)
+    return _key_of(*lax.platform_dependent(words, cpu=lax.optimization_barrier, default=lambda same: same))
+
+
 def _threefry_bits(key: Any, bit_width: int, shape: tuple[int, ...]) -> Any:
     _check_width(bit_width)
     high, low = _threefry(key, _counters(shape))
@@ -183,9 +193,9 @@ def _threefry_bits(key: Any, bit_width: int, shape: tuple[int, ...]) -> Any:
 UNROLLED = jax.extend.random.define_prng_impl(
     key_shape=(2,),
     seed=lambda seed: jax.random.key_data(jax.random.key(seed, impl="threefry2x32")),
-    split=lambda key, shape: _children(lambda counters: _key_of(*_threefry(key, counters)), shape),
+    split=lambda key, shape: _children(lambda counters: _threefry_key(key, counters), shape),
     random_bits=_threefry_bits,
-    fold_in=lambda key, data: _key_of(*_threefry(key, jnp.asarray(data).astype(jnp.uint32))),
+    fold_in=lambda key, data: _threefry_key(key, jnp.asarray(data).astype(jnp.uint32)),
     name="threefry2x32_unrolled",
     tag="unrolled",
 )

@@ -3,6 +3,7 @@
 Seeds are fixed, so a test passes or fails for good; `LEAST` is far below the smallest of the p-values there are.
 """
 
+import compilation
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -277,6 +278,19 @@ def test_unrolled_threefry_is_threefry():
     np.testing.assert_array_equal(jax.random.key_data(made), jax.random.key_data(jax.random.key(2**31 + 5)))
     with jax.enable_x64(True):
         np.testing.assert_array_equal(jax.random.bits(same, (9,), "uint64"), jax.random.bits(key, (9,), "uint64"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_keys_of_keys_compile(count):
+    """Fused into one another, unrolled hashes are more than the compiler of jax 0.11 comes to an end with."""
+
+    def draw(key):
+        return jax.random.key_data(jax.random.split(jax.random.split(key, 3)[1], 3))
+
+    keys = jax.random.split(jax.random.key(1), count)
+    program = jax.jit(jax.vmap(lambda key: draw(unrolled(key)))).lower(keys)
+    drawn = program.compile(compiler_options=compilation.AS_USERS)(keys)
+    np.testing.assert_array_equal(drawn, jax.vmap(draw)(keys))
 
 
 def test_other_keys_are_left_alone():
