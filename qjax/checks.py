@@ -88,7 +88,7 @@ def check_range(
         ValueError: it does not lie there, or it is to be `whole` and is not.
 
     """
-    if not _is_number(value, np.integer, np.floating):
+    if not is_number(value, np.integer, np.floating):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     if np.shape(value):
         raise TypeError(f"{name} must be one number, got {shown(value)}")
@@ -115,7 +115,7 @@ def check_whole(name: str, value: Any) -> None:
         TypeError: it is not.
 
     """
-    if not _is_number(value, np.integer) or np.shape(value):
+    if not is_number(value, np.integer) or np.shape(value):
         raise TypeError(f"{name} must be a whole number, got {shown(value)}")
 
 
@@ -139,7 +139,7 @@ def check_array(name: str, value: Any) -> None:
 
     """
     array = numbers(name, value) if concrete(value) else value
-    if not _is_number(array, np.integer, np.floating):
+    if not is_number(array, np.integer, np.floating):
         raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
     if concrete(array) and not (finite := is_finite(array)).all():
         raise ValueError(f"{name} must be finite in float32, got {array[~finite].ravel()[0]}")
@@ -156,7 +156,7 @@ def numbers(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except (TypeError, ValueError):
         array = np.asarray(None)
-    if not _is_number(array, np.integer, np.floating, np.bool_):
+    if not is_number(array, np.integer, np.floating, np.bool_):
         raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
     return array
 
@@ -165,6 +165,17 @@ def is_finite(array: np.ndarray) -> np.ndarray:
     """Return which numbers are finite in float32."""
     with np.errstate(over="ignore"):
         return np.asarray(np.isfinite(array.astype(np.float32)))
+
+
+def check_index(name: str, value: Any, count: int) -> None:
+    """Check that numbers of actions, or of states, are those of a table's, where they are concrete.
+
+    Raises:
+        ValueError: there is no such one; JAX would take the nearest.
+
+    """
+    if concrete(value) and ((wrong := np.asarray(value)) < 0).any() | (wrong >= count).any():
+        raise ValueError(f"{name} must lie in [0, {count}), got {shown(value)}")
 
 
 def check_initial(initial: Any, shape: tuple[int, int]) -> None:
@@ -314,10 +325,12 @@ def check_path(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a path, got {shown(value)}")
 
 
-def _is_number(value: Any, *kinds: Any) -> bool:
+def is_number(value: Any, *kinds: Any) -> bool:
     """Return whether a scalar or an array, traced or not, is of some of NumPy's kinds of numbers."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return isinstance(value, int) or np.floating in kinds
+    if isinstance(value, bool):
+        return np.bool_ in kinds
+    if isinstance(value, int | float):
+        return np.floating in kinds or (isinstance(value, int) and np.integer in kinds)
     if not isinstance(value, np.ndarray | np.generic | jax.Array):
         return False
     return any(jnp.issubdtype(value.dtype, kind) for kind in kinds)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from qjax.annotations import checked
 from qjax.checks import LARGEST, check_range, check_size, check_whole
 from qjax.types import Clock
 
@@ -28,12 +29,14 @@ def at(ticks: int = 0) -> Clock:
     return Clock(*(jnp.asarray(np.uint32(word)) for word in divmod(ticks, _WORD)))
 
 
+@checked
 def ticks(clock: Clock) -> int:
     """Return a concrete clock's number of ticks as an `int`, negative before the start."""
     value = int(clock.high) * _WORD + int(clock.low)
     return value - 2**64 if value >= 2**63 else value
 
 
+@checked
 def plus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
     """Return the clock after `ticks` more, with 0 <= ticks < 2**31."""
     _check_ticks(ticks)
@@ -41,6 +44,7 @@ def plus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
     return Clock(clock.high + (low < clock.low).astype(jnp.uint32), low)
 
 
+@checked
 def minus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
     """Return the clock `ticks` before, with 0 <= ticks < 2**31."""
     _check_ticks(ticks)
@@ -48,6 +52,7 @@ def minus(clock: Clock, ticks: int | Int[Array, ""]) -> Clock:
     return Clock(clock.high - (low > clock.low).astype(jnp.uint32), low)
 
 
+@checked
 def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
     """Return ticks mod `modulus` as int32, exactly, for any clock that is not before the start.
 
@@ -67,6 +72,7 @@ def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
     return rest.astype(jnp.int32)
 
 
+@checked
 def capped(clock: Clock, most: int) -> Int[Array, ""]:
     """Return min(ticks, `most`) as int32, and 0 before the start."""
     most, before = check_size("most", most, least=0), clock.high >= jnp.uint32(2**31)
@@ -74,6 +80,7 @@ def capped(clock: Clock, most: int) -> Int[Array, ""]:
     return jnp.where(before, 0, reached).astype(jnp.int32)
 
 
+@checked
 def missing(clock: Clock, most: int) -> Int[Array, ""]:
     """Return how many ticks the clock stands before the start, at most `most`, as int32; 0 from the start on.
 
@@ -83,6 +90,7 @@ def missing(clock: Clock, most: int) -> Int[Array, ""]:
     return jnp.where(before, jnp.minimum(jnp.uint32(0) - clock.low, jnp.uint32(most)), 0).astype(jnp.int32)
 
 
+@checked
 def as_float(clock: Clock) -> Float[Array, ""]:
     """Return the number of ticks, from the start on, as float32: exact to 2**24, then to one part in 10**7."""
     return clock.high.astype(jnp.float32) * float(_WORD) + clock.low.astype(jnp.float32)
@@ -93,11 +101,13 @@ def _check_ticks(ticks: Any) -> None:
     check_range("ticks", ticks, 0, LARGEST)
 
 
+@checked
 def fold(key: Key[Array, ""], clock: Clock) -> Key[Array, ""]:
     """Return the key of this tick."""
     return jax.random.fold_in(jax.random.fold_in(key, clock.high), clock.low)
 
 
+@checked
 def folds(key: Key[Array, ""], clock: Clock, ticks: Int[Array, " n"]) -> Key[Array, " n"]:
     """Return the keys of the clock after each of `ticks`, as `fold` does; the high word is folded twice at most."""
     this, after = (jax.random.fold_in(key, clock.high + jnp.uint32(carry)) for carry in (0, 1))

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from qjax.annotations import checked
 from qjax.checks import check_callable, check_number, check_range, check_size, concrete, describe
 from qjax.returns import bootstrapped, of_action, td_target
 from qjax.text import shown
@@ -18,6 +19,7 @@ from qjax.usual import makes_usual, usual
 
 
 @usual
+@checked
 def squared(delta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return delta ** 2, without a half: its mean over a batch is the mean squared error."""
     return delta**2

@@ -13,8 +13,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from qjax.annotations import checked as annotated
 from qjax.checks import check_record, concrete, is_finite, numbers
+from qjax.text import shown
 from qjax.usual import usual
+
+__all__ = ["TabularMDP", "checked", "from_dense", "from_outcomes", "possible", "reachable", "steps_to_end"]
 
 SUM_TOLERANCE = 1e-5
 """Probabilities may sum to 1 within this much: float32 adds hundreds of them with a smaller error."""
@@ -172,13 +176,17 @@ def refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
 
 
 @usual
+@annotated
 def possible(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Bool[Array, "S A K"]:
     """Return which outcomes have a positive probability: at all, or under a policy."""
+    if policy is not None:
+        check_pairs("policy", policy, mdp)
     some = mdp.probability > 0
     return some if policy is None else some & (policy > 0)[..., None]
 
 
 @usual
+@annotated
 def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Float[Array, "S A"]:
     """Return in how few steps the episode can end after each action, infinite where it cannot.
 
@@ -195,7 +203,10 @@ def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> 
 
 
 @usual
-def reachable(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None, start: Any = None) -> Bool[Array, " S"]:
+@annotated
+def reachable(
+    mdp: TabularMDP, policy: Float[Array, "S A"] | None = None, start: Bool[Array, " S"] | None = None
+) -> Bool[Array, " S"]:
     """Return in which states an episode can come to act: from its start, or from the states `start` `[S]`.
 
     A state that is entered only by outcomes that terminate is not among them.
@@ -205,6 +216,8 @@ def reachable(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None, start:
     def further(reached):
         return reached.at[mdp.successor].max(reached[:, None, None] & goes_on)
 
+    if start is not None and start.shape != mdp.start.shape:
+        raise ValueError(f"start must be of the {mdp.start.size} states, got {shown(start)}")
     return until_still(further, mdp.start > 0 if start is None else start)
 
 

@@ -16,6 +16,7 @@ import optax
 
 from qjax import schedules
 from qjax.agents import dqn, pqn
+from qjax.annotations import checked
 from qjax.checks import (
     MOST_STEPS,
     check_listed,
@@ -141,6 +142,7 @@ ASSUMED = (-1.0, 1.0)
 """Least and largest reward of a step where an environment does not say."""
 
 
+@checked
 def assumed(env: Env) -> str | None:
     """Return what `support_of` takes for granted of an environment, None where it knows."""
     if env.rewards is not None:
@@ -148,6 +150,7 @@ def assumed(env: Env) -> str | None:
     return f"the range of {env.name}'s rewards is not known: the support is that of rewards from -1 to 1"
 
 
+@checked
 def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
     """Return what a categorical head covers: the protocol's support, or the least and largest reward at every step.
 
@@ -177,6 +180,7 @@ def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
     return min(least, 0.0) / rest, max(largest, 0.0) / rest
 
 
+@checked
 def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
     """Return the protocol's network for an environment's observations, images by convolution; options of `MLP`.
 
@@ -189,6 +193,7 @@ def network(env: Env, protocol: Protocol, **options: Any) -> NetworkLike:
     return encoded(build(env.num_actions, protocol.hidden, **options), env.encode)
 
 
+@checked
 def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     """Return the protocol's optimiser, at a rate or a schedule of optax's.
 
@@ -202,6 +207,8 @@ def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     eps = protocol.optimizer_eps
     if eps is not None:
         check_range("optimizer_eps", eps, float(float32.tiny), float(float32.max))
+    if not callable(rate):
+        check_range("rate", rate, 0, float(float32.max), open_low=True)
     made = one_of("optimizer", protocol.optimizer, OPTIMIZERS)(rate, **({} if eps is None else {"eps": eps}))
     if protocol.max_grad_norm is None:
         return made
@@ -209,11 +216,13 @@ def optimizer(protocol: Protocol, rate: Any) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(protocol.max_grad_norm), made)
 
 
+@checked
 def epsilon(protocol: Protocol | TabularProtocol) -> Schedule:
     """Return the protocol's epsilon: falling from 1 to its end, unless a tabular one has another."""
     return tabular_epsilon(protocol) if isinstance(protocol, TabularProtocol) else falling(protocol)
 
 
+@checked
 def valued(
     env: Env,
     protocol: Protocol,
@@ -283,18 +292,21 @@ def _replayed(protocol: Protocol) -> Callable[..., Memory]:
     )
 
 
+@checked
 def c51(env: Env, protocol: Protocol, **options: Any) -> Parts:
     """Return C51: atoms on the environment's support (Bellemare et al. 2017); options as for `valued`."""
     head, net = categorical(*support_of(env, protocol), protocol.atoms, protocol.floor), {"atoms": protocol.atoms}
     return valued(env, protocol, head=head, **{**options, "net": net | options.get("net", {})})
 
 
+@checked
 def rainbow(env: Env, protocol: Protocol) -> Parts:
     """Return Rainbow: all of the six, with their constants there (Hessel et al. 2018, table 1)."""
     net = {"dueling": True, "noisy": True}
     return c51(env, protocol, select=double, memory=_replayed(protocol), policy=greedy, net=net)
 
 
+@checked
 def pqn_parts(env: Env, protocol: Protocol) -> Parts:
     """Return PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large.
 

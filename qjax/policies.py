@@ -9,15 +9,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from qjax.checks import check_callable
+from qjax.annotations import checked
+from qjax.checks import check_callable, check_range, concrete
 from qjax.schedules import as_schedule
 from qjax.types import Policy, Time
 from qjax.usual import makes_usual, usual
 
 
 @usual
+@checked
 def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all the largest values, so that ties are broken at random."""
     # Not q == q.max(): a compiler may compute q twice, once for the maximum and once to compare with it, differ in
@@ -27,12 +30,14 @@ def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"
 
 
 @usual
+@checked
 def first(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return probability 1 for the first of the largest values, as plain `argmax` chooses."""
     return jax.nn.one_hot(q.argmax(), q.shape[-1])
 
 
 @usual
+@checked
 def uniform(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all actions but those whose value is minus infinity."""
     return greedy((q != -jnp.inf).astype(jnp.float32))
@@ -89,12 +94,20 @@ def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
 
 
 @usual
+@checked
 def draw(u: Float[Array, ""], probabilities: Float[Array, " A"]) -> Int[Array, ""]:
     """Return the action that one uniform number `u` in [0, 1) picks; never one of probability 0.
 
     The first action whose cumulative probability exceeds `u`; where rounding keeps all of them below it, the
     last action of positive probability.
+
+    Raises:
+        ValueError: `u` lies outside [0, 1], or a probability is negative or no number.
+
     """
+    check_range("u", u, 0, 1)
+    if concrete(probabilities) and not (np.asarray(probabilities) >= 0).all():
+        raise ValueError(f"probabilities must not be negative, got {np.asarray(probabilities).tolist()}")
     actions = jnp.arange(probabilities.shape[-1], dtype=jnp.int32)
     possible = probabilities > 0
     reached = (jnp.cumsum(probabilities) > u) & possible

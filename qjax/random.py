@@ -30,6 +30,8 @@ from jaxtyping import Array, Int, Key, UInt32
 
 from qjax.checks import check_key, check_size, check_whole, concrete, describe
 
+__all__ = ["FAST", "UNROLLED", "describe_key", "fast_key", "root_key", "unrolled"]
+
 _WEYL = 0x9E3779B9
 # The first digits of pi.
 _BITS, _WIDE = 0x243F6A88, 0x85A308D3

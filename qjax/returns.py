@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from qjax.checks import check_range
+from qjax.annotations import checked
+from qjax.checks import check_index, check_range
 from qjax.types import Transition, Weights
 from qjax.usual import usual
 
 
 @usual
+@checked
 def td_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
@@ -55,8 +57,15 @@ def bootstrapped(reward: Any, discount: Any, value: Float[Array, "*shape"]) -> F
 
 
 @usual
+@checked
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
-    """Return delta = y - Q(s, a) (Sutton and Barto 2018, equation 6.5)."""
+    """Return delta = y - Q(s, a) (Sutton and Barto 2018, equation 6.5).
+
+    Raises:
+        ValueError: there is no such action.
+
+    """
+    check_index("action", action, len(q))
     return target - q[action]
 
 
@@ -72,6 +81,7 @@ def of_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[
 
 
 @usual
+@checked
 def lambda_returns(
     reward: Float[Array, " T"],
     discount: Float[Array, " T"],
@@ -114,6 +124,7 @@ def lambda_returns(
 
 
 @usual
+@checked
 def n_step_transition(window: Transition) -> Transition:
     """Return n consecutive transitions of one environment, leaves `[n, ...]`, as one.
 

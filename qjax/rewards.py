@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from qjax.annotations import checked
 from qjax.checks import check_range
 from qjax.policies import below_largest, over_temperature
 from qjax.returns import expected_value
@@ -17,6 +18,7 @@ from qjax.types import Time, Transition, Weights
 from qjax.usual import makes_usual, usual
 
 
+@checked
 def environment_reward(
     transition: Transition,
     q: Float[Array, " A"],

@@ -13,6 +13,8 @@ from qjax.checks import check_callable, check_number, check_range, check_size, c
 from qjax.types import Schedule, Time
 from qjax.usual import makes_usual
 
+__all__ = ["constant", "geometric", "ladder", "linear", "of"]
+
 
 @makes_usual
 def constant(value: Any) -> Schedule:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from qjax.annotations import checked
 from qjax.checks import check_callable
 from qjax.policies import draw, first
 from qjax.types import Policy, Select, Time, Transition
@@ -15,6 +16,7 @@ from qjax.usual import makes_usual, usual
 
 
 @usual
+@checked
 def maximum(
     key: Key[Array, ""] | None,
     transition: Transition,
@@ -27,6 +29,7 @@ def maximum(
 
 
 @usual
+@checked
 def double(
     key: Key[Array, ""] | None,
     transition: Transition,

@@ -21,6 +21,8 @@ from qjax.streams import tell
 from qjax.tables import Table, missing
 from qjax.text import failure, shown
 
+__all__ = ["Sink", "Start", "tensorboard", "wandb"]
+
 SLOW_SECONDS, SLOW_SHARE = 10.0, 0.1
 """Sinks that took that long, and that share of the run time, are told of once."""
 

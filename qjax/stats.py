@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qjax import resampling
-from qjax.checks import check_range, check_size, numbers
+from qjax.checks import check_flag, check_listed, check_range, check_size, check_whole, numbers
 from qjax.text import shown
 
 Floats = NDArray[np.floating]
@@ -55,7 +55,7 @@ def iqm(scores: ArrayLike, axis: Axis = AXES) -> Floats:
 
     Raises:
         TypeError: scores are no real numbers.
-        ValueError: there are no scores, or rows of different lengths.
+        ValueError: there are no scores, or rows of different lengths, or an axis that they have not.
 
     """
     from scipy.stats import trim_mean
@@ -71,7 +71,8 @@ def mean(scores: ArrayLike, axis: Axis = AXES) -> Floats:
 
     Of one axis alone, `axis=0`, it is the mean over seeds.
     """
-    return np.asarray(_task_means(scores, axis).mean(_axes(axis)))
+    means, axes = _task_means(scores, axis)
+    return np.asarray(means.mean(axes))
 
 
 def median(scores: ArrayLike, axis: Axis = AXES) -> Floats:
@@ -79,7 +80,8 @@ def median(scores: ArrayLike, axis: Axis = AXES) -> Floats:
 
     This is the literature's median; of one task it is the mean. `np.median` is the one over seeds.
     """
-    return np.asarray(np.median(_task_means(scores, axis), _axes(axis)))
+    means, axes = _task_means(scores, axis)
+    return np.asarray(np.median(means, axes))
 
 
 def optimality_gap(scores: ArrayLike, target: float = 1.0, axis: Axis = AXES) -> Floats:
@@ -176,11 +178,11 @@ def profile(
         raise ValueError(f"thresholds must be a list of numbers, got {levels.tolist()}")
     if values.ndim != 2:
         raise ValueError(f"a profile needs scores [seeds, tasks], got shape {list(values.shape)}")
-    if not average:
+    if not check_flag("average", average):
         return estimate(_above(values[..., None], levels), mean, confidence, resamples, seed)
 
     def share(scores: Any, axis: Any) -> Floats:
-        return _above(_task_means(scores, axis)[0, ..., None], levels).mean(0)
+        return _above(_task_means(scores, axis)[0][0, ..., None], levels).mean(0)
 
     return estimate(values, share, confidence, resamples, seed)
 
@@ -204,7 +206,7 @@ def improvement(
         ValueError: as for `estimate`; or tasks that do not match.
 
     """
-    xs, ys = _seeds(x, confidence, resamples), _seeds(y, confidence, resamples)
+    xs, ys = _seeds(x, confidence, resamples, "x"), _seeds(y, confidence, resamples, "y")
     seed = check_size("seed", seed, least=0, most=2**63 - 1)
     if xs.ndim != 2 or ys.ndim != 2 or xs.shape[1] != ys.shape[1]:
         raise ValueError(
@@ -265,7 +267,7 @@ def paired(
             those of the rows, or a seed that comes twice.
 
     """
-    seeds, xs, ys = _common(_by_task(x), _by_task(y), x_seeds, y_seeds)
+    seeds, xs, ys = _common(_by_task(x, "x"), _by_task(y, "y"), x_seeds, y_seeds)
     beats = np.where(np.isnan(xs) | np.isnan(ys), np.nan, (xs > ys) + (xs == ys) / 2)
     with np.errstate(invalid="ignore"):
         differences = np.where(xs == ys, 0, xs - ys)  # infinity less infinity too
@@ -293,11 +295,13 @@ def area(values: ArrayLike, env_steps: ArrayLike) -> Floats:
     """
     heights, steps = _filled(values, "values"), _filled(env_steps, "env_steps")
     if heights.ndim < 1 or heights.shape[-1] < 2:
-        raise ValueError(f"an area needs at least 2 points, got shape {list(heights.shape)}")
+        raise ValueError(f"values must have at least 2 points, got shape {list(heights.shape)}")
     if steps.shape not in (heights.shape, heights.shape[-1:]):
         raise ValueError(
             f"env_steps must be of the values' points, got {list(steps.shape)} for {list(heights.shape)}"
         )
+    if np.isinf(steps).any():
+        raise ValueError(f"env_steps must be finite, got {steps[np.isinf(steps)][0]}")
     if (wrong := np.argwhere(~(np.diff(steps) >= 0))).size:
         *row, at = wrong[0]
         before, after = steps[(*row, at)], steps[(*row, at + 1)]
@@ -321,8 +325,8 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     """
     from scipy.stats import binomtest
 
-    check_size("successes", successes, least=0)
-    check_size("trials", trials, least=max(successes, 1))
+    successes = check_size("successes", successes, least=0)
+    trials = check_size("trials", trials, least=max(successes, 1))
     _check_confidence(confidence)
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
@@ -337,8 +341,14 @@ def _filled(scores: ArrayLike, name: str = "scores") -> Floats:
     given = found.ravel()
     mixed = found.dtype == object and not all(x is None or isinstance(x, int | float | np.number) for x in given)
     if mixed or found.dtype.kind not in "biufO":
-        raise TypeError(f"{name} must be real numbers, got {np.array2string(given[:3], separator=', ')}")
-    values = found.astype(np.float64)
+        some = np.array2string(given[:3], separator=", ") if found.ndim else shown(scores)
+        raise TypeError(f"{name} must be real numbers, got {some}")
+    if found.dtype == object and not found.ndim:
+        raise TypeError(f"{name} must be an array of numbers, got {shown(scores)}")
+    try:
+        values = found.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} must fit into float64, got {shown(scores)}") from None
     if not values.size:
         raise ValueError(f"no {name}: their shape is {list(values.shape)}")
     return values
@@ -351,25 +361,35 @@ def _ragged(rows: Any) -> str:
     return f"rows have different lengths{found}; NaN is a seed without a score"
 
 
-def _by_task(scores: ArrayLike) -> Floats:
+def _by_task(scores: ArrayLike, name: str = "scores") -> Floats:
     """Return scores `[seeds, tasks, ...]`; `[seeds]` are of one task."""
-    values = _filled(scores)
+    values = _filled(scores, name)
     return values if values.ndim > 1 else values.reshape(-1, 1)
 
 
-def _axes(axis: Axis) -> tuple[int, ...]:
-    return axis if isinstance(axis, tuple) else (axis,)
+def _axes(axis: Axis, axes: int) -> tuple[int, ...]:
+    """Return which of so many axes are reduced, each counted from the first."""
+    own: tuple[int, ...] = axis if isinstance(axis, tuple) else (axis,)
+    for each in own:
+        check_whole("axis", each)
+        if not -axes <= each < axes:
+            raise ValueError(
+                f"axis must lie in [{-axes}, {axes - 1}] of scores with {axes} axes, got {shown(axis)}"
+            )
+    if not own or len({each % axes for each in own}) < len(own):
+        raise ValueError(f"axis must name some, each once, got {shown(axis)}")
+    return tuple(each % axes for each in own)
 
 
 def _pooled(scores: ArrayLike, axis: Axis) -> tuple[Floats, tuple[int, ...]]:
     """Return scores and which axes a statistic reduces, seeds first."""
-    axes = _axes(axis)
-    return (_filled(scores) if len(axes) == 1 else _by_task(scores)), axes
+    values = _by_task(scores) if isinstance(axis, tuple) and len(axis) > 1 else _filled(scores)
+    return values, _axes(axis, values.ndim)
 
 
-def _seeds(scores: ArrayLike, confidence: float, resamples: int) -> Floats:
+def _seeds(scores: ArrayLike, confidence: float, resamples: int, name: str = "scores") -> Floats:
     """Return scores `[seeds, tasks, ...]` of which an interval can be taken."""
-    values = _by_task(scores)
+    values = _by_task(scores, name)
     if len(values) < LEAST_SEEDS:
         raise ValueError(f"an interval needs at least {LEAST_SEEDS} seeds, got {len(values)}")
     _check_confidence(confidence)
@@ -403,21 +423,23 @@ def _common(
 
 def _names(name: str, scores: Floats, seeds: Seeds) -> NDArray[np.integer]:
     """Return the seeds of the rows, each there once."""
-    given = np.asarray(seeds)
+    given = np.array(
+        [check_size("seeds", seed, 0, 2**63 - 1) for seed in check_listed(f"{name}_seeds", seeds, "seeds")]
+    )
     if given.shape != scores.shape[:1]:
         raise ValueError(f"{name} has scores of {len(scores)} seeds, {name}_seeds has shape {list(given.shape)}")
     found, times = np.unique(given, return_counts=True)
     if (times > 1).any():
-        raise ValueError(f"{name} has seed {found[times > 1][0]} {times[times > 1][0]} times: choose one setting")
+        raise ValueError(f"{name}_seeds has {found[times > 1][0]} {times[times > 1][0]} times: choose one setting")
     return given
 
 
-def _task_means(scores: ArrayLike, axis: Axis) -> Floats:
-    """Return each task's mean over seeds, whose axis stays with length 1."""
-    values, (over, *_) = _pooled(scores, axis)
-    known = ~np.isnan(values)
+def _task_means(scores: ArrayLike, axis: Axis) -> tuple[Floats, tuple[int, ...]]:
+    """Return each task's mean over seeds, whose axis stays with length 1, and which axes a statistic reduces."""
+    values, axes = _pooled(scores, axis)
+    known, over = ~np.isnan(values), axes[0]
     with np.errstate(invalid="ignore"):  # a task without a score, or with both infinities
-        return np.where(known, values, 0).sum(over, keepdims=True) / known.sum(over, keepdims=True)
+        return np.where(known, values, 0).sum(over, keepdims=True) / known.sum(over, keepdims=True), axes
 
 
 def _above(scores: Floats, thresholds: Floats) -> Floats:

@@ -135,6 +135,36 @@ def listed(kind: Kind, *good: Any, called: str | None = None) -> Kind:
     return Kind(good, (*bad, *(x for x in STRANGE if not isinstance(x, list | tuple)), 3, np.nan), called=called)
 
 
+def data(good: Any) -> Kind:
+    """Return the kind of what a formula computes with: arrays, or numbers of no axis, of one dtype and rank."""
+    first = np.asarray(good)
+    others = {"f": (True,), "i": (True, 0.5, np.nan), "b": (1, 0.5)}[first.dtype.kind]
+    large = {"f": (1e39, -1e39), "i": (2**31, -(2**40)), "b": ()}[first.dtype.kind]
+    fits = {"f": (np.nan, np.inf, -np.inf), "i": (), "b": ()}[first.dtype.kind]
+    bad: list[Any] = [np.full(first.shape, x) for x in (1j, "a", *others, *large)]
+    bad += [np.zeros((1,) * (first.ndim + 2), first.dtype), *(x for x in STRANGE if np.shape(x) != first.shape)]
+    if not first.ndim:
+        bad += [1j, "3", None, {}, b"3", *others, *large, 10**400]
+    many = (jnp.asarray(good), first, *(np.full(first.shape, x, first.dtype) for x in fits))
+    return Kind(many, tuple(bad), traced=True)
+
+
+def drawn(good: Any) -> Kind:
+    """Return the kind of NumPy's arrays of one rank, NaN among them; lists do."""
+    axes, gaps = np.ndim(good), np.array(good, float)
+    gaps.flat[0] = np.nan
+    strange = (x for x in (*STRANGE, 3, 1.5) if np.ndim(x) != axes or isinstance(x, dict))
+    bad = (np.full(np.shape(good), 1j), np.full(np.shape(good), "a"), gaps[..., None, None], [[1.0, 2.0], [3.0]])
+    return Kind((good, gaps.tolist()), (*bad, *strange))
+
+
+def mapped(kind: Kind) -> Kind:
+    """Return the kind of mappings from names to some kind."""
+    strange = (x for x in (*STRANGE, 3, np.nan) if not isinstance(x, dict))
+    bad = (*({"a": value} for value in kind.bad), {3: kind.good[0]}, {}, *strange)
+    return Kind(tuple({"a": value} for value in kind.good), bad)
+
+
 def raw(first: Any) -> Kind:
-    """Return the kind of what a formula computes with: JAX's own errors answer there."""
+    """Return the kind of what is not tried, for the reason that stands beside it."""
     return Kind((first,))

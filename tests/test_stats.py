@@ -406,8 +406,8 @@ def test_area_of_a_curve_whose_first_episode_ends_late():
             "an interval needs at least 2 seeds in common, got 1 of 5 and 4",
         ),
         (lambda: stats.paired(X, Y, range(5), range(3)), "y has scores of 4 seeds, y_seeds has shape [3]"),
-        (lambda: stats.paired(X, Y, [0, 1, 2, 1, 1], range(4)), "x has seed 1 3 times"),
-        (lambda: stats.area([1.0], [1]), "an area needs at least 2 points, got shape [1]"),
+        (lambda: stats.paired(X, Y, [0, 1, 2, 1, 1], range(4)), "x_seeds has 1 3 times"),
+        (lambda: stats.area([1.0], [1]), "values must have at least 2 points, got shape [1]"),
         (lambda: stats.area([1.0, 2.0], [1, 2, 3]), "env_steps must be of the values' points, got [3] for [2]"),
         (
             lambda: stats.area(np.ones((2, 3)), [[1, 2, 3], [1, 4_000_000, 3]]),

@@ -9,6 +9,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from qjax.annotations import checked
 from qjax.checks import check_callable, check_key, check_record
 from qjax.heads import check_head, scalar
 from qjax.networks import as_network
@@ -45,6 +46,7 @@ class DQNState(NamedTuple):
 
 
 @usual
+@checked
 def td_loss(
     network: Network,
     head: Head,
@@ -55,7 +57,7 @@ def td_loss(
     target_params: Params,
     transition: Transition,
     time: Time,
-    weight: Any = 1.0,
+    weight: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Return the loss of one transition under `params` times its weight, and its priority, value and head's report.
 

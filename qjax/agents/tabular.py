@@ -9,7 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
-from qjax.checks import check_callable, check_initial, check_key, check_range, check_size, check_states
+from qjax.annotations import checked
+from qjax.checks import check_callable, check_index, check_initial, check_key, check_range, check_size, check_states
 from qjax.returned import check_returned
 from qjax.returns import left_out, td_error, td_target
 from qjax.schedules import as_schedule
@@ -55,12 +56,13 @@ def visit_count(power: Any = 1.0, scale: Any = 1.0) -> VisitCount:
 
 
 @usual
+@checked
 def tabular_update(
     table: Float[Array, "S A"],
     obs: Int[Array, " N"],
     action: Int[Array, " N"],
     delta: Float[Array, " N"],
-    alpha: Float[Array, "*one"] | float,
+    alpha: Float[Array, ""] | Float[Array, " N"] | float,
     weight: Float[Array, " N"],
 ) -> Float[Array, "S A"]:
     """Return Q(s, a) <- Q(s, a) + alpha delta, with the errors of N environments at once.
@@ -70,7 +72,13 @@ def tabular_update(
     number, or one for each environment.
 
     Source: Watkins 1989; Sutton and Barto 2018, equation 6.8, with delta from `qjax.td_error`.
+
+    Raises:
+        ValueError: there is no such state or action.
+
     """
+    check_index("obs", obs, len(table))
+    check_index("action", action, table.shape[1])
     return _add_errors(table, (obs, action), delta, alpha, weight)
 
 

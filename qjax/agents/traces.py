@@ -16,6 +16,7 @@ from qjax.agents.tabular import (
     learn_in_order,
     step_of,
 )
+from qjax.annotations import checked
 from qjax.checks import check_callable, check_flag, check_initial, check_key, check_range, check_size, check_states
 from qjax.returned import check_returned
 from qjax.returns import left_out, td_error, td_target
@@ -39,6 +40,7 @@ class TracesState(NamedTuple):
 
 
 @usual
+@checked
 def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
     """Cut the traces where the executed next action is not greedy (Watkins 1989; Sutton and Barto 2018, 12.10).
 
@@ -53,6 +55,7 @@ def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, "
 
 
 @usual
+@checked
 def uncut(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
     """Never cut the traces within an episode: SARSA(lambda)."""
     return jnp.bool_(True)

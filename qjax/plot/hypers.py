@@ -1,13 +1,16 @@
 """Sensitivity: a score against swept hyper-parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
+from qjax.annotations import checked, fields_checked
 from qjax.plot.lines import middle
 from qjax.plot.style import COLUMN, MARKERS, PAGE, SMALL, figure, head, legend, look, on_side, paper, titled
 from qjax.stats import iqm
+from qjax.text import shown
 
 CLOSEST = 0.04
 """Values of which two are nearer than this share of their axis are drawn evenly spaced."""
@@ -19,8 +22,12 @@ MARGINS = 1.2
 """Inches of a heat map's width that are labels and the bar of colours."""
 
 
+@checked
 def sensitivity(
-    lines: Mapping[str, tuple[Sequence[Any], np.ndarray]], name: str, title: str = "", ylabel: str = "score"
+    lines: Mapping[str, tuple[Sequence[Any], Shaped[np.ndarray, "values seeds"]]],
+    name: str,
+    title: str = "",
+    ylabel: str = "score",
 ) -> Any:
     """Draw scores against one hyper-parameter, one column wide: interquartile means with 95% bootstrap intervals.
 
@@ -37,6 +44,8 @@ def sensitivity(
         Matplotlib's figure; `save` writes it.
 
     """
+    for label, (values, scores) in lines.items():
+        _check_length(f"lines[{label!r}][1]", scores, (len(values),))
     every = ordered([value for values, _ in lines.values() for value in values])
     kind = scale(every)
     with paper():
@@ -58,6 +67,7 @@ def sensitivity(
     return drawn
 
 
+@fields_checked
 class Axis(NamedTuple):
     """One axis of a heat map."""
 
@@ -65,7 +75,10 @@ class Axis(NamedTuple):
     values: Sequence[Any]
 
 
-def heat_map(y: Axis, x: Axis, scores: np.ndarray, title: str = "", label: str = "score") -> Any:
+@checked
+def heat_map(
+    y: Axis, x: Axis, scores: Shaped[np.ndarray, "y x seeds"], title: str = "", label: str = "score"
+) -> Any:
     """Draw scores over two hyper-parameters: interquartile means as colours and numbers, their intervals below.
 
     It is one column wide where the numbers fit, else two; intervals, and then numbers, that still do not are left
@@ -81,14 +94,20 @@ def heat_map(y: Axis, x: Axis, scores: np.ndarray, title: str = "", label: str =
     Returns:
         Matplotlib's figure; `save` writes it.
 
+    Raises:
+        ValueError: scores are of other values than the axes', or none is finite.
+
     """
+    _check_length("scores", scores, (len(y.values), len(x.values)))
+    if not np.isfinite(scores).any():
+        raise ValueError("scores must hold a finite one, all are NaN or infinite")
     found = middle(np.moveaxis(np.asarray(scores, float), -1, 0))
     digits = decimals(found.value)
-    shown = [
+    cells = [
         ("" if np.isnan(v) else f"{v:.{digits}f}", "" if np.isnan(a) else f"[{a:.{digits}f}, {b:.{digits}f}]")
         for v, a, b in zip(*(np.ravel(part) for part in found), strict=True)
     ]
-    need = [0.1 + LETTER * size * max(len(texts[i]) for texts in shown) for i, size in enumerate((7, SMALL))]
+    need = [0.1 + LETTER * size * max(len(texts[i]) for texts in cells) for i, size in enumerate((7, SMALL))]
     width = COLUMN if max(need) * len(x.values) <= COLUMN - MARGINS else PAGE
     fits = [(width - MARGINS) / len(x.values) >= wide for wide in need]
     with paper():
@@ -97,7 +116,7 @@ def heat_map(y: Axis, x: Axis, scores: np.ndarray, title: str = "", label: str =
         head(drawn, title)
         axes.set_facecolor("0.85")
         image = axes.imshow(found.value, cmap="viridis", origin="lower", aspect="auto")
-        for (row, column), (number, interval) in zip(np.ndindex(found.value.shape), shown, strict=True):
+        for (row, column), (number, interval) in zip(np.ndindex(found.value.shape), cells, strict=True):
             ink = "black" if image.norm(found.value[row, column]) > 0.6 else "white"
             apart = 0.16 if fits[1] and interval else 0
             place = {"ha": "center", "va": "center", "color": ink}
@@ -114,7 +133,10 @@ def heat_map(y: Axis, x: Axis, scores: np.ndarray, title: str = "", label: str =
     return drawn
 
 
-def at_best(values: Sequence[Any], scores: np.ndarray, lower: bool = False) -> tuple[list[Any], np.ndarray]:
+@checked
+def at_best(
+    values: Sequence[Any], scores: Shaped[np.ndarray, "settings seeds"], lower: bool = False
+) -> tuple[list[Any], np.ndarray]:
     """Return the values of one hyper-parameter, ordered, and for each the setting that does best with it.
 
     Args:
@@ -126,6 +148,7 @@ def at_best(values: Sequence[Any], scores: np.ndarray, lower: bool = False) -> t
         `[values]`, and the numbers of settings `[values]`; where there is one setting for each value it is that.
 
     """
+    _check_length("scores", scores, (len(values),))
     heights = iqm(scores, axis=1) * (-1 if lower else 1)
     heights = np.where(np.isnan(heights), -np.inf, heights)
     every = ordered(values)
@@ -133,8 +156,12 @@ def at_best(values: Sequence[Any], scores: np.ndarray, lower: bool = False) -> t
     return every, np.array([numbers[int(np.argmax(heights[numbers]))] for numbers in own])
 
 
+@checked
 def ordered(values: Sequence[Any]) -> list[Any]:
     """Return the different values, numbers ascending, others as they come."""
+    for value in values:
+        if not isinstance(value, Hashable):
+            raise TypeError(f"values must be numbers or names, got {shown(value)}")
     every = list(dict.fromkeys(values))
     return sorted(every) if all(map(_is_number, every)) else every
 
@@ -166,6 +193,12 @@ def decimals(values: np.ndarray) -> int:
     known = values[np.isfinite(values)]
     spread = np.ptp(known) or np.abs(known).max() or 1.0
     return int(np.clip(1 - np.floor(np.log10(spread)), 0, 6))
+
+
+def _check_length(name: str, scores: np.ndarray, lengths: tuple[int, ...]) -> None:
+    """Check that scores are of as many values as there are."""
+    if scores.shape[: len(lengths)] != lengths:
+        raise ValueError(f"{name} must be of {' x '.join(map(str, lengths))} values, got {shown(scores)}")
 
 
 def _is_number(value: Any) -> bool:

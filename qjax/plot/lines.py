@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
+from qjax.annotations import checked
+from qjax.checks import check_size
 from qjax.plot.style import GREY, legend, look, on_side, paper, titled
 from qjax.stats import LEAST_SEEDS, Estimate, estimate, iqm
+from qjax.text import shown
 
-Curve = tuple[np.ndarray, np.ndarray]
+Curve = tuple[Shaped[np.ndarray, "points"] | Shaped[np.ndarray, "seeds points"], Shaped[np.ndarray, "seeds points"]]
 """x, `[points]` or `[seeds, points]`, ascending, and values `[seeds, points]`; NaN is a point without a value."""
 
 STEPS, RETURN = "environment steps", "training return\n(mean of the episodes that ended in the interval)"
@@ -17,11 +21,14 @@ FEW = 4
 """Lines up to which intervals are told apart by their colour; those of more are drawn fainter."""
 
 
+@checked
 def interval(seeds: int) -> str:
     """Return in words what is drawn around the mean of so many seeds."""
+    check_size("seeds", seeds)
     return "95% bootstrap interval" if seeds >= LEAST_SEEDS else "no interval of one seed"
 
 
+@checked
 def curves(
     lines: Mapping[str, Curve],
     title: str = "",
@@ -50,7 +57,12 @@ def curves(
     Returns:
         Matplotlib's figure; `save` writes it.
 
+    Raises:
+        ValueError: an x does not ascend.
+
     """
+    check_ascending(lines)
+    check_size("singles", singles, least=0)
     with paper():
         drawn, axes = titled(title, [*lines, level_name] if level_name else lines)
         for x, values in lines.values():
@@ -66,8 +78,16 @@ def curves(
     return drawn
 
 
+def check_ascending(lines: Mapping[str, Curve]) -> None:
+    """Check that x ascends, without NaN."""
+    for name, (x, _) in lines.items():
+        if not np.isfinite(x).all() or (np.diff(x) < 0).any():
+            raise ValueError(f"lines[{name!r}][0] must be finite and ascend, got {shown(x.tolist())}")
+
+
 def middle(values: np.ndarray, resamples: int = 2000) -> Estimate:
     """Return the interquartile mean of `[seeds, ...]` and its 95% interval `[...]`, which is NaN of one seed."""
+    check_size("resamples", resamples)
     if len(values) >= LEAST_SEEDS:
         return estimate(values[:, None], resamples=resamples)
     none = np.full(values.shape[1:], np.nan)

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
-from qjax.plot.lines import FEW, RETURN, STEPS, Curve, band, shade, thousands
+from qjax.annotations import checked
+from qjax.checks import check_array
+from qjax.plot.lines import FEW, RETURN, STEPS, Curve, band, check_ascending, shade, thousands
 from qjax.plot.style import GREY, PAGE, legend, look, paper, titled
 from qjax.stats import LEAST_SEEDS, Estimate, iqm, wilson
 
@@ -15,11 +18,12 @@ MEDIAN_SEEDS = 6
 LEVELS = 60
 
 
+@checked
 def efficiency(
     lines: Mapping[str, Curve],
     title: str = "",
     threshold: float | None = None,
-    levels: np.ndarray | None = None,
+    levels: Shaped[np.ndarray, "levels"] | None = None,
     lower: bool = False,
     xlabel: str = STEPS,
     ylabel: str = RETURN,
@@ -46,9 +50,12 @@ def efficiency(
         Matplotlib's figure; `save` writes it.
 
     Raises:
-        ValueError: no line has a value.
+        ValueError: no line has a value, an x does not ascend, or a level is not finite.
 
     """
+    check_ascending(lines)
+    if levels is not None:
+        check_array("levels", levels)
     start, top = _range(lines, lower)
     at = np.linspace(start, top, LEVELS) if levels is None else np.asarray(levels)
     mark = start + 0.9 * (top - start) if threshold is None else threshold
@@ -73,7 +80,13 @@ def efficiency(
     return drawn
 
 
-def steps_to_reach(x: np.ndarray, values: np.ndarray, levels: np.ndarray, lower: bool = False) -> np.ndarray:
+@checked
+def steps_to_reach(
+    x: Shaped[np.ndarray, "points"] | Shaped[np.ndarray, "seeds points"],
+    values: Shaped[np.ndarray, "seeds points"],
+    levels: Shaped[np.ndarray, "levels"],
+    lower: bool = False,
+) -> np.ndarray:
     """Return where each seed's curve is first at least as high as each level, infinity where it never is.
 
     Args:

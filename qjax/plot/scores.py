@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
+from qjax.annotations import checked
 from qjax.plot.lines import FEW, middle, shade
 from qjax.plot.style import COLOURS, COLUMN, figure, head, legend, look, paper, titled
 from qjax.stats import LEAST_SEEDS, profile
@@ -15,7 +17,8 @@ MANY = 2_000
 """Points from which an SVG holds them as one picture."""
 
 
-def distribution(scores: Mapping[str, np.ndarray], title: str = "", xlabel: str = "score") -> Any:
+@checked
+def distribution(scores: Mapping[str, Shaped[np.ndarray, "seeds"]], title: str = "", xlabel: str = "score") -> Any:
     """Draw the scores of all seeds, one column wide: a dot for each, a row for each name.
 
     Dots of like scores lie beside one another, so that a row's outline is its histogram. Below them stand the
@@ -29,12 +32,15 @@ def distribution(scores: Mapping[str, np.ndarray], title: str = "", xlabel: str 
     Returns:
         Matplotlib's figure; `save` writes it.
 
+    Raises:
+        ValueError: no score is finite.
+
     """
     with paper():
         drawn, axes = figure(COLUMN, 0.6 + 0.13 * title.count("\n") + 0.44 * len(scores))
         head(drawn, title)
-        every = np.concatenate(list(scores.values()))
-        ends = float(every[np.isfinite(every)].min()), float(every[np.isfinite(every)].max())
+        every = _finite(scores)
+        ends = float(every[0]), float(every[-1])
         for number, own in enumerate(scores.values()):
             known = np.sort(own[np.isfinite(own)])
             dots = {"s": 5, "color": COLOURS[number % len(COLOURS)], "alpha": 0.6, "linewidth": 0}
@@ -51,6 +57,14 @@ def distribution(scores: Mapping[str, np.ndarray], title: str = "", xlabel: str 
     return drawn
 
 
+def _finite(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the different finite scores of all names, ascending."""
+    every = np.unique(np.concatenate([np.ravel(own) for own in scores.values()]))
+    if not (known := np.isfinite(every)).any():
+        raise ValueError(f"scores must hold a finite one, those of {', '.join(scores)} are NaN or infinite")
+    return every[known]
+
+
 def swarm(scores: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return heights in [-0.25, 0.25] for ascending scores `[seeds]`: a bin's lie side by side, in any order."""
     place = np.clip((scores - low) / max(high - low, 1e-12) * BINS, 0, BINS - 1).astype(int)
@@ -64,7 +78,13 @@ def swarm(scores: np.ndarray, low: float, high: float) -> np.ndarray:
     return (within - (counts[place] - 1) / 2) * apart
 
 
-def profiles(scores: Mapping[str, np.ndarray], title: str = "", xlabel: str = "score", lower: bool = False) -> Any:
+@checked
+def profiles(
+    scores: Mapping[str, Shaped[np.ndarray, "seeds"] | Shaped[np.ndarray, "seeds tasks"]],
+    title: str = "",
+    xlabel: str = "score",
+    lower: bool = False,
+) -> Any:
     """Draw performance profiles, one column wide: the share of runs that score more than each threshold.
 
     Agarwal et al. 2021, section 4.2, with pointwise 95% bootstrap intervals; those of one seed have none. Of up to
@@ -79,10 +99,12 @@ def profiles(scores: Mapping[str, np.ndarray], title: str = "", xlabel: str = "s
     Returns:
         Matplotlib's figure; `save` writes it.
 
+    Raises:
+        ValueError: no score is finite.
+
     """
     sign = -1 if lower else 1
-    at = np.unique(np.concatenate([np.ravel(own) for own in scores.values()]))
-    at = at[np.isfinite(at)]
+    at = _finite(scores)
     if len(at) > 500:
         at = np.linspace(at[0], at[-1], 500)
     margin = 0.03 * (at[-1] - at[0] or 1)

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from qjax.annotations import checked
+from qjax.text import shown
+
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""
 
@@ -99,13 +102,17 @@ def wrapped(*said: str, width: int = TITLE) -> str:
     return "\n".join(textwrap.fill(line, width) for text in said for line in text.splitlines())
 
 
+@checked
 def save(drawn: Any, stem: str | Path) -> tuple[Path, Path]:
     """Write a figure as `stem`.png, at 300 dots an inch, and `stem`.svg; the same figure makes the same bytes.
 
     Raises:
+        TypeError: it is no figure.
         OSError: they cannot be written.
 
     """
+    if not hasattr(drawn, "savefig"):
+        raise TypeError(f"drawn must be a figure of Matplotlib's, got {shown(drawn)}")
     png, svg = (Path(f"{stem}{suffix}") for suffix in (".png", ".svg"))
     with paper():
         drawn.savefig(png, dpi=PRINT_DPI)

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
+from qjax.annotations import checked, fields_checked
+from qjax.checks import check_size, one_of
 from qjax.plot.lines import STEPS, band, interval, middle, thousands
 from qjax.plot.lines import curves as draw
 from qjax.plot.style import DPI, GREY, PRINT_DPI, figure, wrapped
@@ -16,6 +19,7 @@ WIDE = 10
 """A value above which logged values are drawn in decades."""
 
 
+@checked
 def learning_curve(
     points: list[Point],
     path: str | Path,
@@ -40,6 +44,7 @@ def learning_curve(
         max_lines: how many single seeds are drawn.
 
     """
+    check_size("max_lines", max_lines, least=0)
     x, returns = returns_by_step(points) if episodes is None else returns_by_episode(points, episodes)
     seeds = len(returns)
     faint = f"faint: {min(max_lines, seeds)} of {seeds} seeds" if seeds > 1 else ""
@@ -54,6 +59,7 @@ def learning_curve(
     drawn.savefig(path, dpi=PRINT_DPI)
 
 
+@checked
 def learning_curves(
     curves: Mapping[str, list[Point]],
     path: str | Path,
@@ -81,6 +87,7 @@ def learning_curves(
     drawn.savefig(path, dpi=PRINT_DPI)
 
 
+@checked
 def measures(
     path: str | Path,
     curves: Mapping[str, Mapping[str, list[Point]]],
@@ -107,7 +114,7 @@ def measures(
         task, agents = list(curves.items())[j]
         for number, (name, points) in enumerate(agents.items()):
             x = np.max([point.env_steps for point in points], axis=1)
-            values = np.stack([point.values[key] for point in points], axis=1)
+            values = np.stack([one_of("logged value", key, point.values) for point in points], axis=1)
             band(panel, x, middle(values, resamples), name, number)
         if panel.dataLim.y1 > WIDE:  # from hundreds to nothing: decades above 1
             panel.set_yscale("symlog", linthresh=1, linscale=0.5)
@@ -127,10 +134,11 @@ def measures(
     drawn.savefig(path, dpi=DPI)
 
 
+@fields_checked
 class Example(NamedTuple):
     """A panel of `by_episode`."""
 
-    curves: Mapping[str, np.ndarray]
+    curves: Mapping[str, Shaped[np.ndarray, "seeds bins"]]
     """By agent, values `[seeds, bins]`."""
     label: str
     """What they are."""
@@ -142,6 +150,7 @@ class Example(NamedTuple):
     """What Matplotlib's `Axes.set` takes: `ylim`, `yscale`."""
 
 
+@checked
 def by_episode(path: str | Path, examples: Mapping[str, Example], title: str) -> None:
     """Draw values against episodes, a panel for each example: means over seeds with their 95% intervals (normal).
 
@@ -154,6 +163,8 @@ def by_episode(path: str | Path, examples: Mapping[str, Example], title: str) ->
     from matplotlib.ticker import LogFormatter
 
     drawn, panels = figure(3.6 * len(examples), 3.2, len(examples))
+    for name, example in examples.items():
+        check_size(f"examples[{name!r}].every", example.every)
     for panel, (name, example) in zip(np.ravel(panels), examples.items(), strict=True):
         for number, (agent, values) in enumerate(example.curves.items()):
             mean, error = values.mean(0), 1.96 * values.std(0, ddof=1) / len(values) ** 0.5
@@ -171,20 +182,26 @@ def by_episode(path: str | Path, examples: Mapping[str, Example], title: str) ->
     drawn.savefig(path, dpi=DPI)
 
 
+@checked
 def returns_by_step(points: list[Point]) -> tuple[np.ndarray, np.ndarray]:
     """Return environment steps per seed `[points]`, and the mean return of each interval `[seeds, points]`."""
     steps = np.max([point.env_steps for point in points], axis=1)
     return steps, np.stack([point.mean_return for point in points], axis=1)
 
 
+@checked
 def returns_by_episode(points: list[Point], episodes: int, bins: int = 50) -> tuple[np.ndarray, np.ndarray]:
     """Return episode numbers `[bins]` and each seed's mean return in bins of episodes, `[seeds, bins]`."""
     reached = np.stack([point.episodes for point in points], axis=1)
     return episode_bins(reached, np.stack([point.mean_return for point in points], axis=1), episodes, bins)
 
 
+@checked
 def episode_bins(
-    reached: np.ndarray, returns: np.ndarray, episodes: int, bins: int = 50
+    reached: Shaped[np.ndarray, "seeds points"],
+    returns: Shaped[np.ndarray, "seeds points"],
+    episodes: int,
+    bins: int = 50,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return episode numbers `[bins]` and each seed's mean return in bins of episodes, `[seeds, bins]`.
 
@@ -198,6 +215,8 @@ def episode_bins(
         bins: how many, at most as many as episodes.
 
     """
+    check_size("episodes", episodes)
+    check_size("bins", bins)
     fresh = np.diff(reached, axis=1, prepend=0)
     total = np.cumsum(np.nan_to_num(returns).astype(np.float64) * fresh, axis=1)
     edges = np.linspace(0, episodes, min(bins, episodes) + 1)
