@@ -16,6 +16,7 @@ from qjax.interface import check_environment, check_object
 from qjax.mdp import TabularMDP
 from qjax.names import construct, limit_of, with_fields, with_limit
 from qjax.ranges import reward_range
+from qjax.text import shown
 from qjax.usual import usual
 
 
@@ -75,8 +76,9 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         ValueError: an unknown name (the nearest known ones are named), a continuous action space, observations
             that do not have the shape of the observation space, a lake without a goal or a path to it, or an MDP
             that is none (as `qjax.mdp.from_outcomes`).
-        TypeError: an unknown keyword argument, or an object that does not follow the interface, in its methods or
-            in what they return; what to use in the place of gymnasium's objects is said.
+        TypeError: an unknown keyword argument, parameters of another environment, or an object that does not
+            follow the interface, in its methods or in what they return; what to use in the place of gymnasium's
+            objects is said.
 
     """
     if isinstance(env, TabularMDP):
@@ -90,6 +92,8 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     else:
         check_object(name, env)
         given = getattr(env, "default_params", None)
+    if params is not None and given is not None and not isinstance(params, type(given)):
+        raise TypeError(f"params must be {name}'s {type(given).__name__}, got {shown(params)}")
     params = with_fields(name, given if params is None else params, kwargs)
 
     actions, observations = env.action_space(params), env.observation_space(params)

@@ -16,6 +16,7 @@ from qjax.envs import Env
 from qjax.policies import draw, greedy
 from qjax.random import root_key
 from qjax.sums import Sum
+from qjax.text import shown
 from qjax.types import Agent, Policy, State, Time
 from qjax.usual import usual
 
@@ -180,12 +181,16 @@ def evaluate_seeds(
         max_steps: default the environment's own limit.
 
     Raises:
-        ValueError: there is no limit on an episode's steps, or a size is not positive.
+        ValueError: there is no limit on an episode's steps, a size is not positive, or the states are of another
+            number of lanes than the seeds.
 
     """
     batch_size = check_size("batch_size", batch_size)
     given = check_listed("seeds", seeds, "numbers")
     numbers = [check_size("seeds (each)", number, least=0, most=EVALUATION) for number in given]
+    for state in jax.tree.leaves(states):
+        if not getattr(state, "shape", ()) or len(state) != len(numbers):
+            raise ValueError(f"states must be arrays of {len(numbers)} lanes, got {shown(state)}")
     keys = jax.vmap(lambda s: evaluation_key(seed, s))(jnp.asarray(np.array(numbers, np.uint32)))
 
     @jax.jit

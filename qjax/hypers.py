@@ -100,7 +100,7 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     leaves = dict(zip(names(hypers), jax.tree.leaves(hypers), strict=True))
     single = [name for name, x in leaves.items() if x.ndim == 0]
     if single or not leaves:
-        got = f"numbers for {shown(single)}" if single else "none"
+        got = f"numbers for {shown(single)}, {shown(hypers)}" if single else shown(hypers)
         raise ValueError(f"hypers must be arrays with a first axis of settings, got {got}")
     lengths = {name: len(x) for name, x in leaves.items()}
     num_settings = next(iter(lengths.values()))

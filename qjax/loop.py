@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 from qjax import clock as clocks
 from qjax import sums
 from qjax.ahead import ahead
+from qjax.annotations import checked
 from qjax.checks import (
     LARGEST,
     check_callable,
@@ -193,6 +194,7 @@ def make_loop(
 
 
 @usual
+@checked
 def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
     """Return the lane with its sums set to zero, and what they were.
 

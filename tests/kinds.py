@@ -165,6 +165,7 @@ def mapped(kind: Kind) -> Kind:
     return Kind(tuple({"a": value} for value in kind.good), bad)
 
 
-def raw(first: Any) -> Kind:
-    """Return the kind of what is not tried, for the reason that stands beside it."""
+def raw(first: Any, reason: str) -> Kind:
+    """Return the kind of what is not tried, and say why: there is nothing that would be wrong here."""
+    assert reason
     return Kind((first,))

@@ -70,6 +70,7 @@ NAMES = sorted(public())
 
 TIME = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0), 1)
 Q = jnp.zeros(2)
+BY_FIELD = k.raw(None, "of the environment: `test_fields_of_an_environment`")
 ROW = Transition(jnp.int32(0), jnp.int32(0), jnp.float32(0), jnp.float32(0), jnp.int32(0), jnp.bool_(False))
 
 
@@ -116,7 +117,7 @@ def factories() -> dict[str, Entry]:
     }
     widths = k.listed(k.size(4), (4,), [4, 4], ())._replace(called="hidden")
     torso = k.optional(k.record(qjax.MLP(2)), first=True)
-    flax = {"parent": k.raw(None), "name": k.raw(None)}
+    flax = {name: k.raw(None, "flax's own") for name in ("parent", "name")}
     ring = {"capacity": k.size(8), "batch_size": k.size(1), "window": k.size(1)}
     return {
         "MLP": entry(actions=k.size(2), hidden=widths, torso=torso, **mlp, **flax),
@@ -209,7 +210,7 @@ def worlds() -> dict[str, Entry]:
         "make": entry(
             lambda env=mdp, params=None, kwargs=None: qjax.make(env, params, **(kwargs or {})),
             env=k.Kind((mdp,), (True, 1j, None, 3, 1.5, [3], {}), called="reset"),
-            params=k.raw(None), kwargs=k.raw(None),
+            params=k.optional(k.record(env.params), first=True), kwargs=BY_FIELD,
         ),
         "mdp.from_outcomes": entry(**outcomes),
         "mdp.from_dense": entry(**dense),
@@ -222,7 +223,7 @@ def worlds() -> dict[str, Entry]:
         "mdps.from_gymnasium": entry(env=k.record()._replace(called="table"), runs=False),
         "mdps.toy_text": entry(
             lambda name, kwargs=None: qjax.mdps.toy_text(name, **(kwargs or {})),
-            name=k.text("CliffWalking-v1"), kwargs=k.raw(None),
+            name=k.text("CliffWalking-v1"), kwargs=BY_FIELD,
         ),
         "mdps.of": entry(env=k.record(env)),
         "mdps.frozen_lake": entry(env=k.record(), runs=False),
@@ -261,9 +262,10 @@ def runs() -> dict[str, Entry]:
                   "max_steps": limit}  # fmt: skip
     seeds = k.listed(k.size(5, 0, 2**32 - 2), [5, 6], called="seed")
     seeds = seeds._replace(bad=(*seeds.bad[:-2], np.nan, 0, -1, 2**63, 2**32, 1.5, [], [5, 5]))
-    seed = k.size(0, 0, 2**32 - 1)
+    seed, several = k.size(0, 0, 2**32 - 1), (True, 1j, "3", [3], b"3", np.ones(3), 3)
+    swept = k.optional(k.Kind((), (*several[:-2], {}, 3, {"a": 1.0}, {"a": [1.0, 2.0], "b": [1.0]})))
     work: dict[str, Any] = {
-        "build": k.function(loop), "seeds": seeds, "hypers": k.raw(None), "seed": seed,
+        "build": k.function(loop), "seeds": seeds, "hypers": swept, "seed": seed,
         "steps": k.optional(k.size(9, most=2**53))._replace(good=(9,)), "log_points": k.size(),
         "width": k.optional(k.size()),
         "devices": k.optional(k.listed(k.record(jax.devices()[0]), jax.devices()), first=True),
@@ -276,10 +278,12 @@ def runs() -> dict[str, Entry]:
     folder, member = k.path("nowhere"), k.name("sarsa")._replace(called="member")
     protocol = k.optional(k.record(members.TabularProtocol())._replace(called="Protocol"))
     return {
-        "evaluate": entry(**evaluation, state=k.raw(jnp.zeros((2, 2))), key=k.key()),
+        "evaluate": entry(
+            **evaluation, state=k.raw(jnp.zeros((2, 2)), "the agent's own, which checks it"), key=k.key()
+        ),
         "evaluate_seeds": entry(
-            **evaluation, states=k.raw(jnp.zeros((2, 2, 2))), seeds=k.listed(k.size(5, 0, 2**32 - 1), [5, 6]),
-            seed=seed, batch_size=k.size(), runs=False,
+            **evaluation, states=k.Kind((jnp.zeros((2, 2, 2)),), (*several, jnp.zeros((3, 2, 2)))),
+            seeds=k.listed(k.size(5, 0, 2**32 - 1), [5, 6]), seed=seed, batch_size=k.size(), runs=False,
         ),
         "grid": entry(lambda values: qjax.grid(rate=values), values=values),
         "zipped": entry(lambda values: qjax.zipped(rate=values), values=values),
@@ -289,7 +293,9 @@ def runs() -> dict[str, Entry]:
             replay_ratio=k.optional(k.number(1, 0, 2**31, open_low=True, traced=False)._replace(good=(1, 1.0, 2))),
             cadence=k.size(2), warmup=k.size(0, 0), episodes=k.optional(k.size(3, 1, 2**30)),
         )._replace(call=_one_ratio),
-        "load_agents": entry(folder=folder, like=k.raw(None), runs=False),
+        "load_agents": entry(
+            folder=folder, like=k.raw(None, "of any structure: a run with another is refused"), runs=False
+        ),
         "load_config": entry(folder=folder, runs=False),
         "load_metrics": entry(folder=folder, runs=False),
         "load_points": entry(folder=folder, runs=False),
@@ -315,7 +321,7 @@ def runs() -> dict[str, Entry]:
         "static_sweeps": entry(
             lambda arguments=None, **given: qjax.static_sweeps(**given, **(arguments or {})),
             build=k.function(loop), static=k.listed(k.record({}), [{}]), run_for=k.optional(k.function(print)),
-            arguments=k.raw({"seeds": 1, "steps": 9}), runs=False,
+            arguments=k.raw({"seeds": 1, "steps": 9}, "those of sweep, tried there"), runs=False,
         ),
         "sweep": entry(
             **work, schedules=k.optional(k.record({"a": schedules.constant(1.0)}), first=True),
@@ -331,7 +337,7 @@ def runs() -> dict[str, Entry]:
             arguments=k.record({}, {"a": 1}), overwrite=k.flag(), resume=k.flag(),
             free=k.listed(k.text(), [], ["a"], ("a",)), parquet=k.flag(), accept_program=k.flag(),
         ),
-        "take": entry(lane=k.raw(None), runs=False),
+        "take": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
         "use_cores": entry(count=k.optional(k.size(2)), runs=False),
     }  # fmt: skip
 
@@ -419,7 +425,7 @@ def numbers() -> dict[str, Entry]:
         "td_loss": entry(
             network=k.record(net), head=k.record(qjax.scalar()), select=k.function(qjax.maximum),
             reward=k.function(qjax.environment_reward), noise=k.record(Noise(*jax.random.split(key.good[0]))),
-            params=k.raw(params), target_params=k.raw(params),  # a network's own
+            **{name: k.raw(params, "the network's own") for name in ("params", "target_params")},
             transition=transition, time=time, weight=number,
         ),
         "lambda_returns": entry(
@@ -501,11 +507,12 @@ def pictures() -> dict[str, Entry]:
     named = k.mapped(points)
     reached = {name: k.drawn(np.ones((2, 3))) for name in ("reached", "returns")}
     x = k.drawn(np.arange(3.0))
-    low = {"lower": k.flag()}
+    low, levels = {"lower": k.flag()}, k.drawn(np.ones(2))
+    levels = k.Kind((np.ones(2), [1.0, 2.0]), (*levels.bad, [np.nan, 1.0], [np.inf, 1.0]))
     return {
         "plot.at_best": entry(values=values, scores=k.drawn(np.ones((2, 3))), **low),
         "plot.ordered": entry(values=values),
-        "plot.text": entry(value=k.raw(1)),  # anything is shown
+        "plot.text": entry(value=k.raw(1, "any value is shown")),
         "plot.interval": entry(seeds=count),
         "plot.save": entry(
             drawn=k.Kind((qjax.plot.style.figure(1, 1)[0],), (*k.STRANGE, 3, np.nan)), stem=k.path("x"), runs=False
@@ -523,7 +530,7 @@ def pictures() -> dict[str, Entry]:
             scores=k.mapped(scores), title=k.text(), xlabel=k.text(), **low, runs=False
         ),
         "plot.efficiency": entry(
-            lines=lines, title=k.text(), threshold=maybe, levels=k.optional(k.drawn(np.ones(2))), **low,
+            lines=lines, title=k.text(), threshold=maybe, levels=k.optional(levels), **low,
             xlabel=k.text(), ylabel=k.text(), runs=False,
         ),
         "plot.sensitivity": entry(
@@ -658,6 +665,18 @@ def test_traced_values_are_taken_and_their_shape_is_checked(name):
         other = jax.ShapeDtypeStruct((3,) * (first.ndim + 1), first.dtype)
         wrong = complaint(functools.partial(jax.eval_shape, traced, other), kind.called or argument, other)
         assert wrong is None or "[3]" in wrong, (name, argument, wrong)
+
+
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+def test_checks_are_nothing_in_a_program(name):
+    _, _, given = tried(name)
+    traced = {argument: value for argument, value in given.items() if isinstance(value, jax.Array | tuple)}
+    traced = {argument: x for argument, x in traced.items() if not any(map(callable, jax.tree.leaves(x)))}
+    checked, plain = (
+        str(jax.make_jaxpr(lambda own, each=each: each(**{**given, **own}))(traced))
+        for each in (public()[name], inspect.unwrap(public()[name]))
+    )
+    assert checked == plain
 
 
 def deep_fields() -> dict[str, tuple[str, k.Kind]]:
