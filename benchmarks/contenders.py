@@ -123,8 +123,9 @@ def _prepare(without: str) -> None:
     import jax
 
     import qjax
-    from qjax import heads, memory
-    from qjax import loop as loops
+    from qjax.objectives import heads
+    from qjax.replay import memory
+    from qjax.training import loop as loops
 
     if without != "one device per core":
         qjax.use_cores()
@@ -150,7 +151,7 @@ def _separate(tree: Any, axes: int) -> Any:
     """Return a pytree in the place of a packed one, with an array of its own for each field."""
     import jax
 
-    from qjax.packing import Packed, pack
+    from qjax.replay.packing import Packed, pack
 
     leaves, structure = jax.tree.flatten(tree)
     packed = [pack(leaf, axes) for leaf in leaves]
@@ -165,8 +166,8 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     import jax.numpy as jnp
 
     import qjax
-    from qjax.devices import default_width
-    from qjax.groups import Groups
+    from qjax.machine.devices import default_width
+    from qjax.sweeps.groups import Groups
 
     if without == "the clock outside the lanes":
         run = loop.run
@@ -211,10 +212,11 @@ def table(member: str, states: int) -> Measure:
     import jax
 
     import qjax
-    from qjax import mdps, members
-    from qjax.mdp_env import mdp_params
+    from qjax.algorithms import members
+    from qjax.mdp import examples
+    from qjax.mdp.environment import mdp_params
 
-    mdp = mdps.garnet(jax.random.key(0), states, actions=4, branching=2, termination=0.01)
+    mdp = examples.garnet(jax.random.key(0), states, actions=4, branching=2, termination=0.01)
     world, params = qjax.MDPEnvironment(mdp), mdp_params(mdp)
 
     def loop(params: Any) -> Any:
@@ -263,7 +265,7 @@ def gather(capacity: int, batch: int = 128, envs: int = 10, packed: bool = False
     import jax.numpy as jnp
 
     import qjax
-    from qjax.packing import pack
+    from qjax.replay.packing import pack
 
     rows = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype), _row(envs))
     rows = pack(rows, axes=1).rows if packed else rows

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
-from qjax.devices import processor
+from qjax.machine.devices import processor
 
 PACKAGES = ("jax", "flax", "optax", "numpy", "flashbax", "torch", "stable-baselines3", "gymnasium", "gymnax")
 

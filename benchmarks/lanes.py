@@ -19,7 +19,7 @@ from rich.table import Table
 
 import qjax
 from experiments import cartpole, frozenlake
-from qjax.plan import size
+from qjax.sweeps.plan import size
 
 
 @dataclass(kw_only=True)

@@ -22,7 +22,7 @@ from rich.table import Table
 
 import qjax
 from benchmarks.contenders import lake_loop
-from qjax.groups import Groups
+from qjax.sweeps.groups import Groups
 
 TURN = 100
 KINDS = {

@@ -22,7 +22,7 @@ took = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(lambda name, seconds, **_: took.update({name: seconds}))
 qjax.use_cores()
 from experiments import cartpole
-from qjax.sweep import _groups, _prepare
+from qjax.sweeps.sweep import _groups, _prepare
 loop = cartpole.build(cartpole.preset("cleanrl", None))
 work = _prepare(lambda _: loop, 64, None, 0, 500_000, 100)
 whole = _groups(work, 8, None).compile(work.turns)

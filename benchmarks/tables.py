@@ -16,7 +16,7 @@ from rich.table import Table
 
 import qjax
 from benchmarks.harness import Contender, machine, ratio, rounds
-from qjax import members
+from qjax.algorithms import members
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 import qjax
 from experiments import cartpole, frozenlake
-from qjax.devices import default_width
+from qjax.machine.devices import default_width
 
 
 @dataclass(kw_only=True)

@@ -16,9 +16,9 @@ from experiments.command import FREE, Common, written
 from experiments.grid import Floats, Ints, Names, Support, Widths, flag, split
 from experiments.presets import PRESETS, Preset
 from experiments.words import keywords, parse, whole
-from qjax import members
-from qjax.checks import nearest, one_of
-from qjax.text import shown
+from qjax.algorithms import members
+from qjax.core.checks import nearest, one_of
+from qjax.core.text import shown
 
 FIELDS = tuple(
     field

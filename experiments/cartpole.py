@@ -15,8 +15,8 @@ import qjax
 from experiments.arguments import protocol
 from experiments.command import Common, agents_of, conclude, main, train, written
 from experiments.presets import PRESETS
-from qjax import members
-from qjax.checks import MOST_STEPS, check_size
+from qjax.algorithms import members
+from qjax.core.checks import MOST_STEPS, check_size
 
 
 @dataclass(kw_only=True)

@@ -18,16 +18,18 @@ from rich.table import Table
 
 import qjax
 from experiments.words import parse
-from qjax import hosts, interrupt, jsonfile, plot, stats, streams
-from qjax.config import CONFIG
-from qjax.devices import use_cache
-from qjax.groups import Report
-from qjax.loop import Loop
-from qjax.points import NEVER, Schedules
-from qjax.progress import show_progress
-from qjax.random import root_key
-from qjax.sweep import plan
-from qjax.text import short
+from qjax import plot, stats
+from qjax.core.random import root_key
+from qjax.core.text import short
+from qjax.machine import hosts, interrupt, streams
+from qjax.machine.devices import use_cache
+from qjax.runs import jsonfile
+from qjax.runs.config import CONFIG
+from qjax.runs.points import NEVER, Schedules
+from qjax.sweeps.groups import Report
+from qjax.sweeps.progress import show_progress
+from qjax.sweeps.sweep import plan
+from qjax.training.loop import Loop
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qjax
-from qjax import mdps, solve
+from qjax.mdp import examples, solve
 
 
 def table_of(agent: qjax.Agent, state: Any, num_states: int) -> Any:
@@ -31,7 +31,7 @@ def report_of(
         ValueError: a gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
-    mdp, several = mdps.of(env), np.atleast_1d(np.asarray(gammas, np.float32))
+    mdp, several = examples.of(env), np.atleast_1d(np.asarray(gammas, np.float32))
     solutions = jax.tree.map(lambda *x: jnp.stack(x), *(solve.exact(mdp, float(gamma)) for gamma in several))
 
     def report(hyper: Any, state: Any) -> dict[str, Any]:

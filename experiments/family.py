@@ -2,7 +2,7 @@
 
 python -m experiments.family --seeds 256 --out runs/tabular-family
 
-Every member of `qjax.members.TABULAR` on both lakes of both kinds, CliffWalking and Taxi, with one protocol: alpha
+Each of `qjax.algorithms.TABULAR` on both lakes of both kinds, CliffWalking and Taxi, with one protocol: alpha
 0.1, gamma 0.99, epsilon from 1 to 0.05 in the first half of the steps. Each is a run in a folder of its own, so a
 page that was stopped goes on where it was.
 """
@@ -19,10 +19,11 @@ import numpy as np
 import qjax
 from experiments.command import EXIT, Setting, main, stop
 from experiments.exact import report_of, table_of
-from qjax import members, plot
-from qjax.checks import check_size
-from qjax.envs import lake_map
-from qjax.progress import show_progress
+from qjax import plot
+from qjax.algorithms import members
+from qjax.core.checks import check_size
+from qjax.mdp.lakes import lake_map
+from qjax.sweeps.progress import show_progress
 
 
 class Task(NamedTuple):

@@ -18,8 +18,10 @@ from rich.table import Table
 
 import qjax
 from experiments.command import Common, main, summarise, train, written
-from qjax import mdps, plot, schedules, solve, stats
-from qjax.envs import lake_map
+from qjax import plot, stats
+from qjax.exploration import schedules
+from qjax.mdp import examples, solve
+from qjax.mdp.lakes import lake_map
 from qjax.types import Policy
 
 ALPHA, GAMMA = 0.1, 0.99
@@ -94,7 +96,7 @@ class Scores(NamedTuple):
 
 def score(env: qjax.Env, tables: np.ndarray, greedy: Policy) -> Scores:
     """Hold Q-tables `[seeds, S, A]` against the lake's own transition table."""
-    lake, limit = mdps.frozen_lake(env), int(env.max_steps)
+    lake, limit = examples.frozen_lake(env), int(env.max_steps)
     policies = jax.vmap(jax.vmap(lambda q: greedy(q, qjax.Time(0, 0, 0))))(jnp.asarray(tables))
     success = jax.jit(jax.vmap(lambda policy: solve.expected_return(lake, policy, limit)))(policies)
     value = jax.jit(jax.vmap(lambda policy: solve.policy_values(lake, policy, GAMMA) @ lake.start))(policies)

@@ -13,7 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 import qjax
 from experiments.words import whole
-from qjax import members
+from qjax.algorithms import members
 
 T = TypeVar("T")
 

@@ -21,10 +21,10 @@ from experiments.compare import DRAW, Choices, Group, Kind, Pictures
 from experiments.studies import Study
 from experiments.words import parse
 from qjax import plot, stats
-from qjax.checks import check_size
-from qjax.config import CONFIG
+from qjax.core.checks import check_size
+from qjax.core.text import short
 from qjax.plot.reach import MEDIAN_SEEDS
-from qjax.text import short
+from qjax.runs.config import CONFIG
 
 KINDS = tuple(DRAW)
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import qjax
-from qjax.recording import Recording
+from qjax.training.recording import Recording
 
 CLASSIC = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0")
 """gymnax's names of what gymnasium draws from a vector of floats."""

@@ -25,10 +25,13 @@ from experiments.arguments import FIELDS, Arguments, from_config, settle
 from experiments.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
 from experiments.studies import environment_of
 from experiments.words import parse
-from qjax import jsonfile, mdps, members, solve, stats
-from qjax.config import CONFIG, WHEN_ENDED, altered, load_summary
-from qjax.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
-from qjax.text import short
+from qjax import stats
+from qjax.algorithms import members
+from qjax.core.text import short
+from qjax.mdp import examples, solve
+from qjax.runs import jsonfile
+from qjax.runs.config import CONFIG, WHEN_ENDED, altered, load_summary
+from qjax.runs.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
 SUMMARY: jsonfile.Kinds = {
@@ -164,7 +167,7 @@ def optimum(arguments: Mapping[str, Any]) -> str:
     if args.name not in members.TABULAR or (env := args.make()).max_steps is None:
         return ""
     try:
-        mdp = mdps.of(env)
+        mdp = examples.of(env)
     except TypeError:
         return ""
     steps = int(env.max_steps)

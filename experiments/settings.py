@@ -13,12 +13,13 @@ from rich.table import Column, Table
 import qjax
 from experiments.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
 from experiments.grid import label
-from qjax import hypers, plot
-from qjax.config import load_summary
-from qjax.jsonfile import RECORD, list_of
-from qjax.loop import Loop
-from qjax.points import Point, of_lanes
-from qjax.random import root_key
+from qjax import plot
+from qjax.core.random import root_key
+from qjax.runs.config import load_summary
+from qjax.runs.jsonfile import RECORD, list_of
+from qjax.runs.points import Point, of_lanes
+from qjax.sweeps import hyperparameters
+from qjax.training.loop import Loop
 
 CURVES = len(plot.COLOURS)
 """So many settings are drawn at most: those with the best final scores."""
@@ -37,7 +38,7 @@ def play(build: Build, swept: Any, result: qjax.Result, root: Any, episodes: int
     for group in [list(numbers)] if _alike(build, swept, result.agents) else [[number] for number in numbers]:
         lanes = np.flatnonzero(np.isin(result.settings, group))
         loop, agents = (
-            build(hypers.setting(swept, group[0])),
+            build(hyperparameters.setting(swept, group[0])),
             jax.tree.map(operator.itemgetter(lanes), result.agents),
         )
         scores[lanes] = greedy_scores(loop, agents, result.seeds[lanes], root, episodes)
@@ -46,15 +47,15 @@ def play(build: Build, swept: Any, result: qjax.Result, root: Any, episodes: int
 
 def _alike(build: Build, swept: Any, agents: Any) -> bool:
     """Return whether the values that agents act on depend on nothing swept."""
-    loop = build(hypers.setting(swept, 0))
+    loop = build(hyperparameters.setting(swept, 0))
     lane = jax.eval_shape(loop.init, root_key(0))
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (lane.obs, agents))
 
     def values(hyper: Any, obs: Any, agent: Any) -> Any:
         return build(hyper).agent.values(None, agent, obs)
 
-    jaxpr = jax.make_jaxpr(values)(hypers.setting(swept, 0), *one)
-    return hypers.unused(jaxpr, swept) == hypers.names(swept)
+    jaxpr = jax.make_jaxpr(values)(hyperparameters.setting(swept, 0), *one)
+    return hyperparameters.unused(jaxpr, swept) == hyperparameters.names(swept)
 
 
 def conclude(

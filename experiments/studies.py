@@ -14,10 +14,11 @@ import numpy as np
 
 import qjax
 from experiments import grid
-from qjax import jsonfile, plot, results, stats
-from qjax.config import CONFIG, SUMMARY, load_summary
-from qjax.jsonfile import NOTHING, REAL, RECORD, TEXT, either, list_of
-from qjax.results import Results
+from qjax import plot, stats
+from qjax.runs import jsonfile, results
+from qjax.runs.config import CONFIG, SUMMARY, load_summary
+from qjax.runs.jsonfile import NOTHING, REAL, RECORD, TEXT, either, list_of
+from qjax.runs.results import Results
 
 Score = Literal["evaluation", "final", "area"]
 

@@ -16,8 +16,8 @@ from experiments import frozenlake, train
 from experiments import plot as pictures
 from experiments.command import Setting, main
 from qjax import plot, stats
-from qjax.config import load_summary
-from qjax.jsonfile import NUMBER
+from qjax.runs.config import load_summary
+from qjax.runs.jsonfile import NUMBER
 
 TIES = {"random": "ties at random", "first": "first index (argmax)"}
 

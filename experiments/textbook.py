@@ -15,10 +15,11 @@ from rich.table import Table
 import qjax
 from experiments.command import Setting, main
 from experiments.family import CLIFF, CLIFF_ARROWS, greedy_policies
-from qjax import members, plot
-from qjax.mdp import TabularMDP, from_outcomes
+from qjax import plot
+from qjax.algorithms import members
+from qjax.mdp.arrays import TabularMDP, from_outcomes
 from qjax.plot import Example
-from qjax.progress import show_progress
+from qjax.sweeps.progress import show_progress
 
 
 @dataclass(kw_only=True)

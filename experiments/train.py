@@ -24,9 +24,11 @@ from experiments.arguments import FIELDS, Arguments, protocol, read_back, settle
 from experiments.command import FREE, as_command, main
 from experiments.exact import report_of
 from experiments.presets import PRESETS
-from qjax import hosts, hypers, members, plan
-from qjax.checks import check_size
-from qjax.random import root_key
+from qjax.algorithms import members
+from qjax.core.checks import check_size
+from qjax.core.random import root_key
+from qjax.machine import hosts
+from qjax.sweeps import hyperparameters, plan
 
 
 def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qjax.Loop:
@@ -86,7 +88,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
     count = 1 if swept is None else len(next(iter(swept.values())))
     if not 0 <= setting < count:
         raise ValueError(f"{folder} has {count} settings, 0 to {count - 1}, got {setting}")
-    loop = make(hypers.setting(swept, setting))
+    loop = make(hyperparameters.setting(swept, setting))
     like = command.agents_of(loop, args.seeds * count)
     own = slice(setting * args.seeds, (setting + 1) * args.seeds)
     return loop, jax.tree.map(lambda x: x[own], qjax.load_agents(folder, like))
@@ -127,7 +129,7 @@ def run(args: Arguments) -> None:
 def check(args: Arguments) -> None:
     """Trace what one program will run, and raise what is wrong with it, as `qjax.sweep` would."""
     make = builder(args)
-    hypers.check(make, grid.split(args.given).hypers)
+    hyperparameters.check(make, grid.split(args.given).hypers)
     loop = make(None)
     jax.eval_shape(loop.init, root_key(0))
     plan.parts(loop, args.steps, log_points=1)

@@ -18,13 +18,14 @@ import qjax
 from experiments import cartpole, frozenlake, train
 from experiments.command import UNLIMITED, Machine, Setting, main, written
 from experiments.render import frames, renderer, write_gif
-from qjax import jsonfile, members
-from qjax.checks import check_range, check_size
-from qjax.config import CONFIG, lane_seeds
-from qjax.evaluate import evaluation_key
-from qjax.recording import Recording, record
-from qjax.runs import AGENTS
-from qjax.text import short
+from qjax.algorithms import members
+from qjax.core.checks import check_range, check_size
+from qjax.core.text import short
+from qjax.runs import jsonfile
+from qjax.runs.config import CONFIG, lane_seeds
+from qjax.runs.run import AGENTS
+from qjax.training.evaluation import evaluation_key
+from qjax.training.recording import Recording, record
 
 
 @dataclass(kw_only=True)

@@ -1,50 +1,47 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
-from qjax import clock, mdp, mdps, members, plot, progress, random, results, schedules, sinks, solve, stats
-from qjax.agents import (
-    CountedState,
-    DQNState,
-    PQNState,
-    TracesState,
-    VisitCount,
-    dqn,
-    pqn,
-    tabular,
-    tabular_update,
-    td_loss,
-    traces,
-    uncut,
-    visit_count,
-    watkins,
-)
-from qjax.devices import use_cores
-from qjax.dyna import DynaState, dyna
-from qjax.envs import Env, make
-from qjax.evaluate import Episodes, evaluate, evaluate_seeds
-from qjax.heads import categorical, huber, quantile, scalar, squared
-from qjax.hypers import grid, zipped
-from qjax.loop import Lane, Loop, make_loop, take
-from qjax.mdp import TabularMDP
-from qjax.mdp_env import MDPEnvironment
-from qjax.memory import latest, n_step, ring
-from qjax.networks import MLP, as_network, convolutional, encoded, table
-from qjax.plan import Plan
-from qjax.points import Point
-from qjax.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
-from qjax.prioritized import PrioritizedState, prioritized
-from qjax.progress import Progress
-from qjax.random import fast_key
-from qjax.returns import lambda_returns, n_step_transition, td_error, td_target
-from qjax.rewards import environment_reward, munchausen
-from qjax.runs import Run, load_agents, load_config, load_points
-from qjax.selects import double, executed, expected, maximum, sampled
-from qjax.sweep import Result, static_sweeps, sweep
-from qjax.tables import load_metrics
-from qjax.targets import periodic, polyak
+from importlib.metadata import version
+
+from qjax import algorithms, mdp, plot, stats
+from qjax.agents.dqn import DQNState, dqn, td_loss
+from qjax.agents.pqn import PQNState, pqn
+from qjax.agents.tabular import CountedState, VisitCount, tabular, tabular_update, visit_count
+from qjax.agents.traces import TracesState, traces, uncut, watkins
+from qjax.core import clock, random
+from qjax.core.random import fast_key
+from qjax.envs.environments import make
+from qjax.exploration import schedules
+from qjax.exploration.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
+from qjax.machine.devices import use_cores
+from qjax.mdp import solve
+from qjax.mdp.arrays import TabularMDP
+from qjax.mdp.environment import MDPEnvironment
+from qjax.networks.networks import MLP, as_network, convolutional, encoded, table
+from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
+from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
+from qjax.objectives.rewards import environment_reward, munchausen
+from qjax.objectives.target_networks import periodic, polyak
+from qjax.objectives.target_policies import double, executed, expected, maximum, sampled
+from qjax.replay.dyna import DynaState, dyna
+from qjax.replay.memory import latest, n_step, ring
+from qjax.replay.prioritized import PrioritizedState, prioritized
+from qjax.replay.waiting import WaitingState, pairs
+from qjax.runs import results, sinks
+from qjax.runs.points import Point
+from qjax.runs.run import Run, load_agents, load_config, load_points
+from qjax.runs.tables import load_metrics
+from qjax.sweeps import progress
+from qjax.sweeps.hyperparameters import grid, zipped
+from qjax.sweeps.plan import Plan
+from qjax.sweeps.progress import Progress
+from qjax.sweeps.sweep import Result, static_sweeps, sweep
+from qjax.training.evaluation import Episodes, evaluate, evaluate_seeds
+from qjax.training.loop import Lane, Loop, make_loop, take
 from qjax.types import (
     Agent,
     Batch,
     Clock,
+    Env,
     Head,
     Memory,
     Network,
@@ -58,7 +55,8 @@ from qjax.types import (
     Time,
     Transition,
 )
-from qjax.waiting import WaitingState, pairs
+
+__version__ = version("qjax")
 
 __all__ = [
     "MLP",
@@ -96,6 +94,7 @@ __all__ = [
     "Transition",
     "VisitCount",
     "WaitingState",
+    "algorithms",
     "as_network",
     "boltzmann",
     "categorical",
@@ -127,8 +126,6 @@ __all__ = [
     "make_loop",
     "maximum",
     "mdp",
-    "mdps",
-    "members",
     "munchausen",
     "n_step",
     "n_step_transition",

@@ -187,3 +187,40 @@ class Memory(NamedTuple):
     """Steps of a transition: its reward is the sum of theirs."""
     replays: bool = False
     """Whether it draws what it holds, in place of handing on each step once, in order."""
+
+
+class Step(NamedTuple):
+    """What one step of an environment returns."""
+
+    obs: PyTree[Array]
+    """The next observation to act on: the reset one where the episode ended."""
+    state: Any
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    final_obs: PyTree[Array]
+    """The true successor, before any reset."""
+
+
+class Env(NamedTuple):
+    """One environment that resets itself, as pure functions with its parameters bound."""
+
+    name: str
+    reset: Callable[[Key[Array, ""]], tuple[PyTree[Array], Any]]
+    """`key -> (obs, state)`"""
+    step: Callable[[Key[Array, ""], Any, Int[Array, ""]], Step]
+    """`(key, state, action) -> Step`"""
+    encode: Callable[[PyTree[Array]], Float[Array, "..."]]
+    """`obs -> features`: discrete as one-hot, boxes and images as they are, float32."""
+    num_actions: int
+    num_states: int | None
+    """Number of discrete observations; None for boxes."""
+    obs_shape: tuple[int, ...]
+    max_steps: Any
+    """The environment's own limit on an episode's steps, where it has one."""
+    unwrapped: Any
+    """The gymnax environment object."""
+    params: Any
+    """Its parameters."""
+    rewards: tuple[Any, Any] | None = None
+    """The least and the largest reward of a step, where they are known; what changes rewards says its own."""

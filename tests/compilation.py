@@ -49,7 +49,7 @@ def __getattr__(name):  # when a test asks: the flags are set by then
 @contextmanager
 def sweeps(options):
     """Have sweeps compile with these options."""
-    from qjax import groups
+    from qjax.sweeps import groups
 
     before = groups.COMPILER_OPTIONS
     groups.COMPILER_OPTIONS = before | options

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qjax
-from qjax.points import Point
+from qjax.runs.points import Point
 
 
 def written(folder, returns, hypers=None, scores=None, **options):

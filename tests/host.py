@@ -10,7 +10,7 @@ import jax
 
 import qjax
 from experiments import command
-from qjax import hosts
+from qjax.machine import hosts
 
 
 @dataclass(kw_only=True)

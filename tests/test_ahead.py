@@ -8,8 +8,8 @@ import probes
 import pytest
 
 import qjax
-from qjax import loop as loops
-from qjax.ahead import ahead
+from qjax.training import loop as loops
+from qjax.training.ahead import ahead
 
 
 def equations(closed):

@@ -21,7 +21,9 @@ import optax
 import pytest
 
 import qjax
-from qjax import members, schedules, solve
+from qjax.algorithms import members
+from qjax.exploration import schedules
+from qjax.mdp import solve
 from qjax.types import Noise, Time, Transition
 
 LONGEST = 400
@@ -105,8 +107,8 @@ def factories() -> dict[str, Entry]:
     sync = k.record(qjax.periodic(5), qjax.polyak(0.1))
     selects, cut = k.function(qjax.maximum, select), k.function(qjax.watkins, qjax.uncut)
     eps = k.number(1e-5, 0, 1, open_low=True, traced=False)
-    start = k.name(*qjax.layers.INITIALIZERS)
-    start = start._replace(good=(*start.good, qjax.layers.INITIALIZERS["orthogonal"]))
+    start = k.name(*qjax.networks.layers.INITIALIZERS)
+    start = start._replace(good=(*start.good, qjax.networks.layers.INITIALIZERS["orthogonal"]))
     mlp: dict[str, Any] = {
         "atoms": k.optional(k.size(3), first=True),
         "levels": k.optional(k.size(3), first=True),
@@ -222,7 +224,7 @@ def worlds() -> dict[str, Entry]:
         ),
         "mdps.from_gymnasium": entry(env=k.record()._replace(called="table"), runs=False),
         "mdps.toy_text": entry(
-            lambda name, kwargs=None: qjax.mdps.toy_text(name, **(kwargs or {})),
+            lambda name, kwargs=None: qjax.mdp.toy_text(name, **(kwargs or {})),
             name=k.text("CliffWalking-v1"), kwargs=BY_FIELD,
         ),
         "mdps.of": entry(env=k.record(env)),
@@ -687,7 +689,7 @@ def deep_fields() -> dict[str, tuple[str, k.Kind]]:
         "steps": steps._replace(bad=tuple(x for x in steps.bad if x is not None)),
         "episodes": k.optional(k.size(3, 1, 2**30)),
         "hidden": k.listed(k.size(4), (4,), [4], ())._replace(called="hidden"),
-        "initializer": k.name(*qjax.layers.INITIALIZERS),
+        "initializer": k.name(*qjax.networks.layers.INITIALIZERS),
         "output_scale": k.number(0.5, 0, 1e3, traced=False),
         "optimizer": k.optional(k.name(*members.OPTIMIZERS)),
         "optimizer_eps": k.optional(k.positive(1e-5)),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qjax import clock as clocks
+from qjax.core import clock as clocks
 
 WORD = 2**32
 LAST = 2**63 - 1  # the largest number of ticks that a clock can be set to

@@ -14,7 +14,7 @@ import numpy as np
 from compilation import AS_USERS, FUSED
 from jax.sharding import Mesh, PartitionSpec
 
-from qjax import groups
+from qjax.sweeps import groups
 
 FLAGS = {name for name in compilation.QUICKLY if f"--{name}=" in os.environ["XLA_FLAGS"]}
 OTHERWISE = {

@@ -20,10 +20,11 @@ import pytest
 from compilation import AS_USERS
 
 import qjax
-from qjax import clock as clocks
-from qjax import mdps, members
-from qjax.mdp import TabularMDP, reachable
-from qjax.mdp_env import mdp_params
+from qjax.algorithms import members
+from qjax.core import clock as clocks
+from qjax.mdp import examples
+from qjax.mdp.arrays import TabularMDP, reachable
+from qjax.mdp.environment import mdp_params
 
 GAMMA, EPSILON = 0.9, 0.5
 SHAPE = S, A, K = 48, 4, 3
@@ -42,9 +43,9 @@ def padded(mdp):
 
 
 def problems():
-    lake = mdps.frozen_lake(qjax.make("FrozenLake-v1", is_slippery=True))
+    lake = examples.frozen_lake(qjax.make("FrozenLake-v1", is_slippery=True))
     cliff = qjax.make("CliffWalking-v1").params.mdp
-    drawn = [mdps.garnet(key, 20, A, K, termination=0.1) for key in jax.random.split(jax.random.key(5), 10)]
+    drawn = [examples.garnet(key, 20, A, K, termination=0.1) for key in jax.random.split(jax.random.key(5), 10)]
     return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *map(padded, [lake, cliff, *drawn]))
 
 

@@ -14,7 +14,7 @@ from folders import LANES, SWEEP, describe, groups, point, written
 import qjax
 from experiments import results, studies, train, watch
 from experiments.arguments import read_back, settle
-from qjax import jsonfile
+from qjax.runs import jsonfile
 
 OPENING = "[" * 100_000
 VALUES = (None, "text", -1, 10**30, math.nan, [], {}, [[]], True)

@@ -13,7 +13,7 @@ from test_tabular import ACTIONS, KEY, START, STATES, record, reference
 from test_waiting import blocks_of, driven
 
 import qjax
-from qjax import clock as clocks
+from qjax.core import clock as clocks
 
 ROWS, PLANNING = 24, 3
 SHAPES = [(1, 1), (1, 3), (4, 2)]

@@ -257,7 +257,7 @@ def test_names_and_arguments(name, kwargs, num_states, obs_shape, num_actions, m
 
 
 def test_every_alias_makes_an_environment():
-    from qjax.names import ALIASES
+    from qjax.envs.names import ALIASES
 
     for name in ALIASES:
         assert qjax.make(name).num_actions > 1

@@ -17,7 +17,8 @@ import tyro
 
 import qjax
 from experiments import cartpole, command, frozenlake, results, study, train
-from qjax import mdps, members, solve
+from qjax.algorithms import members
+from qjax.mdp import examples, solve
 
 SUMMARY = {
     "experiment", "seeds", "env_steps", "compile_s", "run_s", "env_steps_per_s", "solved_fraction",
@@ -52,7 +53,7 @@ def test_frozenlake(tmp_path, monkeypatch, capsys):
     assert sum(metrics["env_steps"][i] for i in last.values()) == summary["env_steps"]
     loop, tables = frozenlake.load(out)
     policy = jax.vmap(jax.vmap(qjax.greedy))(tables)
-    exact = jax.vmap(lambda p: solve.expected_return(mdps.frozen_lake(loop.env), p, 100))(policy)
+    exact = jax.vmap(lambda p: solve.expected_return(examples.frozen_lake(loop.env), p, 100))(policy)
     np.testing.assert_allclose(exact, summary["final_return_per_seed"], atol=1e-6)
 
     assert command_line(monkeypatch, frozenlake, "--out", out) == 2
@@ -82,7 +83,7 @@ def test_dry_run(tmp_path, monkeypatch, capsys):
     assert "300 = 1 setting(s) x 300 seed(s)" in said and "3 of 2 cpu device(s) x 64 lanes" in said
     assert "compiles    3: init, take, learn" in said and "fits        yes" in said
     assert not out.exists()
-    monkeypatch.setattr(sys.modules["qjax.sweep"], "memory_limit", lambda _: 10**6)
+    monkeypatch.setattr(sys.modules["qjax.sweeps.sweep"], "memory_limit", lambda _: 10**6)
     assert command_line(monkeypatch, frozenlake, "--dry-run", "--seeds", 30_000, "--out", out) == 2
     assert "error: 30000 lanes need" in capsys.readouterr().err and not out.exists()
 

@@ -13,7 +13,7 @@ from jax import lax
 from scipy import special
 
 import qjax
-from qjax import heads
+from qjax.objectives import heads
 from qjax.types import Batch, Quantiles, Time, Transition
 
 ACTIONS, ATOMS, GAMMA, COUNT = 3, 7, 0.9, 60

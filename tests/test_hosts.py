@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import qjax
-from qjax import hosts
+from qjax.machine import hosts
 
 HERE = Path(__file__).parent
 

@@ -8,7 +8,8 @@ import pytest
 from gymnax.environments.classic_control.cartpole import CartPole, EnvParams
 
 import qjax
-from qjax import hypers, schedules
+from qjax.exploration import schedules
+from qjax.sweeps import hyperparameters
 
 
 def test_grid_runs_the_last_name_fastest():
@@ -42,7 +43,7 @@ def test_zipped_of_different_lengths():
 
 
 def test_columns_of_a_table():
-    table = hypers.columns({"network": {"rate": np.array([1, 2])}, "ends": np.array([[1, 2], [3, 4]])})
+    table = hyperparameters.columns({"network": {"rate": np.array([1, 2])}, "ends": np.array([[1, 2], [3, 4]])})
     assert {name: column.tolist() for name, column in table.items()} == {
         "ends.0": [1, 3], "ends.1": [2, 4], "network.rate": [1, 2],
     }  # fmt: skip

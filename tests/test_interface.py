@@ -9,7 +9,7 @@ import probes
 import pytest
 
 import qjax
-from qjax.checks import check_callable
+from qjax.core.checks import check_callable
 
 # In the place of an object --------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ def test_objects_of_gymnasiums_without_a_name():
     from gymnax.environments.classic_control.cartpole import CartPole
     from gymnax.wrappers.gym import GymnaxToGymWrapper
 
-    with pytest.raises(TypeError, match=r"qjax.make\(qjax.mdps.from_gymnasium\(env\), max_steps_in_episode=...\)"):
+    with pytest.raises(TypeError, match=r"qjax.make\(qjax.mdp.from_gymnasium\(env\), max_steps_in_episode=...\)"):
         qjax.make(FrozenLakeEnv())
     with pytest.raises(TypeError, match=r"give qjax\.make the gymnax environment that it wraps"):
         qjax.make(GymnaxToGymWrapper(CartPole()))
@@ -77,7 +77,7 @@ def test_the_suggestion_is_true():
     with pytest.raises(TypeError) as error:
         qjax.make(env)
     made = eval(str(error.value).partition("use ")[2])
-    np.testing.assert_array_equal(qjax.mdps.of(made).successor[..., 0], [[0, 0, 1, 0], [0, 1, 2, 1], [2, 2, 2, 2]])
+    np.testing.assert_array_equal(qjax.mdp.of(made).successor[..., 0], [[0, 0, 1, 0], [0, 1, 2, 1], [2, 2, 2, 2]])
 
 
 # Methods --------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import pytest
 from compilation import FUSED, sweeps
 
 import qjax
-from qjax import clock as clocks
-from qjax import schedules
-from qjax.groups import Groups
+from qjax.core import clock as clocks
+from qjax.exploration import schedules
+from qjax.sweeps.groups import Groups
 
 
 def bits(tree):

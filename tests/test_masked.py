@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import qjax
-from qjax.returns import expected_value
+from qjax.objectives.returns import expected_value
 from qjax.types import Batch, Time, Transition
 
 KEY = jax.random.key(3)
@@ -208,8 +208,8 @@ def test_tables_learn_as_those_of_the_others_alone(name):
 def test_a_loop_never_takes_a_masked_action_and_is_not_flagged():
     lake = qjax.make("FrozenLake-v1", is_slippery=False)
     initial = np.where(np.arange(4) == 0, -np.inf, np.zeros((16, 4))).astype(np.float32)  # 0: never to the left
-    protocol = qjax.members.TabularProtocol(epsilon=0.5, initial=initial, num_envs=2)
-    loop = qjax.members.make("n-step-q", lake, protocol)
+    protocol = qjax.algorithms.TabularProtocol(epsilon=0.5, initial=initial, num_envs=2)
+    loop = qjax.algorithms.make("n-step-q", lake, protocol)
     run = jax.jit(lambda lane: qjax.take(loop.run(lane, qjax.clock.at(0), 200)))
     lane, report = run(loop.init(KEY))
     table = jax.tree.leaves(lane.agent)[0]
@@ -219,7 +219,7 @@ def test_a_loop_never_takes_a_masked_action_and_is_not_flagged():
 
 
 def test_a_masked_table_has_no_error_where_it_is_masked():
-    mdp = qjax.mdps.garnet(KEY, states=6, actions=3, branching=2, termination=0.1)
+    mdp = qjax.mdp.garnet(KEY, states=6, actions=3, branching=2, termination=0.1)
     exact = qjax.solve.exact(mdp, 0.9)
     found = qjax.solve.report(exact, mdp, exact.q.at[:, 1].set(-jnp.inf), 0.9)
     assert found["distance"] == 0 and found["weighted_distance"] == 0 and np.isfinite(found["regret"])

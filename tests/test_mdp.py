@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import qjax
-from qjax import mdp, solve
-from qjax.alias import alias, draw_alias
+from qjax.mdp import arrays as mdp
+from qjax.mdp import solve
+from qjax.mdp.alias import alias, draw_alias
 
 
 def arrays(states=3, actions=2):

@@ -16,8 +16,9 @@ from gymnax.wrappers.purerl import LogWrapper
 from scipy import stats
 
 import qjax
-from qjax import mdp, mdps
-from qjax.mdp_env import MDPState, mdp_params
+from qjax.mdp import arrays as mdp
+from qjax.mdp import examples
+from qjax.mdp.environment import MDPState, mdp_params
 
 KEY = jax.random.key(0)
 CUSTOM = ["SFFHF", "FHFFF", "FFFFG"]
@@ -57,14 +58,14 @@ def assert_outcome_for_outcome(model, reference):
 @pytest.mark.parametrize(("name", "kwargs"), TABLES)
 def test_gymnasiums_tables_outcome_for_outcome(name, kwargs):
     reference = gymnasium.make(name, **kwargs)
-    assert_outcome_for_outcome(mdps.from_gymnasium(reference), reference)
+    assert_outcome_for_outcome(examples.from_gymnasium(reference), reference)
 
 
 @pytest.mark.parametrize("tiles", MAPS)
 @pytest.mark.parametrize("slippery", [False, True])
 def test_gymnaxs_lake_is_gymnasiums_outcome_for_outcome(tiles, slippery):
     env = qjax.make("FrozenLake-v1", is_slippery=slippery, **tiles)
-    model = mdps.frozen_lake(env)
+    model = examples.frozen_lake(env)
     reference = gymnasium.make("FrozenLake-v1", is_slippery=slippery, **tiles)
     table = reference.unwrapped.P
     letters = reference.unwrapped.desc.reshape(-1)
@@ -97,7 +98,7 @@ def test_names_make_environments_with_gymnasiums_limits():
 
 
 def test_garnet_is_what_the_papers_say():
-    many = jax.vmap(lambda key: mdps.garnet(key, 30, 4, 5, 0.2))(jax.random.split(KEY, 20))
+    many = jax.vmap(lambda key: examples.garnet(key, 30, 4, 5, 0.2))(jax.random.split(KEY, 20))
     for i in range(20):
         mdp.from_outcomes(*jax.tree.map(lambda x, i=i: x[i], many))  # passes the checks
     assert many.successor.shape == (20, 30, 4, 5)
@@ -113,7 +114,7 @@ def test_garnet_is_what_the_papers_say():
     assert float(many.terminated.mean()) == pytest.approx(0.2, abs=0.02)
     assert (many.start == np.float32(1 / 30)).all()
     # As many successors as there are states; and no termination by default.
-    full = mdps.garnet(KEY, 3, 1, 3)
+    full = examples.garnet(KEY, 3, 1, 3)
     assert np.sort(full.successor).tolist() == [[[0, 1, 2]]] * 3
     assert not full.terminated.any()
 
@@ -131,7 +132,7 @@ def stepped(env, states, actions, seed=0, params=None):
 
 @pytest.mark.parametrize("name", ["CliffWalking-v1", "Taxi-v4"])
 def test_a_thousand_transitions_are_gymnasiums(name):
-    env, reference = mdps.toy_text(name), gymnasium.make(name, disable_env_checker=True)
+    env, reference = examples.toy_text(name), gymnasium.make(name, disable_env_checker=True)
     rng = np.random.default_rng(0)
     allowed = np.flatnonzero(mdp.reachable(env.default_params.mdp))
     states, actions = rng.choice(allowed, 1000), rng.integers(env.num_actions, size=1000)
@@ -151,7 +152,7 @@ def test_a_thousand_transitions_are_gymnasiums(name):
 @pytest.mark.parametrize(("name", "s", "a"), [("FrozenLake-v1", 6, 1), ("Taxi-v4", 268, 0)])
 def test_outcomes_have_their_frequencies(name, s, a):
     kwargs = {"is_rainy": True} if name == "Taxi-v4" else {"success_rate": 0.5}
-    env, draws = mdps.toy_text(name, **kwargs), 4000
+    env, draws = examples.toy_text(name, **kwargs), 4000
     final = np.asarray(stepped(env, [s] * draws, [a] * draws)[-1]["final_observation"])
     expected = {}
     for p, after, *_ in gymnasium.make(name, **kwargs).unwrapped.P[s][a]:
@@ -163,7 +164,7 @@ def test_outcomes_have_their_frequencies(name, s, a):
 
 
 def test_episodes_start_as_the_distribution_says():
-    env = mdps.toy_text("Taxi-v4")
+    env = examples.toy_text("Taxi-v4")
     obs, state = jax.vmap(env.reset)(jax.random.split(KEY, 30_000))
     np.testing.assert_array_equal(obs, state.position)
     start = np.asarray(env.default_params.mdp.start)
@@ -218,7 +219,7 @@ def test_reward_noise_is_gaussian_and_may_be_swept():
 
 
 def test_it_speaks_gymnaxs_interface():
-    env = mdps.toy_text("FrozenLake-v1")
+    env = examples.toy_text("FrozenLake-v1")
     params = env.default_params.replace(max_steps_in_episode=7)
     assert isinstance(env.action_space(params), spaces.Discrete)
     assert (env.action_space().n, env.observation_space(params).n, env.num_actions) == (4, 16, 4)
@@ -242,7 +243,7 @@ def test_it_speaks_gymnaxs_interface():
 
 
 def test_many_mdps_are_one_program():
-    models = jax.vmap(lambda key: mdps.garnet(key, 8, 2, 3))(jax.random.split(KEY, 5))
+    models = jax.vmap(lambda key: examples.garnet(key, 8, 2, 3))(jax.random.split(KEY, 5))
     params = jax.vmap(mdp_params)(models)
     one = jax.tree.map(lambda x: x[0], models)
     env = qjax.MDPEnvironment(one)
@@ -300,13 +301,13 @@ def test_q_learning_runs_on_it():
 
 def test_environments_without_a_table():
     with pytest.raises(TypeError, match="CartPoleEnv has no table"):
-        mdps.from_gymnasium(gymnasium.make("CartPole-v1"))
+        examples.from_gymnasium(gymnasium.make("CartPole-v1"))
     with pytest.raises(TypeError, match="BlackjackEnv has no table"):
-        mdps.toy_text("Blackjack-v1")
+        examples.toy_text("Blackjack-v1")
     with pytest.raises(ValueError, match="fickle passenger is not in its table"):
-        mdps.from_gymnasium(gymnasium.make("Taxi-v4", fickle_passenger=True))
+        examples.from_gymnasium(gymnasium.make("Taxi-v4", fickle_passenger=True))
     with pytest.raises(TypeError, match="CartPole-v1 is not a FrozenLake"):
-        mdps.frozen_lake(qjax.make("CartPole-v1"))
+        examples.frozen_lake(qjax.make("CartPole-v1"))
     with pytest.raises(TypeError, match="wet"):
         qjax.make("Taxi-v4", wet=True)
 
@@ -323,55 +324,55 @@ def test_environments_without_a_table():
     ],
 )
 def test_maps_without_a_goal_or_a_path(desc, message):
-    for make in (mdps.toy_text, qjax.make):
+    for make in (examples.toy_text, qjax.make):
         with pytest.raises(ValueError, match=message):
             make("FrozenLake-v1", desc=desc)
 
 
 def test_a_map_that_comes_in_an_environment():
     with pytest.raises(ValueError, match="no path from the start at row 0, column 0 to a goal: SHG"):
-        mdps.frozen_lake(qjax.make(FrozenLake(desc=["SHG"])))
+        examples.frozen_lake(qjax.make(FrozenLake(desc=["SHG"])))
     with pytest.raises(ValueError, match="the map has no goal, a tile G: SFH"):
-        mdps.from_gymnasium(gymnasium.make("FrozenLake-v1", desc=["SFH"]))
+        examples.from_gymnasium(gymnasium.make("FrozenLake-v1", desc=["SFH"]))
 
 
 def test_the_mdp_of_an_environment():
     lake, taxi = qjax.make("FrozenLake-v1"), qjax.make("Taxi-v4")
-    jax.tree.map(np.testing.assert_array_equal, mdps.of(lake), mdps.frozen_lake(lake))
-    assert mdps.of(taxi) is taxi.params.mdp
+    jax.tree.map(np.testing.assert_array_equal, examples.of(lake), examples.frozen_lake(lake))
+    assert examples.of(taxi) is taxi.params.mdp
     with pytest.raises(TypeError, match="the MDP of CartPole-v1 is not known"):
-        mdps.of(qjax.make("CartPole-v1"))
+        examples.of(qjax.make("CartPole-v1"))
 
 
 def test_a_map_with_two_starts_needs_both_paths():
     with pytest.raises(ValueError, match="start at row 0, column 3"):
-        mdps.toy_text("FrozenLake-v1", desc=["SFHS", "FGHH"])
-    model = mdps.toy_text("FrozenLake-v1", desc=["SFFS", "FGHH"]).default_params.mdp
+        examples.toy_text("FrozenLake-v1", desc=["SFHS", "FGHH"])
+    model = examples.toy_text("FrozenLake-v1", desc=["SFFS", "FGHH"]).default_params.mdp
     assert model.start.tolist() == [0.5, 0, 0, 0.5, 0, 0, 0, 0]
 
 
 def test_without_gymnasium_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(ImportError, match="Taxi-v4 is read from gymnasium's own table: pip install gymnasium"):
-        mdps.toy_text("Taxi-v4")
+        examples.toy_text("Taxi-v4")
 
 
 def test_tables_are_checked():
     with pytest.raises(ValueError, match=r"sum to 1, got 0.5 at state 1, action 0"):
-        mdps.from_table({0: {0: [(1.0, 1, 0, False)]}, 1: {0: [(0.5, 1, 0, True)]}}, [1, 0])
+        examples.from_table({0: {0: [(1.0, 1, 0, False)]}, 1: {0: [(0.5, 1, 0, True)]}}, [1, 0])
     with pytest.raises(ValueError, match=r"actions 0 to 0, got state 1 with actions \[1\]"):
-        mdps.from_table({0: {0: [(1.0, 1, 0, False)]}, 1: {1: [(1.0, 1, 0, True)]}}, [1, 0])
+        examples.from_table({0: {0: [(1.0, 1, 0, False)]}, 1: {1: [(1.0, 1, 0, True)]}}, [1, 0])
     with pytest.raises(ValueError, match=r"states must be 0 to 1 .*got state 2"):
-        mdps.from_table({0: {0: [(1.0, 1, 0, False)]}, 2: {0: [(1.0, 1, 0, True)]}}, [1, 0])
+        examples.from_table({0: {0: [(1.0, 1, 0, False)]}, 2: {0: [(1.0, 1, 0, True)]}}, [1, 0])
     with pytest.raises(ValueError, match=r"probability must have a shape \[S, A, K\], got \[0, 0, 0\]"):
-        mdps.from_table({}, [1])
+        examples.from_table({}, [1])
 
 
 def test_bad_sizes_limits_and_noise():
     with pytest.raises(ValueError, match="branching 5 exceeds the 4 states"):
-        mdps.garnet(KEY, 4, 2, 5)
+        examples.garnet(KEY, 4, 2, 5)
     with pytest.raises(ValueError, match=r"termination must lie in \[0, 1\], got 2"):
-        mdps.garnet(KEY, 4, 2, 2, termination=2)
+        examples.garnet(KEY, 4, 2, 2, termination=2)
     with pytest.raises(ValueError, match=r"max_steps must lie in \[1, 2147483647\], got 0"):
         qjax.MDPEnvironment(chain(), max_steps=0)
     with pytest.raises(ValueError, match="reward_noise must lie in"):

@@ -11,8 +11,9 @@ import probes
 import pytest
 
 import qjax
-from qjax import clock as clocks
-from qjax import hypers, members
+from qjax.algorithms import members
+from qjax.core import clock as clocks
+from qjax.sweeps import hyperparameters
 
 GAMMA = 0.7
 
@@ -305,10 +306,10 @@ def test_a_period_that_is_no_multiple_may_be_swept():
     env = qjax.make("CartPole-v1")
     protocol = members.Protocol(hidden=(8,), batch_size=4)
     build = lambda hyper: members.make("dqn", env, protocol._replace(**hyper), cadence=1)
-    _, settings = hypers.check(build, qjax.grid(target_period=[15, 100]))
+    _, settings = hyperparameters.check(build, qjax.grid(target_period=[15, 100]))
     assert settings == 2
     with pytest.raises(ValueError, match="target_period of 5 steps is shorter than an iteration's 10"):
-        hypers.check(build, qjax.grid(target_period=[5, 100]))
+        hyperparameters.check(build, qjax.grid(target_period=[5, 100]))
 
 
 def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import qjax
-from qjax import clock as clocks
+from qjax.core import clock as clocks
 from qjax.types import Batch, Time, Transition
 
 TIME = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0))

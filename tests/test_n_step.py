@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_memory import TIME, assert_same, scalars
 
 import qjax
-from qjax import clock as clocks
+from qjax.core import clock as clocks
 from qjax.types import Transition
 
 GAMMA = 0.9
@@ -324,4 +324,4 @@ def test_traces_are_refused_where_steps_are_replayed(memory):
 
 def test_n_steps_of_munchausen_dqn_are_refused():
     with pytest.raises(ValueError, match="an agent with a reward with a bonus learns from single steps"):
-        qjax.members.make("munchausen-dqn", WALK, qjax.members.Protocol(n=3))
+        qjax.algorithms.make("munchausen-dqn", WALK, qjax.algorithms.Protocol(n=3))

@@ -12,8 +12,9 @@ from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 from scipy import stats
 
 import qjax
-from qjax import mdps, names
-from qjax.envs import lake_map
+from qjax.envs import names
+from qjax.mdp import examples
+from qjax.mdp.lakes import lake_map
 
 KEY = jax.random.key(0)
 DISCRETE = [
@@ -63,7 +64,7 @@ def cut_at(env, step):
 def test_the_limit_has_two_names_everywhere(word):
     from gymnax.environments.classic_control.cartpole import CartPole
 
-    ladder = mdps.from_table({0: {0: [(1.0, 0, 0.0, False)]}}, [1.0])
+    ladder = examples.from_table({0: {0: [(1.0, 0, 0.0, False)]}}, [1.0])
     for env in ("CartPole-v1", "FrozenLake-v1", "FrozenLake-misc", "Taxi-v4", CartPole(), ladder):
         made = qjax.make(env, **{word: 7})
         assert made.max_steps == made.params.max_steps_in_episode == 7
@@ -191,7 +192,7 @@ def assert_table(model, reference, tolerance=0.0):
 )
 def test_maps_of_several_starts_and_goals_are_gymnasiums(options):
     env, reference = qjax.make("FrozenLake-v1", **options), gymnasium.make("FrozenLake-v1", **options)
-    assert_table(jax.jit(lambda: mdps.of(env))(), reference)
+    assert_table(jax.jit(lambda: examples.of(env))(), reference)
 
 
 def test_a_lake_of_several_moves_as_its_table_says():
@@ -234,7 +235,7 @@ def test_a_random_map_is_gymnasiums_of_its_seed():
     other = qjax.make("FrozenLake-v1", map_name=None, map_seed=5).unwrapped
     assert lake_map(other) == generate_random_map(seed=5) != lake_map(env.unwrapped)
     assert str(generate_random_map(seed=5)) in repr(other)
-    table = mdps.toy_text("FrozenLake-v1", map_name=None, map_seed=5).default_params.mdp
+    table = examples.toy_text("FrozenLake-v1", map_name=None, map_seed=5).default_params.mdp
     reference = gymnasium.make("FrozenLake-v1", desc=generate_random_map(seed=5)).unwrapped.P
     np.testing.assert_array_equal(table.successor[0, 2], [after for _, after, *_ in reference[0][2]])
 
@@ -268,7 +269,7 @@ def test_parameters_are_numbers(env, field, value):
 
 def test_rates_and_rewards_of_a_lake_may_be_swept():
     rates = jnp.array([0.2, 0.8])
-    tables = jax.jit(jax.vmap(lambda rate: mdps.of(qjax.make("FrozenLake-v1", success_rate=rate))))(rates)
+    tables = jax.jit(jax.vmap(lambda rate: examples.of(qjax.make("FrozenLake-v1", success_rate=rate))))(rates)
     for i, rate in enumerate(rates.tolist()):
         assert_table(jax.tree.map(lambda x, i=i: x[i], tables), gymnasium.make("FrozenLake-v1", success_rate=rate))
 
@@ -281,7 +282,7 @@ def test_rates_and_rewards_of_a_lake_may_be_swept():
         found = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))(rate, jnp.array([1.0, 0, -0.5]), keys)
         assert (found.reward == -0.5).all()
         assert stats.binomtest(int((found.final_obs == 1).sum()), 2000, rate).pvalue > 1e-3
-    swept = jax.jit(lambda cost: mdps.of(qjax.make("FrozenLake-v1", reward_schedule=(1, 0, cost))).reward)(-0.5)
+    swept = jax.jit(lambda cost: examples.of(qjax.make("FrozenLake-v1", reward_schedule=(1, 0, cost))).reward)(-0.5)
     np.testing.assert_array_equal(np.unique(swept), [-0.5, 0, 1])
     with pytest.raises(TypeError, match="size is static"):
         jax.eval_shape(lambda n: qjax.make("DeepSea-bsuite", size=n).max_steps, 8)
@@ -329,7 +330,7 @@ class Scripted:
 @pytest.mark.parametrize("rainy", [False, True])
 def test_a_fickle_passenger_is_gymnasiums(rainy):
     """Every state, action, mood, outcome and choice of gymnasium's own `step`, with its probability."""
-    env = mdps.toy_text("Taxi-v4", is_rainy=rainy, fickle_passenger=True)
+    env = examples.toy_text("Taxi-v4", is_rainy=rainy, fickle_passenger=True)
     model = jax.tree.map(np.asarray, env.default_params.mdp)
     assert len(model.start) == 1000 and env.observation_space().n == 500
     np.testing.assert_allclose(model.probability.sum(-1), 1, atol=1e-6)
@@ -374,12 +375,12 @@ def test_a_fickle_passengers_mood_is_not_observed():
     np.testing.assert_array_equal(step.obs, step.final_obs)
     np.testing.assert_array_equal(step.obs, step.state.position)
     with pytest.raises(TypeError, match="what is observed of Taxi-v4 is no MDP"):
-        mdps.of(env)
+        examples.of(env)
 
 
 def test_probabilities_of_taxi_may_be_swept():
     for rate in (0.5, 0.9):
-        model = jax.jit(lambda p: mdps.of(qjax.make("Taxi-v4", is_rainy=True, rainy_probability=p)))(rate)
+        model = jax.jit(lambda p: examples.of(qjax.make("Taxi-v4", is_rainy=True, rainy_probability=p)))(rate)
         table = gymnasium.make("Taxi-v4", is_rainy=True, rainy_probability=rate).unwrapped.P
         for s, a in ((268, 0), (1, 2), (0, 4), (479, 5)):
             listed = [outcome[0] for outcome in table[s][a]]

@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 import qjax
-from qjax.layers import INITIALIZERS, Convolution, Dense, orthogonal
+from qjax.networks.layers import INITIALIZERS, Convolution, Dense, orthogonal
 from qjax.types import Batch, Head, Network, Noise, Quantiles, Time, Transition
 
 FEATURES, ACTIONS = 4, 3

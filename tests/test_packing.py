@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import qjax
-from qjax.packing import pack
+from qjax.replay.packing import pack
 
 rng = np.random.default_rng(0)
 

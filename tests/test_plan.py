@@ -14,11 +14,11 @@ import victim
 
 import qjax
 from experiments import cartpole, frozenlake
-from qjax import devices
-from qjax import plan as plans
-from qjax.groups import Groups
+from qjax.machine import devices
+from qjax.sweeps import plan as plans
+from qjax.sweeps.groups import Groups
 
-SWEEP = sys.modules["qjax.sweep"]  # `qjax.sweep` is the function
+SWEEP = sys.modules["qjax.sweeps.sweep"]
 
 
 def endless(**kwargs):
@@ -125,7 +125,7 @@ import qjax
 qjax.use_cores(2)
 import jax.numpy as jnp
 import probes
-sys.modules["qjax.sweep"].memory_limit = lambda _: 2**62
+sys.modules["qjax.sweeps.sweep"].memory_limit = lambda _: 2**62
 env = qjax.make(probes.Walk())
 agent = qjax.tabular(env.num_states, 2, 0.5)
 build = lambda _: qjax.make_loop(env, agent, qjax.uniform, qjax.ring(2**24, 1), gamma=0.9)

@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 
 import qjax
-from qjax import schedules
+from qjax.exploration import schedules
 from qjax.types import Time
 
 LARGEST = np.nextafter(np.float32(1), np.float32(0))  # the largest float32 below 1

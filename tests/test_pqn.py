@@ -9,8 +9,8 @@ import pytest
 from scipy import special
 
 import qjax
-from qjax import clock as clocks
-from qjax import schedules
+from qjax.core import clock as clocks
+from qjax.exploration import schedules
 from qjax.types import Batch, Head, Network, Time, Transition
 
 FEATURES, ACTIONS, GAMMA, RATE = 4, 3, 0.9, 0.1

@@ -15,8 +15,8 @@ from test_loop import MOVES, big_instructions
 from test_memory import TIME, block_of, check_batch, scalars
 
 import qjax
-from qjax import clock as clocks
-from qjax import schedules
+from qjax.core import clock as clocks
+from qjax.exploration import schedules
 
 FLOOR = 1e-6
 

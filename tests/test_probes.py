@@ -13,8 +13,8 @@ import probes
 import pytest
 
 import qjax
-from qjax import clock as clocks
-from qjax.mdp_env import mdp_params
+from qjax.core import clock as clocks
+from qjax.mdp.environment import mdp_params
 
 GAMMA = 0.7
 LANES = 2

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 import qjax
-from qjax import random
-from qjax.random import FAST, UNROLLED, fast_key, mix, root_key, unrolled
+from qjax.core import random
+from qjax.core.random import FAST, UNROLLED, fast_key, mix, root_key, unrolled
 
 LEAST = 1e-4
 WORDS = 2**16

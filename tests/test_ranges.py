@@ -12,7 +12,7 @@ import pytest
 import qjax
 from experiments import train
 from experiments.arguments import Arguments, settle
-from qjax import members
+from qjax.algorithms import members
 from qjax.types import Batch, Time, Transition
 
 KEY = jax.random.key(0)
@@ -61,7 +61,7 @@ def test_the_support_holds_what_an_mdp_pays():
     assert support(qjax.make("Taxi-v4")) == pytest.approx((-1_000, 2_000))
     lake = qjax.make("FrozenLake-v1", reward_schedule=(2.0, -1.0, 0.0))
     assert support(lake) == pytest.approx((-100, 200))
-    mdp = qjax.mdps.garnet(KEY, states=5, actions=2, branching=2)
+    mdp = qjax.mdp.garnet(KEY, states=5, actions=2, branching=2)
     least, largest = qjax.make(mdp).rewards
     assert (least, largest) == (mdp.reward.min(), mdp.reward.max())
     # What cannot happen does not count.
@@ -70,7 +70,7 @@ def test_the_support_holds_what_an_mdp_pays():
 
 
 def test_a_traced_mdp_gives_a_traced_support():
-    mdp = qjax.mdps.garnet(KEY, states=5, actions=2, branching=2)
+    mdp = qjax.mdp.garnet(KEY, states=5, actions=2, branching=2)
     scaled = lambda scale: support(qjax.make(mdp._replace(reward=scale * mdp.reward), max_steps_in_episode=10))
     np.testing.assert_allclose(jax.jit(scaled)(jnp.float32(3)), 3 * np.array(scaled(1.0)), rtol=1e-5)
 
@@ -86,7 +86,7 @@ def test_wrappers_keep_the_range_or_say_another():
     [
         lambda: qjax.make(probes.Walk()),
         lambda: qjax.make("SpaceInvaders-MinAtar"),
-        lambda: qjax.make(qjax.mdps.garnet(KEY, 5, 2, 2), reward_noise=0.5),
+        lambda: qjax.make(qjax.mdp.garnet(KEY, 5, 2, 2), reward_noise=0.5),
     ],
 )
 def test_what_is_assumed_is_told(make):

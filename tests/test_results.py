@@ -15,8 +15,9 @@ import victim
 from victim import Crash
 
 import qjax
-from qjax import drive, plan, results, sinks, tables
-from qjax.points import Point
+from qjax.runs import results, sinks, tables
+from qjax.runs.points import Point
+from qjax.sweeps import drive, plan
 
 HYPERS = qjax.grid(alpha=[0.1, 0.5])
 SEEDS = [4, 0, 9]

@@ -24,7 +24,8 @@ import victim
 from victim import Crash
 
 import qjax
-from qjax import checkpoint, drive, files, jsonfile, plan, results
+from qjax.runs import checkpoint, files, jsonfile, results
+from qjax.sweeps import drive, plan
 
 HERE = Path(__file__).parent
 STEPS = {"tabular": 200, "deep": 200}

@@ -8,9 +8,11 @@ import optax
 import pytest
 
 import qjax
-from qjax import jsonfile, plot, progress
-from qjax.points import Point
-from qjax.progress import Progress
+from qjax import plot
+from qjax.runs import jsonfile
+from qjax.runs.points import Point
+from qjax.sweeps import progress
+from qjax.sweeps.progress import Progress
 
 
 def point(env_steps, episodes, mean_return, done, changed=None, seconds=1.0):

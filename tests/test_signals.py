@@ -15,7 +15,8 @@ import pytest
 
 import experiments
 import qjax
-from qjax import interrupt, progress, streams
+from qjax.machine import interrupt, streams
+from qjax.sweeps import progress
 
 ROOT = Path(__file__).parents[1]
 LAKE = ("experiments.frozenlake", "--seeds", "4", "--cores", "1")

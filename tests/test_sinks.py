@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import qjax
-from qjax import sinks
+from qjax.runs import sinks
 
 START = sinks.Start(
     None, {"seed": np.array([3, 7]), "setting": np.array([0, 0]), "rate": np.ones(2)}, {"gamma": 0.9}

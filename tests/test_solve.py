@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qjax
-from qjax import mdp, mdps, solve
+from qjax.mdp import arrays as mdp
+from qjax.mdp import examples, solve
 
 SHAPES = [(1, 1, 1), (6, 3, 2), (15, 2, 4)]
 GAMMAS = [0.0, 0.5, 0.9, 0.99]
@@ -130,7 +131,7 @@ def test_optimal_values_against_scipy(drawn):
 
 @pytest.mark.parametrize("name", ["CliffWalkingSlippery-v1", "Taxi-v4"])
 def test_undiscounted_episodes_against_scipy(name):
-    model = mdps.toy_text(name).default_params.mdp
+    model = examples.toy_text(name).default_params.mdp
     uniform = jnp.full(model.successor.shape[:2], 1 / model.successor.shape[1])
     expected = values_of(model, uniform, 1.0)
     steps = values_of(model._replace(reward=np.ones(model.reward.shape)), uniform, 1.0).max()  # to the end
@@ -213,7 +214,7 @@ def equations(jaxpr):
 
 def lake(name="FrozenLake-v1", **kwargs):
     env = qjax.make(name, **kwargs)
-    return env, mdps.frozen_lake(env)
+    return env, examples.frozen_lake(env)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_expected_return_is_what_episodes_give():
 
 def test_the_cliffs_shortest_path():
     # Thirteen steps along the edge (Sutton and Barto 2018, example 6.6), each state of them visited once.
-    model = mdps.toy_text("CliffWalking-v1").default_params.mdp
+    model = examples.toy_text("CliffWalking-v1").default_params.mdp
     found = solve.exact(model, 1.0)
     assert float(found.start_value) == -13
     edge = np.isin(np.arange(48), [36, *range(24, 36)])
@@ -261,7 +262,7 @@ def test_the_cliffs_shortest_path():
 
 def test_the_solution_itself_is_no_distance_away():
     for name in ("Taxi-v4", "CliffWalkingSlippery-v1"):
-        model = mdps.toy_text(name).default_params.mdp
+        model = examples.toy_text(name).default_params.mdp
         found = solve.exact(model, 0.9)
         report = solve.report(found, model, found.q, 0.9)
         assert float(found.weights.sum()) == pytest.approx(1)
@@ -298,7 +299,7 @@ def test_reports_against_slow_ones(drawn):
 
 
 def test_many_tables_are_reported_as_one_by_one():
-    model = mdps.toy_text("FrozenLake-v1").default_params.mdp
+    model = examples.toy_text("FrozenLake-v1").default_params.mdp
     found = solve.exact(model, 0.95)
     tables = jax.random.normal(jax.random.key(0), (20, 16, 4))
     together = jax.jit(jax.vmap(lambda table: solve.report(found, model, table, 0.95)))(tables)
@@ -386,7 +387,7 @@ def test_undiscounted_mdps_must_be_able_to_end():
 
 
 def test_undiscounted_policies_must_be_able_to_end():
-    model = mdps.toy_text("CliffWalking-v1").default_params.mdp
+    model = examples.toy_text("CliffWalking-v1").default_params.mdp
     up = jax.nn.one_hot(jnp.zeros(48, jnp.int32), 4)
     message = r"the policy cannot reach a terminal outcome from state 0 \(and from 47 more\)"
     for solver in (solve.policy_values, solve.policy_evaluation, solve.action_values, solve.visits):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from qjax import resampling, stats
+from qjax import stats
+from qjax.stats import resampling
 
 X = np.array([[0.1, 0.9, 0.4], [0.3, 1.2, 0.5], [0.2, 0.7, 2.0], [0.8, 0.6, 0.45], [0.35, 1.5, 0.0]])
 Y = np.array([[0.2, 0.8, 0.4], [0.1, 1.1, 0.6], [0.3, 0.7, 0.1], [0.5, 0.9, 0.3]])

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qjax
-from qjax import clock as clocks
-from qjax import sums
+from qjax.core import clock as clocks
+from qjax.core import sums
 from qjax.types import Agent
 
 TENTH = np.float32(0.1)

@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qjax import sumtree
+from qjax.replay import sum_tree
 
-put = jax.jit(sumtree.put)
+put = jax.jit(sum_tree.put)
 
 
 @jax.jit
 def put_block(tree, first, masses):
     leaves = jax.lax.dynamic_update_slice_in_dim(tree[0], masses, first, axis=0)
-    return sumtree.refresh(tree, leaves, [first], masses.size)
+    return sum_tree.refresh(tree, leaves, [first], masses.size)
 
 
-drawn = jax.jit(jax.vmap(sumtree.draw, in_axes=(None, 0)))
+drawn = jax.jit(jax.vmap(sum_tree.draw, in_axes=(None, 0)))
 
 # No power of the fan-out, one node, one leaf, full nodes, several levels.
 SHAPES = [(1, 2), (5, 2), (37, 3), (64, 4), (300, 48), (1000, 32)]
 
 
 def tree_of(masses, fan):
-    return put_block(sumtree.zeros(len(masses), fan), jnp.int32(0), jnp.asarray(masses, jnp.float32))
+    return put_block(sum_tree.zeros(len(masses), fan), jnp.int32(0), jnp.asarray(masses, jnp.float32))
 
 
 def uniform_fractions(key, number, tree):
-    return (jax.random.bits(key, (number, len(tree))) >> 8).astype(jnp.float32) * sumtree.STEP
+    return (jax.random.bits(key, (number, len(tree))) >> 8).astype(jnp.float32) * sum_tree.STEP
 
 
 def assert_sums(tree, leaves):
@@ -52,7 +52,7 @@ def assert_sums(tree, leaves):
 @pytest.mark.parametrize(("size", "fan"), SHAPES)
 def test_random_updates_leave_an_array_and_its_sums(size, fan):
     rng = np.random.default_rng(size)
-    tree, leaves = sumtree.zeros(size, fan), np.zeros(size, np.float32)
+    tree, leaves = sum_tree.zeros(size, fan), np.zeros(size, np.float32)
     shapes = [(x.shape, x.dtype) for x in tree]
     number, block = 2 * size if size < 100 else 24, max(size // 3, 1)
     for _ in range(12):
@@ -110,7 +110,7 @@ def test_lanes_are_written_and_drawn_as_one():
     masses = rng.random((3, 50)).astype(np.float32)
     lanes = jax.vmap(functools.partial(tree_of, fan=4))(jnp.asarray(masses))
     index, new = rng.integers(0, 50, (3, 8)).astype(np.int32), rng.random((3, 8)).astype(np.float32)
-    lanes = jax.vmap(sumtree.put)(lanes, jnp.asarray(index), jnp.asarray(new))
+    lanes = jax.vmap(sum_tree.put)(lanes, jnp.asarray(index), jnp.asarray(new))
     fractions = rng.random((3, 20, len(lanes))).astype(np.float32)
     leaf, mass = jax.vmap(drawn)(lanes, jnp.asarray(fractions))
     for i in range(3):
@@ -173,7 +173,7 @@ def test_a_leaf_without_mass_is_never_drawn(fan):
 
 def test_a_tree_without_mass_says_so():
     for size, fan in SHAPES:
-        tree = sumtree.zeros(size, fan)
+        tree = sum_tree.zeros(size, fan)
         leaf, mass = drawn(tree, uniform_fractions(jax.random.key(0), 504, tree))
         assert not leaf.any() and not mass.any()
 
@@ -200,7 +200,7 @@ def test_a_million_masses_of_all_sizes():
     rng = np.random.default_rng(3)
     masses = np.exp(rng.normal(0, 1.5, MILLION)).astype(np.float32)
     masses[::2] *= 3
-    tree, rounds = tree_of(masses, sumtree.FAN), 6
+    tree, rounds = tree_of(masses, sum_tree.FAN), 6
     counts = np.zeros(MILLION)
     for key in jax.random.split(jax.random.key(5), rounds):
         counts += np.bincount(drawn(tree, uniform_fractions(key, BATCH, tree))[0], minlength=MILLION)
@@ -218,12 +218,12 @@ def test_neighbours_among_a_million_are_drawn_alike(at, blurred):
 
     With these alone, leaves of the same mass would differ by several per cent.
     """
-    tree, width = tree_of(np.ones(MILLION), sumtree.FAN), 2.0**-10
+    tree, width = tree_of(np.ones(MILLION), sum_tree.FAN), 2.0**-10
     counts = np.zeros(MILLION)
     for key in jax.random.split(jax.random.key(5), 4):
         fractions = uniform_fractions(key, BATCH, tree)
         # Whole steps, as all places are.
-        fractions = fractions.at[:, 0].set(at + jnp.floor(fractions[:, 0] * width / sumtree.STEP) * sumtree.STEP)
+        fractions = fractions.at[:, 0].set(at + jnp.floor(fractions[:, 0] * width / sum_tree.STEP) * sum_tree.STEP)
         fractions = fractions if blurred else fractions.at[:, 1:].set(0.5)
         counts += np.bincount(drawn(tree, fractions)[0], minlength=MILLION)
     # Not those at the ends of the thousandth.
@@ -237,14 +237,14 @@ def test_neighbours_among_a_million_are_drawn_alike(at, blurred):
 
 def test_sizes():
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
-        sumtree.zeros(0)
+        sum_tree.zeros(0)
     with pytest.raises(ValueError, match="fan must be at least 2, got 1"):
-        sumtree.zeros(4, 1)
+        sum_tree.zeros(4, 1)
     with pytest.raises(ValueError, match=r"size must be below 2\*\*31 less a node of 32.* got 2147483640"):
-        sumtree.zeros(2**31 - 8)
+        sum_tree.zeros(2**31 - 8)
 
 
 def test_a_million_leaves_are_four_levels():
-    assert [x.size for x in jax.eval_shape(lambda: sumtree.zeros(MILLION))] == [1_000_000, 31_264, 992, 32]
-    assert [x.size for x in sumtree.zeros(32)] == [32]
-    assert [x.size for x in sumtree.zeros(33)] == [64, 32]
+    assert [x.size for x in jax.eval_shape(lambda: sum_tree.zeros(MILLION))] == [1_000_000, 31_264, 992, 32]
+    assert [x.size for x in sum_tree.zeros(32)] == [32]
+    assert [x.size for x in sum_tree.zeros(33)] == [64, 32]

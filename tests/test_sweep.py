@@ -17,12 +17,13 @@ import pytest
 from compilation import AS_USERS, sweeps
 
 import qjax
-from qjax import clock as clocks
-from qjax import hypers, schedules
-from qjax import plan as plans
-from qjax.devices import default_width
-from qjax.groups import Groups, _used
-from qjax.loop import Lane
+from qjax.core import clock as clocks
+from qjax.exploration import schedules
+from qjax.machine.devices import default_width
+from qjax.sweeps import hyperparameters
+from qjax.sweeps import plan as plans
+from qjax.sweeps.groups import Groups, _used
+from qjax.training.loop import Lane
 
 WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
 
@@ -112,8 +113,8 @@ def test_jax_s_default_keys_do_not_matter(tmp_path):
     configs = [(tmp_path / kind / "config.json").read_text() for kind in ("threefry2x32", "rbg")]
     assert configs[0] == configs[1]
     with jax.default_prng_impl("rbg"):
-        program = hypers.text(hypers.program(tabular, None))
-    assert program == hypers.text(hypers.program(tabular, None))
+        program = hyperparameters.text(hyperparameters.program(tabular, None))
+    assert program == hyperparameters.text(hyperparameters.program(tabular, None))
 
 
 def test_seeds_differ_from_their_initialisation_on():

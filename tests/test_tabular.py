@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import qjax
-from qjax import schedules
+from qjax.exploration import schedules
 from qjax.types import Batch, Time, Transition
 
 STATES, ACTIONS, GAMMA = 6, 3, 0.9

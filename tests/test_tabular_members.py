@@ -12,8 +12,9 @@ import pytest
 from compilation import FUSED
 
 import qjax
-from qjax import clock as clocks
-from qjax import members, schedules
+from qjax.algorithms import members
+from qjax.core import clock as clocks
+from qjax.exploration import schedules
 
 GAMMA = 0.7
 LANES = 2

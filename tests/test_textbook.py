@@ -9,7 +9,7 @@ import pytest
 
 import qjax
 from experiments import family, textbook
-from qjax import mdps, solve
+from qjax.mdp import examples, solve
 
 
 def arguments(tmp_path, seeds):
@@ -104,7 +104,7 @@ def test_the_page_reports_the_exact_distance(tmp_path):
     args = family.Arguments(seeds=2, shorten=20, log_points=2, out=tmp_path)
     env = qjax.make("FrozenLake-v1", map_name="4x4", is_slippery=False)
     points, tables = family.trained(args, "lake-4x4", "double-q-learning", env)
-    mdp = mdps.of(env)
+    mdp = examples.of(env)
     optimal = np.asarray(solve.value_iteration(mdp, 0.99))
     inside = np.asarray(solve.exact(mdp, 0.99).acts)
     distance = np.abs(tables - optimal)[:, inside].max((1, 2))

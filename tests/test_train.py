@@ -14,7 +14,9 @@ import qjax
 from experiments import arguments, cartpole, command, exact, frozenlake, grid, results, settings, train
 from experiments.arguments import Arguments, settle
 from experiments.presets import PRESETS
-from qjax import hypers, mdps, members, solve
+from qjax.algorithms import members
+from qjax.mdp import examples, solve
+from qjax.sweeps import hyperparameters
 
 
 def command_line(monkeypatch, *words):
@@ -106,7 +108,7 @@ def test_what_is_traced_and_what_is_in_turn():
     # A swept period is looked at after every iteration, one period after as many as it has.
     assert [train.build(args, {"target_period": 100}).cadence, train.build(parsed("dqn")).cadence] == [1, 50]
     swept = {name: np.array(x) for name, x in made.traced.items()}
-    assert hypers.check(lambda hyper: train.build(args, hyper), swept)[1] == 2
+    assert hyperparameters.check(lambda hyper: train.build(args, hyper), swept)[1] == 2
 
 
 @pytest.mark.parametrize("name", ["munchausen-dqn", "iqn", "rainbow", "pqn", "sarsa-lambda"])
@@ -124,8 +126,8 @@ def test_every_number_that_may_be_traced_counts(name):
     def build(hyper):
         return members.make(name, env, protocol._replace(**hyper), cadence=1)
 
-    hypers.check(build, values)
-    assert values and hypers.unused(hypers.program(build, values), values) == []
+    hyperparameters.check(build, values)
+    assert values and hyperparameters.unused(hyperparameters.program(build, values), values) == []
 
 
 @pytest.mark.parametrize(("swept", "alike"), [("learning_rate", True), ("gamma", False)])
@@ -156,7 +158,7 @@ def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
     """A setting is held against the solution of its own gamma; an environment without an MDP is refused."""
     args, table = named("q-learning", gamma=(0.5, 0.9)), jax.random.normal(jax.random.key(0), (16, 4))
     env = qjax.make(args.env)
-    report, mdp = exact.report_of(train.builder(args), env, args.gamma), mdps.of(env)
+    report, mdp = exact.report_of(train.builder(args), env, args.gamma), examples.of(env)
     for gamma in args.gamma:
         setting = {"gamma": np.float32(gamma), "alpha": np.float32(0.1)}
         expected = solve.report(solve.exact(mdp, gamma), mdp, table, gamma)

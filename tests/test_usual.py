@@ -15,9 +15,11 @@ import probes
 import pytest
 
 import qjax
-from qjax import clock as clocks
-from qjax import mdps, members, schedules, solve
-from qjax.usual import makes_usual, usual
+from qjax.algorithms import members
+from qjax.core import clock as clocks
+from qjax.core.default_rules import makes_usual, usual
+from qjax.exploration import schedules
+from qjax.mdp import examples, solve
 
 SETTINGS = {
     "x64": functools.partial(jax.enable_x64, True),
@@ -167,7 +169,7 @@ def learns():
 
 def solutions():
     """The checks of an MDP need concrete numbers."""
-    mdp = mdps.garnet(KEY, states=6, actions=2, branching=2, termination=0.1)
+    mdp = examples.garnet(KEY, states=6, actions=2, branching=2, termination=0.1)
     even = jnp.full((6, 2), 0.5)
     return mdp, solve.exact(mdp, 0.9), solve.expected_return(mdp, even, 10)
 

@@ -10,8 +10,8 @@ import optax
 import pytest
 
 import qjax
-from qjax import clock as clocks
-from qjax import schedules
+from qjax.core import clock as clocks
+from qjax.exploration import schedules
 from qjax.types import Agent, Memory, Time
 
 LANES = 3

@@ -13,7 +13,7 @@ from scipy import stats
 from test_tabular import ACTIONS, GAMMA, KEY, START, STATES, batch_of, record
 
 import qjax
-from qjax import clock as clocks
+from qjax.core import clock as clocks
 
 ROWS = 24
 

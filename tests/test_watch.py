@@ -12,8 +12,8 @@ from PIL import Image, ImageSequence
 
 import qjax
 from experiments import command, frozenlake, render, watch
-from qjax.evaluate import Episodes
-from qjax.recording import Recording, record
+from qjax.training.evaluation import Episodes
+from qjax.training.recording import Recording, record
 
 RIGHT = [1, 1, 2, 2, 1, 2]
 PATH = [0, 4, 8, 9, 10, 14, 15]

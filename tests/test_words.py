@@ -78,7 +78,7 @@ def test_a_map_from_the_command_line():
     """Letters stay as they are typed, and the run's command can be pasted into a shell."""
     rows = ['desc=["SFFF","FHFH","FFFH","HFFG"]', "is_slippery=False", "reward_schedule=1,-1,-0.01"]
     args = settle(train.Arguments.parse(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
-    assert qjax.envs.lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
+    assert qjax.envs.environments.lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
     written = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str)))
     assert train.Arguments.parse(shlex.split(written)[3:]).env_kwargs == tuple(rows)
 

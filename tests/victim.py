@@ -10,7 +10,8 @@ import optax
 import probes
 
 import qjax
-from qjax import drive, hosts
+from qjax.machine import hosts
+from qjax.sweeps import drive
 
 STEPS = {"tabular": 60_000, "deep": 12_000, "long": 10**12}
 

@@ -9,16 +9,17 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from qjax.annotations import checked
-from qjax.checks import check_callable, check_key, check_record
-from qjax.heads import check_head, scalar
-from qjax.networks import as_network
-from qjax.returned import check_returned
-from qjax.returns import left_out, of_action
-from qjax.rewards import environment_reward
-from qjax.selects import maximum
-from qjax.targets import periodic
-from qjax.text import shown
+from qjax.core.annotations import checked
+from qjax.core.checks import check_callable, check_key, check_record
+from qjax.core.default_rules import makes_usual, usual
+from qjax.core.returned import check_returned
+from qjax.core.text import shown
+from qjax.networks.networks import as_network
+from qjax.objectives.heads import check_head, scalar
+from qjax.objectives.returns import left_out, of_action
+from qjax.objectives.rewards import environment_reward
+from qjax.objectives.target_networks import periodic
+from qjax.objectives.target_policies import maximum
 from qjax.types import (
     Agent,
     Head,
@@ -33,7 +34,6 @@ from qjax.types import (
     Time,
     Transition,
 )
-from qjax.usual import makes_usual, usual
 
 
 class DQNState(NamedTuple):

@@ -9,16 +9,16 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from qjax.agents.dqn import check_optimizer, gradient_step, without_gradient
-from qjax.checks import check_callable, check_key, check_range, check_record, check_size
-from qjax.heads import check_head, scalar
-from qjax.networks import as_network
-from qjax.packing import pack
-from qjax.policies import uniform
-from qjax.returned import check_returned
-from qjax.returns import expected_value, lambda_returns, left_out, of_action
-from qjax.selects import maximum
+from qjax.core.checks import check_callable, check_key, check_range, check_record, check_size
+from qjax.core.default_rules import makes_usual
+from qjax.core.returned import check_returned
+from qjax.exploration.policies import uniform
+from qjax.networks.networks import as_network
+from qjax.objectives.heads import check_head, scalar
+from qjax.objectives.returns import expected_value, lambda_returns, left_out, of_action
+from qjax.objectives.target_policies import maximum
+from qjax.replay.packing import pack
 from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, Select, Time, Transition
-from qjax.usual import makes_usual
 
 
 class PQNState(NamedTuple):

@@ -9,14 +9,22 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
-from qjax.annotations import checked
-from qjax.checks import check_callable, check_index, check_initial, check_key, check_range, check_size, check_states
-from qjax.returned import check_returned
-from qjax.returns import left_out, td_error, td_target
-from qjax.schedules import as_schedule
-from qjax.selects import double, maximum
+from qjax.core.annotations import checked
+from qjax.core.checks import (
+    check_callable,
+    check_index,
+    check_initial,
+    check_key,
+    check_range,
+    check_size,
+    check_states,
+)
+from qjax.core.default_rules import makes_usual, usual
+from qjax.core.returned import check_returned
+from qjax.exploration.schedules import as_schedule
+from qjax.objectives.returns import left_out, td_error, td_target
+from qjax.objectives.target_policies import double, maximum
 from qjax.types import Agent, Batch, Select, State, Time, Transition
-from qjax.usual import makes_usual, usual
 
 UNROLLED = 4
 """Batches of at most so many rows are learned without an inner loop."""

@@ -16,14 +16,22 @@ from qjax.agents.tabular import (
     learn_in_order,
     step_of,
 )
-from qjax.annotations import checked
-from qjax.checks import check_callable, check_flag, check_initial, check_key, check_range, check_size, check_states
-from qjax.returned import check_returned
-from qjax.returns import left_out, td_error, td_target
-from qjax.schedules import as_schedule
-from qjax.selects import check_next_action, maximum
+from qjax.core.annotations import checked
+from qjax.core.checks import (
+    check_callable,
+    check_flag,
+    check_initial,
+    check_key,
+    check_range,
+    check_size,
+    check_states,
+)
+from qjax.core.default_rules import makes_usual, usual
+from qjax.core.returned import check_returned
+from qjax.exploration.schedules import as_schedule
+from qjax.objectives.returns import left_out, td_error, td_target
+from qjax.objectives.target_policies import check_next_action, maximum
 from qjax.types import Agent, Select, Transition
-from qjax.usual import makes_usual, usual
 
 Cut = Callable[[Transition, Float[Array, " A"]], Bool[Array, ""]]
 """`(transition, next_q) -> kept`: whether traces outlive a step that did not end its episode."""

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from qjax.annotations import checked, fields_checked
+from qjax.core.annotations import checked, fields_checked
+from qjax.core.text import shown
 from qjax.plot.lines import middle
 from qjax.plot.style import COLUMN, MARKERS, PAGE, SMALL, figure, head, legend, look, on_side, paper, titled
-from qjax.stats import iqm
-from qjax.text import shown
+from qjax.stats.estimates import iqm
 
 CLOSEST = 0.04
 """Values of which two are nearer than this share of their axis are drawn evenly spaced."""

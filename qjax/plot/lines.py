@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from qjax.annotations import checked
-from qjax.checks import check_size
+from qjax.core.annotations import checked
+from qjax.core.checks import check_size
+from qjax.core.text import shown
 from qjax.plot.style import GREY, legend, look, on_side, paper, titled
-from qjax.stats import LEAST_SEEDS, Estimate, estimate, iqm
-from qjax.text import shown
+from qjax.stats.estimates import LEAST_SEEDS, Estimate, estimate, iqm
 
 Curve = tuple[Shaped[np.ndarray, "points"] | Shaped[np.ndarray, "seeds points"], Shaped[np.ndarray, "seeds points"]]
 """x, `[points]` or `[seeds, points]`, ascending, and values `[seeds, points]`; NaN is a point without a value."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from qjax.annotations import checked
+from qjax.core.annotations import checked
+from qjax.core.text import shown
 from qjax.plot.style import BLUE, DPI, ORANGE, figure
-from qjax.text import shown
 
 ENDS = "HGC"
 """Tiles on which nothing is chosen."""

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from qjax.annotations import checked
-from qjax.checks import check_array
+from qjax.core.annotations import checked
+from qjax.core.checks import check_array
 from qjax.plot.lines import FEW, RETURN, STEPS, Curve, band, check_ascending, shade, thousands
 from qjax.plot.style import GREY, PAGE, legend, look, paper, titled
-from qjax.stats import LEAST_SEEDS, Estimate, iqm, wilson
+from qjax.stats.estimates import LEAST_SEEDS, Estimate, iqm, wilson
 
 MEDIAN_SEEDS = 6
 """Seeds that the 95% interval of a median needs: with fewer, all of them lie on one side too often."""

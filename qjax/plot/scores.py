@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from qjax.annotations import checked
+from qjax.core.annotations import checked
 from qjax.plot.lines import FEW, middle, shade
 from qjax.plot.style import COLOURS, COLUMN, figure, head, legend, look, paper, titled
-from qjax.stats import LEAST_SEEDS, profile
+from qjax.stats.estimates import LEAST_SEEDS, profile
 
 BINS = 60
 MANY = 2_000

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from qjax.annotations import checked
-from qjax.text import shown
+from qjax.core.annotations import checked
+from qjax.core.text import shown
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from qjax.annotations import checked, fields_checked
-from qjax.checks import check_size, one_of
+from qjax.core.annotations import checked, fields_checked
+from qjax.core.checks import check_size, one_of
 from qjax.plot.lines import STEPS, band, interval, middle, thousands
 from qjax.plot.lines import curves as draw
 from qjax.plot.style import DPI, GREY, PRINT_DPI, figure, wrapped
-from qjax.points import Point
-from qjax.stats import Estimate
+from qjax.runs.points import Point
+from qjax.stats.estimates import Estimate
 
 WIDE = 10
 """A value above which logged values are drawn in decades."""

@@ -1,0 +1,143 @@
+"""What an environment object must be, checked before anything runs: its methods, and by shapes what they return."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from qjax.core.checks import check_callable, describe
+from qjax.core.random import root_key
+
+METHODS = {
+    "reset": "(key, params) -> (obs, state)",
+    "step": "(key, state, action, params) -> (obs, state, reward, terminated, truncated, info)",
+    "action_space": "(params) -> space",
+    "observation_space": "(params) -> space",
+}
+
+
+def check_object(name: str, env: Any) -> None:
+    """Check that an object has gymnax's interface.
+
+    Raises:
+        TypeError: it has not; what to use in the place of a class, or of an object of gymnasium's, is said.
+
+    """
+    if isinstance(env, type):
+        raise TypeError(f"{env.__name__} is a class; give an object of it, {env.__name__}()")
+    if hasattr(env, "encode") and hasattr(env, "unwrapped") and isinstance(env, tuple):
+        raise TypeError(f"{name} is made already, by qjax.make, which takes a name or an environment object")
+    if {cls.__module__.partition(".")[0] for cls in type(env).__mro__} & {"gymnasium", "gym"}:
+        raise TypeError(f"{type(env).__name__} runs on the host, one step at a time; {_in_place_of(env)}")
+    for method, signature in METHODS.items():
+        if not callable(getattr(env, method, None)):
+            raise TypeError(
+                f"{name} has no {method}: give a name, a TabularMDP, or an object with the interface of gymnax's"
+            )
+        check_callable(f"{name}.{method}", getattr(env, method), signature)
+
+
+def _in_place_of(env: Any) -> str:
+    """Return what to use in the place of an object with gymnasium's interface."""
+    from qjax.envs.names import known
+
+    inner: Any = getattr(env, "unwrapped", env)
+    spec: Any = getattr(env, "spec", None)
+    if type(inner).__module__.startswith("gymnax"):
+        return "give qjax.make the gymnax environment that it wraps"
+    if getattr(spec, "id", None) in known():
+        hosts = ("render_mode", "num_envs", "vectorization_mode")
+        given = {key: value for key, value in spec.kwargs.items() if key not in hosts}
+        words = ", ".join([repr(spec.id), *(f"{key}={value!r}" for key, value in given.items())])
+        several = ", and num_envs of qjax.make_loop for several" if hasattr(env, "num_envs") else ""
+        return f"use qjax.make({words}){several}"
+    if hasattr(inner, "P"):
+        return "use qjax.make(qjax.mdp.from_gymnasium(env), max_steps_in_episode=...)"
+    return "qjax needs one written in JAX, with gymnax's interface"
+
+
+def check_environment(made: Any, env: Any, params: Any) -> None:
+    """Check, by shapes alone, that a scan over an environment's steps would run, and what they return.
+
+    Args:
+        made: the `Env`.
+        env: the object it is made from.
+        params: its parameters.
+
+    Raises:
+        ValueError: an observation has not the shape of the observation space, or is several arrays.
+        TypeError: another shape or dtype is not what it should be, or changes from step to step.
+
+    """
+    key, action = jax.eval_shape(lambda: root_key(0)), jax.ShapeDtypeStruct((), jnp.int32)
+    first = _shapes(f"{made.name}.reset", lambda key: env.reset(key, params), key)
+    if not isinstance(first, tuple) or len(first) != 2:
+        raise TypeError(f"{made.name}.reset must return (obs, state), it returned {_told(first)}")
+    obs, state = first
+    returned = _shapes(f"{made.name}.step", lambda *at: env.step(*at, params), key, state, action)
+    count = len(returned) if isinstance(returned, tuple) else 1
+    if count != 6 or not isinstance(returned[-1], dict) or "final_observation" not in returned[-1]:
+        raise TypeError(
+            f"{made.name}.step must return (obs, state, reward, terminated, truncated, info) with"
+            f' info["final_observation"], as gymnax 1.0 does; it returned {count} value{"s" * (count != 1)}'
+        )
+    after, later, reward, terminated, truncated, info = returned
+    _check_observations(made, obs, {"step": after, "final_observation": info["final_observation"]})
+    _check_scalar(made.name, "reward", reward, "a number")
+    _check_scalar(made.name, "terminated", terminated, "a bool")
+    _check_scalar(made.name, "truncated", truncated, "a bool")
+    _check_state(made.name, state, later)
+
+
+def _shapes(what: str, function: Any, *args: Any) -> Any:
+    """Return the shapes of what a function returns."""
+    try:
+        return jax.eval_shape(function, *args)
+    except jax.errors.JAXTypeError as error:
+        raise TypeError(f"{what} cannot be compiled: {str(error).splitlines()[0]}") from error
+
+
+def _check_observations(made: Any, first: Any, others: dict[str, Any]) -> None:
+    for where, found in {"reset": first, **others}.items():
+        if not hasattr(found, "shape"):
+            raise ValueError(f"{made.name}: {where} gives {describe(found)}; one array is needed")
+        if found.shape != made.obs_shape:
+            raise ValueError(
+                f"{made.name}: {where} gives an observation of shape {found.shape},"
+                f" its observation space says {made.obs_shape}"
+            )
+        if found.dtype != first.dtype:
+            raise TypeError(
+                f"{made.name}: {where} gives an observation of {describe(found)}, reset one of {describe(first)}"
+            )
+    kinds = (jnp.integer,) if made.num_states is not None else (jnp.integer, jnp.floating, jnp.bool_)
+    if not any(jnp.issubdtype(first.dtype, kind) for kind in kinds):
+        wanted = "whole numbers from 0" if made.num_states is not None else "real numbers"
+        raise TypeError(f"{made.name}: observations are {describe(first)}; {wanted} are needed")
+
+
+def _check_scalar(name: str, what: str, found: Any, wanted: str) -> None:
+    """Check that a step returns one number, or one bool."""
+    kinds = (jnp.bool_,) if wanted == "a bool" else (jnp.bool_, jnp.integer, jnp.floating)
+    right = getattr(found, "shape", None) == () and any(jnp.issubdtype(found.dtype, kind) for kind in kinds)
+    if not right:
+        raise TypeError(f"{name}: step gives {what} as {_told(found)}; {wanted} of shape () is needed")
+
+
+def _check_state(name: str, before: Any, after: Any) -> None:
+    """Check that a step leaves the state's structure, shapes and dtypes as `reset` makes them."""
+    old: Any = jax.tree.structure(before)
+    new: Any = jax.tree.structure(after)
+    if old != new:
+        raise TypeError(f"{name}: step returns a state with the structure {new}, reset one with {old}")
+    for (path, x), y in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
+        if (x.shape, x.dtype) != (y.shape, y.dtype):
+            raise TypeError(
+                f"{name}: the state{jax.tree_util.keystr(path)} is {describe(x)} after reset, {describe(y)} after a"
+                " step; a scan needs them alike"
+            )
+
+
+def _told(found: Any) -> str:
+    """Return dtypes and shapes, or that there is nothing."""
+    return describe(found) if jax.tree.leaves(found) else repr(found)

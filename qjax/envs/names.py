@@ -1,0 +1,223 @@
+"""Environments by name: gymnax's ids, and gymnasium's names with gymnasium's limits and arguments."""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from qjax.core.checks import (
+    check_array,
+    check_flag,
+    check_number,
+    check_range,
+    concrete,
+)
+from qjax.mdp.lakes import map_of
+
+ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "FrozenLake-v1": ("FrozenLake-misc", {"max_steps_in_episode": 100}),
+    "FrozenLake8x8-v1": ("FrozenLake-misc", {"map_name": "8x8", "max_steps_in_episode": 200}),
+    "CliffWalkingSlippery-v1": ("CliffWalking-v1", {"is_slippery": True}),
+    "CartPole-v0": ("CartPole-v1", {"max_steps_in_episode": 200}),
+    "MinAtar/Asterix-v1": ("Asterix-MinAtar", {"max_steps_in_episode": None}),
+    "MinAtar/Breakout-v1": ("Breakout-MinAtar", {"max_steps_in_episode": None}),
+    "MinAtar/Freeway-v1": ("Freeway-MinAtar", {"max_steps_in_episode": 2500}),
+    "MinAtar/Seaquest-v1": ("Seaquest-MinAtar", {"max_steps_in_episode": None}),
+    "MinAtar/SpaceInvaders-v1": ("SpaceInvaders-MinAtar", {"max_steps_in_episode": None}),
+}
+"""gymnasium's names for what gymnax calls otherwise, with the arguments that make them so. MinAtar registers its
+games without a time limit; Freeway ends by itself after so many steps."""
+
+TOY_TEXT = ("CliffWalking-v1", "Taxi-v4")
+"""gymnasium's environments that gymnax does not have, read from gymnasium's tables (`qjax.mdp.toy_text`)."""
+
+LIMIT, UNLIMITED = "max_steps_in_episode", 2**31 - 1
+"""gymnax's name for the time limit, and what stands for none where the parameters need a number."""
+
+
+def known() -> list[str]:
+    """Return all the names."""
+    from gymnax import registration
+
+    return [*registration.registered_envs, *ALIASES, *TOY_TEXT]
+
+
+def construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the named environment, its default parameters, and the arguments that are fields of those.
+
+    Raises:
+        ValueError: the name is unknown (the nearest known ones are named), or an argument has a bad value.
+        TypeError: an argument is unknown, or traced though it shapes the program.
+
+    """
+    gymnax_name, preset = ALIASES.get(name, (name, {}))
+    if kwargs.get("render_mode") is not None:
+        raise TypeError(f"{name} takes no render_mode: python -m experiments.watch draws what an agent does")
+    kwargs = {key: value for key, value in kwargs.items() if key != "render_mode"}
+    build = _builder(name, gymnax_name)
+    accepted = inspect.signature(build).parameters
+    arguments = {key: value for key, value in {**preset, **kwargs}.items() if key in accepted}
+    for key, value in arguments.items():
+        if isinstance(accepted[key].default, bool):
+            check_flag(key, value)
+        elif not concrete(value) and not isinstance(accepted[key].default, float):
+            raise TypeError(f"{key} is static: it shapes the compiled program and cannot be swept")
+    env = build(**arguments)
+    params = env.default_params
+    fields = [field.name for field in dataclasses.fields(params)]
+    if unknown := [key for key in kwargs if key not in accepted and key not in fields]:
+        raise TypeError(
+            f"{name} has no argument {listed(unknown)}; its constructor takes {listed(accepted)},"
+            f" its parameters have {listed(fields)}"
+        )
+    usual = {key: value for key, value in preset.items() if key in fields}
+    return env, with_fields(name, params, usual), {k: v for k, v in kwargs.items() if k in fields}
+
+
+def _builder(name: str, gymnax_name: str) -> Callable[..., Any]:
+    """Return what makes the named environment, a function of its arguments."""
+    if gymnax_name in TOY_TEXT:
+        return taxi if gymnax_name == "Taxi-v4" else cliff
+    from gymnax import registration
+
+    if gymnax_name not in registration.registered_envs:
+        lower = {k.lower(): k for k in known()}
+        near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+        raise ValueError(
+            f"unknown environment {name!r}"
+            + (f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(sorted(known()))}")
+        )
+    own: dict[str, Callable[..., Any]] = {"FrozenLake-misc": lake, "CartPole-v1": cartpole}
+    return own[gymnax_name] if gymnax_name in own else type(registration.make(gymnax_name)[0])
+
+
+def lake(desc: Any = None, map_name: Any = "4x4", is_slippery: bool = True, map_seed: int = 0) -> Any:
+    """Return a lake: of the map `desc`, else the named one, else (map_name=None) one drawn as gymnasium does.
+
+    The map of a `map_seed` is the same every time: gymnasium's `generate_random_map(seed=map_seed)`.
+    """
+    from qjax.envs.variants import Lake
+
+    return Lake(map_of(desc, map_name, map_seed), is_slippery, drawn=desc is None and map_name is None)
+
+
+def cartpole(sutton_barto_reward: bool = False) -> Any:
+    """Return CartPole, paid 1 for every step, or nothing but -1 where the pole falls."""
+    from gymnax.environments.classic_control.cartpole import CartPole
+
+    from qjax.envs.variants import SuttonBartoCartPole
+
+    return SuttonBartoCartPole() if sutton_barto_reward else CartPole()
+
+
+def cliff(is_slippery: bool = False) -> Any:
+    """Return CliffWalking, read from gymnasium's table."""
+    from qjax.mdp.examples import toy_text
+
+    return toy_text("CliffWalking-v1", is_slippery=is_slippery)
+
+
+def taxi(
+    is_rainy: bool = False,
+    fickle_passenger: bool = False,
+    rainy_probability: Any = 0.8,
+    fickle_probability: Any = 0.3,
+) -> Any:
+    """Return Taxi, read from gymnasium's table; the probabilities may be traced."""
+    from qjax.mdp.examples import toy_text
+
+    return toy_text(
+        "Taxi-v4",
+        is_rainy=is_rainy,
+        fickle_passenger=fickle_passenger,
+        rainy_probability=rainy_probability,
+        fickle_probability=fickle_probability,
+    )
+
+
+# Fields of parameters -----------------------------------------------------------------------------------------
+
+
+def with_limit(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with gymnasium's `max_episode_steps`, -1 for none, as `max_steps_in_episode`.
+
+    Raises:
+        TypeError: both are given.
+
+    """
+    rest = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}
+    limit = kwargs.get("max_episode_steps")
+    if "max_episode_steps" in kwargs and LIMIT in rest:
+        raise TypeError(f"{name}: max_episode_steps is gymnasium's word for {LIMIT}; give one of them")
+    if limit is None:
+        return rest  # the usual limit, as in gymnasium
+    return rest | {LIMIT: None if concrete(limit) and np.array_equal(limit, -1) else limit}
+
+
+def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
+    """Return parameters with other values of the named fields.
+
+    Raises:
+        TypeError: they have no such field, or a field of True or False, or of numbers, is given something else.
+        ValueError: a number is NaN, or lies outside its range.
+
+    """
+    if not fields:
+        return params
+    known = [f.name for f in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
+    if unknown := [key for key in fields if key not in known]:
+        raise TypeError(f"{name}'s parameters have no {listed(unknown)}; they have {listed(known)}")
+    for key, value in fields.items():
+        _check_field(key, value, getattr(params, key))
+    if fields.get(LIMIT, 0) is None and getattr(params, LIMIT) is not None:
+        fields = {**fields, LIMIT: UNLIMITED}
+    return dataclasses.replace(params, **fields)
+
+
+def _check_field(key: str, value: Any, usual: Any) -> None:
+    """Check that the value of a field is of the kind of its usual one."""
+    if key == "reward_schedule":
+        _check_rewards(value)
+    elif key == "success_rate":
+        check_range(key, value, 0, 1)
+    elif key == "reward_noise" and value is not None:
+        check_range(key, value, 0, float("inf"))
+    elif key == LIMIT and value is not None:
+        check_range(key, value, 1, UNLIMITED, whole=True)
+    elif isinstance(usual, bool) and concrete(value):
+        check_flag(key, value)
+    elif isinstance(usual, int | float | np.number) and key != LIMIT:
+        check_number(key, value)
+    elif isinstance(usual, np.ndarray | jax.Array) and concrete(value):
+        check_array(key, value)
+
+
+def limit_of(params: Any) -> Any:
+    """Return the time limit among an environment's parameters, None where there is none.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is less than 1 or no whole number.
+
+    """
+    limit: Any = getattr(params, LIMIT, None)
+    if limit is not None:
+        check_range(LIMIT, limit, 1, UNLIMITED, whole=True)
+    return None if concrete(limit) and np.array_equal(limit, UNLIMITED) else limit
+
+
+def _check_rewards(schedule: Any) -> None:
+    parts = schedule if isinstance(schedule, list | tuple) else [schedule]  # of which some may be traced
+    for each in parts:
+        check_array("reward_schedule", each)
+    if [np.shape(each) for each in parts] not in ([(3,)], [(), (), ()]):
+        raise ValueError(f"reward_schedule has a reward for goals, for holes and for the rest, got {schedule!r}")
+
+
+def listed(names: Any) -> str:
+    """Return names side by side."""
+    return ", ".join(names) or "none"

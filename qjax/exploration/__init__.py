@@ -1,0 +1,4 @@
+"""How an agent behaves: policies as action probabilities, and schedules of their constants.
+
+Read `policies`, then `schedules`. Imports `core`.
+"""

@@ -1,0 +1,115 @@
+"""Policies: plain functions `(q, time) -> probabilities` over the actions of one environment.
+
+The same function acts (it is sampled with one uniform number) and gives expectations (Expected SARSA), so
+exploration and targets never disagree. A value of minus infinity masks an action: its probability is 0, unless all
+actions are masked, who are then alike.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from qjax.core.annotations import checked
+from qjax.core.checks import check_callable, check_range, concrete
+from qjax.core.default_rules import makes_usual, usual
+from qjax.exploration.schedules import as_schedule
+from qjax.types import Policy, Time
+
+
+@usual
+@checked
+def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return equal probabilities for all the largest values, so that ties are broken at random."""
+    # Not q == q.max(): a compiler may compute q twice, once for the maximum and once to compare with it, differ in
+    # the last digit, and find no largest value at all. Here one operation computes both sides.
+    best = (q[:, None] >= q).all(1).astype(jnp.float32)
+    return best / best.sum()
+
+
+@usual
+@checked
+def first(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return probability 1 for the first of the largest values, as plain `argmax` chooses."""
+    return jax.nn.one_hot(q.argmax(), q.shape[-1])
+
+
+@usual
+@checked
+def uniform(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return equal probabilities for all actions but those whose value is minus infinity."""
+    return greedy((q != -jnp.inf).astype(jnp.float32))
+
+
+@makes_usual
+def boltzmann(temperature: Any) -> Policy:
+    """Return the policy softmax(q / temperature), a number or a schedule.
+
+    Raises:
+        ValueError: the temperature is not positive.
+
+    """
+    schedule = as_schedule("temperature", temperature, 0, float("inf"), open_low=True)
+    return lambda q, time: jax.nn.softmax(over_temperature(q, schedule(time)))
+
+
+def over_temperature(q: Float[Array, " A"], temperature: Any) -> Float[Array, " A"]:
+    """Return (q - max q) / temperature: at any temperature 0 for the largest, and minus infinity where q is.
+
+    Only differences are divided (Vieillard et al. 2020, appendix B.1), so that values of hundreds lose no digits at
+    a temperature of 0.03.
+    """
+    below = below_largest(q)
+    return jnp.where((below < 0) & (below > -jnp.inf), below / temperature, below)
+
+
+def below_largest(q: Float[Array, " A"]) -> Float[Array, " A"]:
+    """Return q - max q, zeros where all are minus infinity."""
+    top = q.max()
+    return jnp.where(top == -jnp.inf, 0, q - top)
+
+
+@makes_usual
+def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
+    """Return the policy that is uniform with probability epsilon, and `base` otherwise.
+
+    pi(a|s) = epsilon / A + (1 - epsilon) base(a|s), with epsilon a number or a schedule; A counts the actions whose
+    value is not minus infinity, and the others are never taken.
+
+    Raises:
+        TypeError: `base` is no function.
+        ValueError: epsilon lies outside [0, 1], at the start or in the long run.
+
+    """
+    check_callable("base", base, "(q, time) -> probabilities")
+    schedule = as_schedule("epsilon", epsilon, 0, 1)
+
+    def policy(q: Float[Array, " A"], time: Time) -> Float[Array, " A"]:
+        rate = schedule(time)
+        return rate * uniform(q) + (1 - rate) * base(q, time)
+
+    return policy
+
+
+@usual
+@checked
+def draw(u: Float[Array, ""], probabilities: Float[Array, " A"]) -> Int[Array, ""]:
+    """Return the action that one uniform number `u` in [0, 1) picks; never one of probability 0.
+
+    The first action whose cumulative probability exceeds `u`; where rounding keeps all of them below it, the
+    last action of positive probability.
+
+    Raises:
+        ValueError: `u` lies outside [0, 1], or a probability is negative or no number.
+
+    """
+    check_range("u", u, 0, 1)
+    if concrete(probabilities) and not (np.asarray(probabilities) >= 0).all():
+        raise ValueError(f"probabilities must not be negative, got {np.asarray(probabilities).tolist()}")
+    actions = jnp.arange(probabilities.shape[-1], dtype=jnp.int32)
+    possible = probabilities > 0
+    reached = (jnp.cumsum(probabilities) > u) & possible
+    last = jnp.where(possible, actions, 0).max()
+    return jnp.minimum(jnp.where(reached, actions, actions.size).min(), last)

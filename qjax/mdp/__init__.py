@@ -1,0 +1,23 @@
+"""Finite MDPs as arrays: where they come from, as environments, and their exact solutions.
+
+Read `arrays`, `examples` with `lakes`, `solve`, `environment` with `alias`. Imports `exploration` and below.
+"""
+
+from qjax.mdp.arrays import TabularMDP, from_dense, from_outcomes, reachable, steps_to_end
+from qjax.mdp.environment import MDPEnvironment
+from qjax.mdp.examples import from_gymnasium, from_table, frozen_lake, garnet, of, toy_text
+
+__all__ = [
+    "MDPEnvironment",
+    "TabularMDP",
+    "from_dense",
+    "from_gymnasium",
+    "from_outcomes",
+    "from_table",
+    "frozen_lake",
+    "garnet",
+    "of",
+    "reachable",
+    "steps_to_end",
+    "toy_text",
+]

@@ -1,0 +1,54 @@
+"""Maps of frozen lakes, in gymnasium's letters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qjax.core.checks import check_map, check_size, one_of
+
+MAPS = {
+    "4x4": ["SFFF", "FHFH", "FFFH", "HFFG"],
+    "8x8": [
+        "SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF", "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG",
+    ],
+}  # fmt: skip
+"""gymnasium's lakes."""
+
+
+def map_of(desc: Any, map_name: Any = "4x4", map_seed: int = 0) -> list[str]:
+    """Return the rows of a lake's map, checked; the arguments of `lake`."""
+    if desc is None and map_name is None:
+        from gymnasium.envs.toy_text.frozen_lake import generate_random_map
+
+        return generate_random_map(seed=check_size("map_seed", map_seed, least=0))
+    rows = one_of("map", map_name, MAPS) if desc is None else rows_of(desc)
+    check_map(rows)
+    return rows
+
+
+def rows_of(desc: Any) -> list[str]:
+    """Return the rows of a map: of strings, or bytes, or nested lists, or an array of any of them.
+
+    Raises:
+        TypeError: it is none of them.
+
+    """
+    if isinstance(desc, np.ndarray):
+        desc = desc.tolist()
+    if not isinstance(desc, Sequence) or isinstance(desc, str | bytes):
+        raise TypeError(f"desc must be the rows of a map, such as ['SFF', 'FFG'], got {desc!r}")
+    return ["".join(_text(tile) for tile in ([row] if isinstance(row, str | bytes) else row)) for row in desc]
+
+
+def _text(tile: Any) -> str:
+    if isinstance(tile, bytes):
+        return tile.decode("ascii", "replace")
+    if not isinstance(tile, str):
+        raise TypeError(f"desc must be the letters of a map's tiles, S, F, H and G, got {tile!r}")
+    return tile
+
+
+def lake_map(lake: Any) -> list[str]:
+    """Return the rows of the map of gymnax's FrozenLake, in gymnasium's letters."""
+    return ["".join("SFHG"[int(tile)] for tile in row) for row in np.asarray(lake.desc)]

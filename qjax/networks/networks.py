@@ -1,0 +1,266 @@
+"""Networks: any object with `init` and `apply` for one observation, and a few ready ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from qjax.core.checks import (
+    check_callable,
+    check_flag,
+    check_initial,
+    check_range,
+    check_record,
+    check_size,
+    one_of,
+)
+from qjax.core.default_rules import makes_usual, usual
+from qjax.core.text import shown
+from qjax.networks.layers import INITIALIZERS, Convolution, Dense, Initializer
+from qjax.objectives.heads import midpoints
+from qjax.types import Network, NetworkLike, Quantiles
+
+EMBEDDING, MIDPOINTS = 64, 32
+"""Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
+
+
+class MLP(nn.Module):
+    """Dense layers with ReLU between them: one observation of any shape (flattened) to `[actions]`.
+
+    The options compose: `MLP(2, atoms=51, dueling=True, noisy=True)` is Rainbow's network, `MLP(2, levels=64)`
+    an implicit quantile network, `MLP(2, norm=True)` PQN's.
+
+    With `levels`, quantiles are those of an implicit quantile network (Dabney et al. 2018b): a level's embedding,
+    ReLU of a dense layer on cos(pi i level) for i = 0 .. 63 (equation 4), times the last hidden layer, goes through
+    a linear output. (In the paper the product is one layer earlier, with the output of the convolutions.) Levels
+    are random numbers of the noise, fresh for each of a loss's networks and at each update. They are drawn once for
+    a whole batch, so the embedding is computed once, and one in each of n equal parts of [0, 1), which keeps their
+    expectations: the gradient's is the published one, and it spreads less. With `own_levels` every transition has n
+    independent uniform levels of its own, as published, at many times the cost. Without noise there are 32
+    midpoints, the published number for acting; where a loop acts with noise, it averages over all `levels`, shared
+    or own.
+
+    Attributes:
+        actions: A, rows of the output.
+        hidden: widths of the hidden layers.
+        torso: what an observation goes through first, a flax module without noise; default none.
+        atoms: the output is `[A, atoms]`, for `categorical` or `quantile`.
+        levels: the output is `Quantiles` of values `[A, levels]`, for `quantile`.
+        own_levels: whether each transition has levels of its own.
+        dueling: an output for the state's value and one for the advantages, V + A - mean A (Wang et al. 2016,
+            equation 9), for each atom or level where there are any (Hessel et al. 2018, "Rainbow"). The last
+            hidden layer is doubled too, one for each; those before it are shared.
+        noisy: noise on the weights of all dense layers after the torso (see `Dense`), but not on the embedding of
+            levels. A first layer without noise is a torso.
+        norm: LayerNorm after each hidden dense layer, before its ReLU (Gallici et al. 2024).
+        norm_eps: its epsilon, which is added to the variance; flax has 1e-6, PyTorch 1e-5.
+        initializer: what the weights of layers without noise are at the start, one of
+            `qjax.networks.layers.INITIALIZERS`, by name, or an `Initializer`; those of a torso are its own.
+        output_scale: factor of the last layer's weights at the start, where it has no noise.
+
+    """
+
+    actions: int
+    hidden: Sequence[int] = (120, 84)
+    torso: nn.Module | None = None
+    atoms: int | None = None
+    levels: int | None = None
+    own_levels: bool = False
+    dueling: bool = False
+    noisy: bool = False
+    norm: bool = False
+    norm_eps: float = 1e-6
+    initializer: str | Initializer = "lecun_normal"
+    output_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the attributes.
+
+        Raises:
+            TypeError: a width is no whole number, or an option no flag.
+            ValueError: a width is not positive, or both atoms and levels are given.
+
+        """
+        _check_attributes(self)
+        super().__post_init__()
+
+    @nn.compact
+    @usual
+    def __call__(self, x: Any) -> Any:
+        """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`.
+
+        Raises:
+            TypeError: x is an integer scalar.
+
+        """
+        self._check(x)
+        x = jnp.asarray(x, jnp.float32)
+        x = (x if self.torso is None else self.torso(x)).reshape(-1)
+        *shared, last = self.hidden or (None,)
+        for width in shared:
+            x = self._layer(x, width)
+        levels = None if self.levels is None else self._draw_levels(self.levels)
+        embedding = None
+        if levels is not None:
+            waves = jnp.cos(jnp.pi * jnp.arange(EMBEDDING) * levels[:, None])
+            embedding = nn.relu(Dense(last or x.size, initializer=self._start(), name="embedding")(waves))
+
+        def stream(rows: int) -> Any:
+            features = x if last is None else self._layer(x, last)
+            start = self._start().scaled(self.output_scale)
+            out = Dense(rows * (self.atoms or 1), self.noisy, start)(features, embedding)
+            if embedding is not None:
+                return out.T
+            return out if self.atoms is None else out.reshape(rows, self.atoms)
+
+        if self.dueling:
+            value, advantage = stream(1), stream(self.actions)
+            out = value + advantage - advantage.mean(0)
+        else:
+            out = stream(self.actions)
+        return out if levels is None else Quantiles(out, levels)
+
+    def _layer(self, x: Float[Array, " n"], width: int) -> Float[Array, " m"]:
+        x = Dense(width, self.noisy, self._start())(x)
+        return nn.relu(nn.LayerNorm(self.norm_eps)(x) if self.norm else x)
+
+    def _start(self) -> Initializer:
+        return _initializer(self.initializer)
+
+    def _draw_levels(self, count: int) -> Float[Array, " n"]:
+        stream = "own" if self.own_levels else "shared"
+        if not self.has_rng(stream):
+            return midpoints(MIDPOINTS)
+        drawn = jax.random.uniform(self.make_rng(stream), (count,))
+        return drawn if self.own_levels else (jnp.arange(count) + drawn) / count
+
+    def _check(self, x: Any) -> None:
+        if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
+            raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
+
+
+def _check_attributes(net: MLP) -> None:
+    check_size("actions", net.actions)
+    if not isinstance(net.hidden, Sequence) or isinstance(net.hidden, str | bytes):
+        raise TypeError(f"hidden must be a sequence of widths, got {shown(net.hidden)}")
+    for width in net.hidden:
+        check_size("a hidden width", width)
+    if not isinstance(net.torso, nn.Module | None):
+        raise TypeError(f"torso must be a flax module or None, got {shown(net.torso)}")
+    for name in ("own_levels", "dueling", "noisy", "norm"):
+        check_flag(name, getattr(net, name))
+    for name, size in (("atoms", net.atoms), ("levels", net.levels)):
+        if size is not None:
+            check_size(name, size)
+    if net.atoms is not None and net.levels is not None:
+        raise ValueError(f"a network has atoms or levels, got {net.atoms} atoms and {net.levels} levels")
+    check_range("norm_eps", net.norm_eps, 0, 1, open_low=True)
+    check_range("output_scale", net.output_scale, 0, 1e3)
+    _initializer(net.initializer)
+
+
+def _initializer(given: Any) -> Initializer:
+    return given if isinstance(given, Initializer) else one_of("initializer", given, INITIALIZERS)
+
+
+def convolutional(
+    actions: int,
+    hidden: Sequence[int] = (128,),
+    features: int = 16,
+    norm: bool = False,
+    norm_eps: float = 1e-6,
+    initializer: str | Initializer = "lecun_normal",
+    **options: Any,
+) -> MLP:
+    """Return the network of Young and Tian 2019 for small images such as MinAtar's, 10 x 10 x C, bool or float.
+
+    One convolution 3 x 3 with 16 features, then a dense layer of 128, ReLU after both.
+
+    Args:
+        actions: A.
+        hidden: widths of the dense layers.
+        features: of the convolution.
+        norm: LayerNorm over the features after the convolution too.
+        norm_eps: its epsilon.
+        initializer: what the weights are at the start, those of the convolution too.
+        options: of `MLP`: atoms, levels, dueling, noisy, ...
+
+    """
+    start = _initializer(initializer)
+    torso = Convolution(features, norm, norm_eps, start)
+    return MLP(actions, hidden, torso, norm=norm, norm_eps=norm_eps, initializer=start, **options)
+
+
+@makes_usual
+def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
+    """Return a Q-table as a network: its parameters are `[S, A]`, its input an integer scalar.
+
+    Raises:
+        TypeError: a size is traced or no whole number.
+        ValueError: a size is not positive, or `initial` has another shape or is not finite.
+
+    """
+    shape = check_size("num_states", num_states), check_size("num_actions", num_actions)
+    check_initial(initial, shape)
+
+    def init(key, obs):
+        return jnp.full(shape, initial, jnp.float32)
+
+    return Network(init, lambda params, obs, noise: params[obs])
+
+
+@makes_usual
+def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
+    """Return `network` reading `encode(obs)` in place of an observation.
+
+    With `Env.encode` a discrete observation reaches the network as one-hot vector and anything else as float32,
+    while the memory keeps the small original.
+
+    Raises:
+        TypeError: `network` lacks `init` or `apply`, or `encode` is no function.
+
+    """
+    check_callable("encode", encode, "(obs) -> features")
+    net = as_network(network)
+    return Network(
+        lambda key, obs: net.init(key, encode(obs)),
+        lambda params, obs, noise: net.apply(params, encode(obs), noise),
+    )
+
+
+@makes_usual
+def as_network(network: NetworkLike) -> Network:
+    """Return any object with `init` and `apply` as a `Network`.
+
+    A `Network` is returned as it is. A flax module gets the two keys of `Noise` as the random streams "shared"
+    and "own", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
+
+    Raises:
+        TypeError: `init` or `apply` is missing or takes other arguments, or `network` is a class.
+
+    """
+    if isinstance(network, Network):
+        check_record("network", network, Network)
+        return network
+    if isinstance(network, type):
+        raise TypeError(
+            f"a network is an object, got the class {network.__name__}: make one, {network.__name__}(...)"
+        )
+    for name in ("init", "apply"):
+        if not callable(getattr(network, name, None)):
+            raise TypeError(
+                f"a network needs init(key, obs) and apply(params, obs); {shown(network)} has no {name}"
+            )
+    if isinstance(network, nn.Module):
+
+        def apply(params, obs, noise):
+            rngs = {} if noise is None else noise._asdict()
+            return network.apply(params, obs, rngs=rngs)
+
+        return Network(network.init, apply)
+    check_callable("network.init", network.init, "(key, obs) -> params")
+    check_callable("network.apply", network.apply, "(params, obs) -> out")
+    return Network(network.init, lambda params, obs, noise: network.apply(params, obs))

@@ -1,0 +1,64 @@
+"""Target synchronisation: how target parameters follow the online ones.
+
+The loop calls `Agent.sync` every `cadence` iterations with the time that went by. A copy whose static period is
+that cadence stands outside the hot loop and costs it nothing; a swept or episodic period is a fused `where` at
+cadence 1.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from qjax.core.checks import check_range, check_unit
+from qjax.core.default_rules import makes_usual
+from qjax.types import Params, State, Sync, Time
+
+
+@makes_usual
+def periodic(period: Any, unit: str = "step") -> Sync:
+    """Copy the online parameters every `period` environment steps, episodes or updates of a lane.
+
+    It counts for itself, so any stride and traced periods do. A copy is made at the first sync at which the time
+    reaches or passes a multiple of the period: what a stride oversteps counts towards the next copy.
+
+    Raises:
+        ValueError: the period is less than 1, more than 2**30 or no whole number, the unit unknown, or (at trace
+            time) the period shorter than the time between two syncs of the loop, so that copies would be left out.
+
+    """
+    check_unit(unit)
+    check_range("target period", period, 1, 2**30, whole=True)  # twice the period fits in int32
+
+    def step(since: State, online: Params, target: Params, elapsed: Time) -> tuple[State, Params]:
+        passed = getattr(elapsed, unit)
+        if isinstance(passed, int) and not isinstance(period, jax.core.Tracer) and passed > period:
+            raise ValueError(f"target period of {period} {unit}s is shorter than the {passed} between two syncs")
+        since = since + passed
+        due = since >= period
+        target = jax.tree.map(lambda new, old: jnp.where(due, new, old), online, target)
+        return jnp.where(due, since % jnp.asarray(period, jnp.int32), since), target
+
+    return Sync(lambda: jnp.int32(0), step)
+
+
+@makes_usual
+def polyak(rate: Any) -> Sync:
+    """Move the target towards the online parameters at every sync: theta- <- rate theta + (1 - rate) theta-.
+
+    Source: Lillicrap et al. 2016, section 3 (with tau = rate). Rate 1 copies.
+
+    Raises:
+        ValueError: the rate lies outside (0, 1].
+
+    """
+    check_range("Polyak rate", rate, 0, 1, open_low=True)
+
+    def mixed(new: Any, old: Any) -> Any:
+        # Minus infinity masks an action in a table that stands for a network, and 0 times it would be NaN.
+        return jnp.where(new == -jnp.inf, new, rate * new + (1 - rate) * old)
+
+    def step(state: State, online: Params, target: Params, elapsed: Time) -> tuple[State, Params]:
+        return state, jax.tree.map(mixed, online, target)
+
+    return Sync(lambda: (), step)

@@ -1,0 +1,272 @@
+"""Checkpoints of a sweep: Orbax for the lanes' states, and a manifest to know and check them by.
+
+A checkpoint is written beside the last one and takes its place by one rename, so that there is a whole one at every
+instant, after a power cut too: first the tables are on the disk, then its own files and folders, then the manifest
+with the checksums of all of them, then its new name, and only then the last one goes.
+
+Its folder holds `group_0000`, ... (Orbax, one array for each leaf of the lanes, keys as their data),
+`totals_0.npz`, ... (each process's counts), `program.txt.gz` (the first iteration as a jaxpr) and `manifest.json`.
+"""
+
+import gc
+import gzip
+import itertools
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qjax.core import text
+from qjax.machine import hosts
+from qjax.runs import files, jsonfile
+from qjax.runs.config import FILES
+from qjax.runs.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
+from qjax.core.text import apart, short, shown
+
+FORMAT = 2
+MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"
+_LEAF = jsonfile.Kind(
+    "a record with name, shape and dtype",
+    lambda x: RECORD.holds(x) and x.keys() == {"name", "shape", "dtype"} and list_of(COUNT).holds(x["shape"]),
+)
+KINDS: jsonfile.Kinds = {
+    "format": COUNT, "tick": COUNT, "seconds": NUMBER, "points": list_of(list_of(NUMBER, 4)),
+    "leaves": list_of(_LEAF), "versions": record_of(TEXT),
+    "config": {"experiment": TEXT, "arguments": RECORD, "sweep": RECORD},
+    "tables": FILES, "files": FILES, "groups": COUNT, "group_size": SIZE, jsonfile.CHECKSUM: COUNT,
+}  # fmt: skip
+"""Of a manifest's keys, all of which it has."""
+
+
+class Checkpoint(NamedTuple):
+    """A whole checkpoint on disk."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is what is left of a sweep that has ended: everything but the lanes' states."""
+        return self.manifest["groups"] == 0
+
+    def program(self) -> str:
+        """Return the text of its program."""
+        return gzip.decompress((self.folder / PROGRAM).read_bytes()).decode()
+
+    def forget(self) -> None:
+        """Let go of the group read last: another run may write a checkpoint of the same name."""
+        _group.cache_clear()
+
+    def totals(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the counts of some lanes, by name, whichever processes wrote them."""
+        names = sorted(name for name in self.manifest["files"] if name.startswith("totals_"))
+        parts = [dict(np.load(self.folder / name)) for name in names]
+        known = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(known.pop("lanes"))
+        return {name: column[order][lanes] for name, column in known.items()}
+
+    def rows(self, first: int, last: int) -> list[np.ndarray]:
+        """Return the leaves of lanes `first` to `last`; for padding beyond what was saved, some lanes' leaves.
+
+        Groups are read whole and one at a time, so the host needs the memory of one of them.
+        """
+        size, groups = self.manifest["group_size"], self.manifest["groups"]
+        first = min(first, size * groups - (last - first))
+        group, offset = divmod(first, size)
+        return [leaf[offset : offset + last - (group * size + offset)] for leaf in _group(self.folder, group)]
+
+
+def write(
+    root: Path,
+    groups: Any,
+    totals: dict[str, Any],
+    program: str,
+    manifest: Mapping[str, Any],
+    states: bool = True,
+) -> None:
+    """Write a checkpoint into `root`, which is then its only one; all processes call.
+
+    Args:
+        root: the folder of checkpoints.
+        groups: the lanes (`qjax.sweeps.groups.Groups`).
+        totals: arrays `[local lanes]`.
+        program: text of the program.
+        manifest: what else to keep; `tick` names the checkpoint.
+        states: keep the lanes' states, too; a sweep that has ended needs them no more.
+
+    Raises:
+        OSError: it could not be written; the last checkpoint stands.
+
+    """
+    new = root / NEW
+
+    def make() -> None:
+        if hosts.is_first():
+            shutil.rmtree(new, ignore_errors=True)
+            files.make(new)
+
+    def save() -> None:
+        if states:
+            _save_groups(new, groups)
+        np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, **totals)
+        if not hosts.is_first():  # which syncs all that it sees before it writes the manifest
+            files.sync_all(new)
+
+    def commit() -> None:
+        if hosts.is_first():
+            kept = {"groups": groups.count if states else 0, "group_size": groups.size}
+            _commit(root, program, {**manifest, **kept})
+
+    if failure := _agreed(make) or _agreed(save) or _agreed(commit):
+        if hosts.is_first():
+            shutil.rmtree(new, ignore_errors=True)
+        raise OSError(f"no checkpoint written in {root}: {failure}")
+
+
+def _agreed(action: Callable[[], None]) -> str:
+    """Do something on every host; return on all of them what the first one that failed says, or nothing."""
+    failure = ""
+    try:
+        action()
+    except Exception as error:
+        failure = text.failure(error)
+        _hush()
+    said = [message["failure"] for message in hosts.gather({"failure": failure})]
+    return next((each for each in said if each), "")
+
+
+def find(root: Path) -> Checkpoint | None:
+    """Return the checkpoint in `root`, None where there is none.
+
+    Raises:
+        ValueError: it is damaged; the message names the first file.
+
+    """
+    whole = sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+    if not whole:
+        return None
+    folder = whole[-1]
+    manifest, found = _manifest(folder), _digests(folder)
+    for name, (length, digest) in manifest["files"].items():
+        if name not in found:
+            raise ValueError(f"checkpoint {folder} is damaged: {name} is missing")
+        if found[name][0] != length:
+            raise ValueError(
+                f"checkpoint {folder} is damaged: {name} has {found[name][0]} bytes, {length} were written"
+            )
+        if found[name][1] != digest:
+            raise ValueError(f"checkpoint {folder} is damaged: {name} holds other bytes than were written")
+    return Checkpoint(folder, manifest)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's manifest, whole."""
+    path = folder / MANIFEST
+    try:
+        manifest = jsonfile.read(path, {"format": COUNT}, needs=["format"])
+    except OSError as error:
+        raise ValueError(f"{path} is damaged: it is missing, or cannot be read: {error}") from error
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"checkpoint {folder} has format {manifest['format']}, this qjax reads {FORMAT}")
+    jsonfile.check(path, manifest, KINDS, needs=KINDS)
+    if jsonfile.broken(manifest) or folder.name != _name(manifest["tick"]):
+        raise ValueError(f"{path} is damaged: it is not what was written, by its own checksum")
+    return manifest
+
+
+def _name(tick: int) -> str:
+    return f"{tick:020d}"
+
+
+def first_difference(before: Any, now: Any, name: str = "") -> str | None:
+    """Return where two trees of plain values differ first, None where they do not: `seeds: 16 before, 32 now`."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = [*before, *(k for k in now if k not in before)]
+        inner = {key: f"{name}.{key}" if name else str(key) for key in keys}
+        found: Iterator[str | None] = (_of_key(before, now, key, inner[key]) for key in keys)
+    elif isinstance(before, list | tuple) and isinstance(now, list | tuple):
+        pairs = enumerate(zip(before, now, strict=False))
+        own: list[str | None] = (
+            [] if len(before) == len(now) else [f"{short(name)}: {len(before)} entries before, {len(now)} now"]
+        )
+        found = itertools.chain((first_difference(*pair, f"{name}[{i}]") for i, pair in pairs), own)
+    elif before == now:
+        return None
+    elif isinstance(before, str) and isinstance(now, str):
+        return "{}: {!r} before, {!r} now".format(short(name), *apart(before, now))
+    else:
+        return f"{short(name)}: {shown(before)} before, {shown(now)} now"
+    return next(filter(None, found), None)
+
+
+def _of_key(before: Mapping[str, Any], now: Mapping[str, Any], key: str, name: str) -> str | None:
+    if key in before and key in now:
+        return first_difference(before[key], now[key], name)
+    old, new = (shown(values[key]) if key in values else "nothing" for values in (before, now))
+    return f"{short(name)}: {old} before, {new} now"
+
+
+def _hush() -> None:
+    """Drop what Orbax's other writes failed with; Python would print each when it collects them."""
+    logger = logging.getLogger("asyncio")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    gc.collect()
+    logger.setLevel(level)
+
+
+def _process() -> int:
+    import jax
+
+    return jax.process_index()
+
+
+def _save_groups(folder: Path, groups: Any) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        for number, leaves in enumerate(groups.leaves()):
+            # Orbax takes no arrays without entries; their shape says all.
+            tree = {f"{i:04d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
+            checkpointer.save((folder / f"group_{number:04d}").absolute(), args=ocp.args.PyTreeSave(tree))
+
+
+@lru_cache(maxsize=1)
+def _group(folder: Path, number: int) -> list[np.ndarray]:
+    """Return one group's leaves `[group_size, ...]`."""
+    import orbax.checkpoint as ocp
+
+    manifest = _manifest(folder)
+    size, described = manifest["group_size"], manifest["leaves"]
+    saved = {f"{i:04d}": 0 for i, leaf in enumerate(described) if 0 not in leaf["shape"]}
+    wanted = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in saved}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        tree = checkpointer.restore(
+            (folder / f"group_{number:04d}").absolute(),
+            args=ocp.args.PyTreeRestore(item=saved, restore_args=wanted),
+        )
+    empty = [np.zeros((size, *leaf["shape"]), np.uint8) for leaf in described]
+    return [np.asarray(tree.get(f"{i:04d}", empty[i])) for i in range(len(described))]
+
+
+def _commit(root: Path, program: str, manifest: dict[str, Any]) -> None:
+    """Write the manifest and put the new checkpoint in the last one's place."""
+    new, target = root / NEW, root / _name(manifest["tick"])
+    (new / PROGRAM).write_bytes(gzip.compress(program.encode(), mtime=0))
+    files.sync_all(new)
+    whole = {"format": FORMAT, **manifest, "files": _digests(new)}
+    files.write(new / MANIFEST, jsonfile.text(jsonfile.sealed(whole)))
+    files.put(new, target)
+    for path in root.iterdir():
+        if path != target:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _digests(folder: Path) -> dict[str, list[int]]:
+    """Return length and CRC-32 of every file of a checkpoint, but for its manifest."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(folder)): list(files.digest(path)) for path in paths}

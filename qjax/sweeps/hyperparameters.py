@@ -1,0 +1,232 @@
+"""Settings of a sweep: pytrees of arrays whose first axis runs over settings, and what is wrong with them."""
+
+import itertools
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+from jax.interpreters import partial_eval
+
+from qjax.core import clock as clocks
+from qjax.core.checks import is_finite, numbers
+from qjax.core.random import root_key
+from qjax.core.text import short, shown
+from qjax.training.loop import Loop
+
+Build = Callable[[Any], Loop]
+"""`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
+
+
+Values = Sequence[Any] | np.ndarray | jax.Array | int | float
+"""Of one name; a single number is refused."""
+
+
+def grid(**values: Values) -> dict[str, np.ndarray]:
+    """Return the hypers of every combination of the values, the last name running fastest.
+
+    Args:
+        values: a sequence of numbers for each name.
+
+    Raises:
+        TypeError: values are no sequence, or no numbers.
+        ValueError: there is no name, one without values, or a number that float32 does not hold.
+
+    """
+    columns = _columns(values)
+    rows = list(itertools.product(*columns.values()))
+    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(columns)}
+
+
+def zipped(**values: Values) -> dict[str, np.ndarray]:
+    """Return the hypers whose setting i has the i-th value of every name.
+
+    Args:
+        values: a sequence of numbers for each name.
+
+    Raises:
+        TypeError: values are no sequence, or no numbers.
+        ValueError: there is no name, one without values, the lengths differ, or a number that float32 does not
+            hold.
+
+    """
+    columns = _columns(values)
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"zipped values need one length, got {shown(lengths)}")
+    return columns
+
+
+def names(hypers: Any) -> list[str]:
+    """Return the names of the hypers' leaves, `rate` or `network.width`."""
+    paths = jax.tree_util.tree_leaves_with_path(hypers)
+    return [jax.tree_util.keystr(path, simple=True, separator=".") or "hypers" for path, _ in paths]
+
+
+def setting(hypers: Any, number: int) -> Any:
+    """Return one setting, None where there are no hypers."""
+    return None if hypers is None else jax.tree.map(lambda x: x[number], hypers)
+
+
+def columns(hypers: Any) -> dict[str, np.ndarray]:
+    """Return the hypers as columns of a table, `[settings]` each; a vector's entries are `name.0`, ..."""
+    table = {}
+    for name, leaf in zip(names(hypers), jax.tree.leaves(hypers), strict=True):
+        if leaf.ndim == 1:
+            table[name] = leaf
+        else:
+            flat = leaf.reshape(len(leaf), -1)
+            table.update({f"{name}.{i}": flat[:, i] for i in range(flat.shape[1])})
+    return table
+
+
+def check(build: Build, hypers: Any) -> tuple[Any, int]:
+    """Return hypers as NumPy arrays and the number of settings, every one checked by building it once.
+
+    Raises:
+        ValueError: arrays of different lengths or without settings, a name that `build` asks for and does not
+            find, or a value that a factory refuses.
+        TypeError: `build` needs the concrete value of a hyper-parameter, which is then static.
+
+    """
+    if hypers is None:
+        return None, 1
+    given, structure = jax.tree.flatten(hypers)
+    arrays = [checked(name, leaf) for name, leaf in zip(names(hypers), given, strict=True)]
+    hypers = jax.tree.unflatten(structure, arrays)
+    leaves = dict(zip(names(hypers), jax.tree.leaves(hypers), strict=True))
+    single = [name for name, x in leaves.items() if x.ndim == 0]
+    if single or not leaves:
+        got = f"numbers for {shown(single)}, {shown(hypers)}" if single else shown(hypers)
+        raise ValueError(f"hypers must be arrays with a first axis of settings, got {got}")
+    lengths = {name: len(x) for name, x in leaves.items()}
+    num_settings = next(iter(lengths.values()))
+    if set(lengths.values()) != {num_settings} or not num_settings:
+        raise ValueError(f"every array of hypers needs the same, positive number of settings, got {shown(lengths)}")
+    lane = jax.eval_shape(_built(build, hypers, 0).init, root_key(0))
+    for number in range(num_settings):
+        _built(build, hypers, number).check(lane)
+    _check_traced(build, hypers)
+    return hypers, num_settings
+
+
+def checked(name: str, values: Any) -> np.ndarray:
+    """Return the values of a hyper-parameter as a NumPy array of numbers, or of flags.
+
+    Raises:
+        TypeError: they are none.
+        ValueError: one is NaN, or in float32 or int32 another number: an infinity, 0, or any.
+
+    """
+    array = numbers(name, values)
+    if array.dtype.kind == "f":
+        kind = np.dtype(np.float32)
+        with np.errstate(all="ignore"):
+            wrong = ~is_finite(array) & ~np.isinf(array) | ((array.astype(kind) == 0) & (array != 0))
+    else:
+        kind = jax.dtypes.canonicalize_dtype(array.dtype)
+        wrong = array.astype(kind).astype(array.dtype) != array
+    if wrong.any():
+        raise ValueError(f"{name} must be numbers that {kind} holds, got {array[wrong][0]}")
+    return array
+
+
+def program(build: Build, hypers: Any) -> Any:
+    """Return the jaxpr of a lane's start and first iteration with learning, as a function of the hypers' leaves."""
+    leaves, structure = jax.tree.flatten(setting(hypers, 0))
+
+    def run(leaves: Sequence[Any], key: Any) -> Any:
+        loop = build(jax.tree.unflatten(structure, leaves) if leaves else None)
+        lane = loop.init(key)
+        return loop.run(lane, clocks.at(0), loop.cadence, True)
+
+    return jax.make_jaxpr(run)(leaves, root_key(0))
+
+
+def text(jaxpr: Any) -> str:
+    """Return a `program` as text, without what differs from process to process, and digests of its arrays."""
+    arrays = [np.asarray(x) for x in _constants(jaxpr)]
+    digests = [f"constant {x.dtype}{list(x.shape)} {zlib.crc32(x.tobytes()):08x}" for x in arrays if x.ndim]
+    return "\n".join([re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr)), *digests])
+
+
+def _constants(jaxpr: Any) -> Iterator[Any]:
+    """Yield the constants of a closed jaxpr and of those inside it: its text shows only their shapes."""
+    yield from getattr(jaxpr, "consts", ())
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield from (x.val for x in equation.invars if isinstance(x, core.Literal) and not _is_key(x.val))
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(inner):
+                yield from _constants(inner)
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+
+
+def _is_key(value: Any) -> bool:
+    return jax.dtypes.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.prng_key)
+
+
+def unused(jaxpr: Any, hypers: Any) -> list[str]:
+    """Return the names of the hypers that nothing in a `program` depends on."""
+    if hypers is None:
+        return []
+    _, used = partial_eval.dce_jaxpr(jaxpr.jaxpr, [True] * len(jaxpr.jaxpr.outvars))
+    return [name for name, read in zip(names(hypers), used, strict=False) if not read]
+
+
+def _columns(values: Mapping[str, Values]) -> dict[str, np.ndarray]:
+    if not values:
+        raise ValueError("an empty grid has no settings: give at least one name with its values")
+    found = {}
+    for name, column in values.items():
+        found[name] = checked(name, column)
+    for name, column in found.items():
+        if column.ndim != 1 or not len(column):
+            raise ValueError(f"{name} needs a sequence of at least one value, got {shown(values[name])}")
+    return found
+
+
+def _built(build: Build, hypers: Any, number: int) -> Loop:
+    """Return the loop of one setting; a name that is missing is named with those that are there."""
+    try:
+        return build(setting(hypers, number))
+    except (KeyError, AttributeError) as error:
+        missing = error.args[0] if isinstance(error, KeyError) else error.name
+        if missing is None or missing in names(hypers):
+            raise
+        raise ValueError(
+            f"build asks for the hyper-parameter {missing!r}, which is not among {shown(names(hypers))}"
+        ) from error
+
+
+def _check_traced(build: Build, hypers: Any) -> None:
+    """Check that `build` takes traced values, and name those of which it needs the concrete value."""
+    key = root_key(0)
+
+    def start(hyper: Any) -> Any:
+        return build(hyper).init(key)
+
+    try:
+        jax.eval_shape(start, setting(hypers, 0))
+    except TypeError as error:
+        leaves, structure = jax.tree.flatten(setting(hypers, 0))
+        static = []
+        for i, name in enumerate(names(hypers)):
+
+            def one(leaf: Any, i: int = i) -> Any:
+                return start(jax.tree.unflatten(structure, [*leaves[:i], leaf, *leaves[i + 1 :]]))
+
+            try:
+                jax.eval_shape(one, leaves[i])
+            except TypeError:
+                static.append(name)
+        raise TypeError(
+            f"build needs the concrete value of {static or names(hypers)}: it shapes the compiled program and"
+            " cannot be swept; run one sweep for each of its values (qjax.static_sweeps)."
+            f" {short(str(error).splitlines()[0], 200)}"
+        ) from error

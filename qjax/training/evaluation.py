@@ -1,0 +1,202 @@
+"""Evaluation: whole episodes, a fixed number of them, on keys and environments of their own."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from qjax.core import sums
+from qjax.core.checks import check_callable, check_key, check_listed, check_record, check_size, check_table
+from qjax.core.default_rules import usual
+from qjax.core.random import root_key
+from qjax.core.sums import Sum
+from qjax.core.text import shown
+from qjax.exploration.policies import draw, greedy
+from qjax.types import Agent, Env, Policy, State, Time
+
+EVALUATION = 2**32 - 1
+"""Folded into the root key in place of a lane's number: the stream of keys for evaluation."""
+
+
+@usual
+def evaluation_key(seed: int | Key[Array, ""], number: Any) -> Key[Array, ""]:
+    """Return the key that `evaluate_seeds` gives to seed `number` of a sweep from root `seed`."""
+    return jax.random.fold_in(jax.random.fold_in(root_key(seed), EVALUATION), number)
+
+
+class Episodes(NamedTuple):
+    """Episodes of one agent."""
+
+    returns: Float[Array, " E"]
+    """Undiscounted."""
+    lengths: Int[Array, " E"]
+    """In steps."""
+    ended: Bool[Array, " E"]
+    """False where `max_steps` cut an episode that the environment had not ended."""
+
+
+@usual
+def evaluate(
+    env: Env,
+    agent: Agent,
+    state: State,
+    key: Any,
+    episodes: int,
+    policy: Policy = greedy,
+    max_steps: int | None = None,
+) -> Episodes:
+    """Run `episodes` whole episodes of an agent side by side, each from its own reset, and return all of them.
+
+    No episode is left out for being long, so the mean is not biased towards short ones. Networks act without
+    noise. vmap over `state` and `key` for many agents.
+
+    Args:
+        env: the environment.
+        agent: whose `values` act.
+        state: its state.
+        key: a typed key.
+        episodes: E.
+        policy: default greedy, ties broken at random.
+        max_steps: default the environment's own limit.
+
+    Raises:
+        ValueError: there is no limit on an episode's steps, `episodes` or `max_steps` is not positive, or a table
+            has not the states and actions of the environment.
+        TypeError: `key` is not a typed key.
+
+    """
+    played = play(env, agent, state, key, episodes, policy, max_steps)
+    return played.run(played.given, played.start).episodes
+
+
+class Carry(NamedTuple):
+    """Where episodes stand between two steps."""
+
+    tick: Int[Array, ""]
+    limit: Any
+    """The tick at which the loop ends."""
+    obs: Any
+    """What is acted on next: of a new episode where one has ended."""
+    env_state: Any
+    action: Int[Array, " E"]
+    """The last one."""
+    final_obs: Any
+    """What it led to, before any reset; at the start the first observation."""
+    rest: Float[Array, " E"]
+    """What the returns' rounding left out (`qjax.sums`)."""
+    episodes: Episodes
+
+
+class Played(NamedTuple):
+    """Episodes about to be played."""
+
+    start: Carry
+    given: Any
+    """What does not change: the agent's state and the key."""
+    running: Callable[[Carry], Any]
+    """Whether an episode goes on, and the limit is not reached."""
+    run: Callable[[Any, Carry], Carry]
+    """`(given, carry) -> carry`, to the end of all episodes or to the limit."""
+
+
+def play(
+    env: Env, agent: Agent, state: State, key: Any, episodes: int, policy: Policy, max_steps: int | None
+) -> Played:
+    """Return what `evaluate` runs; its arguments."""
+    check_key(key)
+    episodes = check_size("episodes", episodes)
+    check_record("env", env, Env)
+    check_record("agent", agent, Agent)
+    check_callable("policy", policy, "(q, time) -> probabilities")
+    check_table("an agent", agent.table, env)
+    if max_steps is not None:
+        max_steps = check_size("max_steps", max_steps)
+    limit = env.max_steps if max_steps is None else max_steps
+    if limit is None:
+        raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
+    reset_key, run_key = jax.random.split(key)
+    obs, env_state = jax.vmap(env.reset)(jax.random.split(reset_key, episodes))
+    # A policy that explores by the clock sees its end: evaluation follows training.
+    time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
+
+    def running(carry):
+        return (carry.tick < carry.limit) & ~carry.episodes.ended.all()
+
+    def advance(given, carry):
+        state, run_key = given
+        tick, limit, obs, env_state, _, _, rest, result = carry
+        act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
+        q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
+        probabilities = jax.vmap(policy, in_axes=(0, None))(q, time)
+        action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
+        step = jax.vmap(env.step)(jax.random.split(step_key, episodes), env_state, action)
+        returns, rest = sums.plus(Sum(result.returns, rest), jnp.where(result.ended, 0, step.reward))
+        result = Episodes(
+            returns=returns,
+            lengths=result.lengths + ~result.ended,
+            ended=result.ended | step.terminated | step.truncated,
+        )
+        final_obs = jnp.asarray(step.final_obs, obs.dtype)
+        return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, rest, result)
+
+    none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
+    action = jnp.zeros(episodes, jnp.int32)
+    return Played(
+        start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none.returns, none),
+        given=(state, run_key),
+        running=running,
+        run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
+    )
+
+
+@usual
+def evaluate_seeds(
+    env: Env,
+    agent: Agent,
+    states: State,
+    seeds: Sequence[int] | np.ndarray,
+    seed: int | Key[Array, ""],
+    episodes: int,
+    policy: Policy = greedy,
+    batch_size: int = 64,
+    max_steps: int | None = None,
+) -> Episodes:
+    """Evaluate the agents of a sweep, `batch_size` of them at a time; fields are `[lanes, E]`.
+
+    Args:
+        env: the environment.
+        agent: whose `values` act.
+        states: the agents' states, `[lanes, ...]`.
+        seeds: the lanes' seeds, `[lanes]`.
+        seed: the sweep's own. Evaluation draws from a stream of its own, which no lane trains on.
+        episodes: E.
+        policy: default greedy, ties broken at random.
+        batch_size: agents side by side.
+        max_steps: default the environment's own limit.
+
+    Raises:
+        ValueError: there is no limit on an episode's steps, a size is not positive, or the states are of another
+            number of lanes than the seeds.
+
+    """
+    batch_size = check_size("batch_size", batch_size)
+    given = check_listed("seeds", seeds, "numbers")
+    numbers = [check_size("seeds (each)", number, least=0, most=EVALUATION) for number in given]
+    for state in jax.tree.leaves(states):
+        if not getattr(state, "shape", ()) or len(state) != len(numbers):
+            raise ValueError(f"states must be arrays of {len(numbers)} lanes, got {shown(state)}")
+    keys = jax.vmap(lambda s: evaluation_key(seed, s))(jnp.asarray(np.array(numbers, np.uint32)))
+
+    @jax.jit
+    def run(states: State, keys: Any) -> Episodes:
+        def one(x: Any) -> Episodes:
+            return evaluate(env, agent, x[0], x[1], episodes, policy, max_steps)
+
+        return lax.map(one, (states, keys), batch_size=batch_size)
+
+    return run(states, keys)
