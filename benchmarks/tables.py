@@ -3,7 +3,7 @@
     python -m benchmarks.tables
 
 The worlds are random MDPs (`mdps.garnet`) of 4 actions and 2 outcomes. That every operation of a step on a whole
-table is an update in place is tested (`tests/test_tabular_members.py`); here is what that is worth.
+table is an update in place is tested (`tests/algorithms/test_tabular_members.py`); here is what that is worth.
 """
 
 from contextlib import ExitStack

@@ -219,17 +219,17 @@ def worlds() -> dict[str, Entry]:
         "mdp.checked": entry(mdp=record),
         **{f"mdp.{name}": entry(mdp=record, policy=pairs) for name in ("possible", "steps_to_end")},
         "mdp.reachable": entry(mdp=record, policy=pairs, start=k.optional(k.data(jnp.array([True, False])))),
-        "mdps.from_table": entry(
+        "mdp.from_table": entry(
             table=k.record({0: {0: [(1.0, 0, 0.0, True)]}}), start=k.array([1.0]),
         ),
-        "mdps.from_gymnasium": entry(env=k.record()._replace(called="table"), runs=False),
-        "mdps.toy_text": entry(
+        "mdp.from_gymnasium": entry(env=k.record()._replace(called="table"), runs=False),
+        "mdp.toy_text": entry(
             lambda name, kwargs=None: qjax.mdp.toy_text(name, **(kwargs or {})),
             name=k.text("CliffWalking-v1"), kwargs=BY_FIELD,
         ),
-        "mdps.of": entry(env=k.record(env)),
-        "mdps.frozen_lake": entry(env=k.record(), runs=False),
-        "mdps.garnet": entry(
+        "mdp.of": entry(env=k.record(env)),
+        "mdp.frozen_lake": entry(env=k.record(), runs=False),
+        "mdp.garnet": entry(
             key=k.key(), states=k.size(4), actions=k.size(2), branching=k.size(1), termination=k.unit()
         ),
         "solve.backup": entry(mdp=record, values=k.array(np.zeros(2), nan=True), gamma=gamma),
@@ -301,15 +301,15 @@ def runs() -> dict[str, Entry]:
         "load_config": entry(folder=folder, runs=False),
         "load_metrics": entry(folder=folder, runs=False),
         "load_points": entry(folder=folder, runs=False),
-        "members.member": entry(name=k.name("dqn")._replace(called="member")),
-        "members.protocol_of": entry(name=k.name("dqn", "sarsa")._replace(called="member")),
-        "members.make": entry(
+        "algorithms.member": entry(name=k.name("dqn")._replace(called="member")),
+        "algorithms.protocol_of": entry(name=k.name("dqn", "sarsa")._replace(called="member")),
+        "algorithms.make": entry(
             name=member, env=k.record(env), protocol=protocol,
             cadence=k.optional(k.size(1), first=True),
         ),
-        "members.reads": entry(name=member, protocol=protocol),
+        "algorithms.reads": entry(name=member, protocol=protocol),
         **member_parts(),
-        "members.traced": entry(field=k.name("gamma", "alpha")),
+        "algorithms.traced": entry(field=k.name("gamma", "alpha")),
         "progress.show_progress": entry(
             lambda **given: qjax.progress.show_progress(**given).__enter__(), description=k.text(), shown=k.flag()),
         "progress.describe": entry(progress=k.record(qjax.Progress(0.5, 1.0, 1, 1, 0.0, 0))),
@@ -357,19 +357,19 @@ def member_parts() -> dict[str, Entry]:
         return lambda **given: function(**given.pop(name, {}), **given)
 
     return {
-        "members.assumed": entry(env=env),
-        "members.support_of": entry(**both),
-        "members.network": entry(with_options(members.network, "options"), **both, options=net),
-        "members.optimizer": entry(protocol=protocol, rate=rate),
-        "members.epsilon": entry(protocol=k.record(family, members.TabularProtocol())),
-        "members.valued": entry(
+        "algorithms.assumed": entry(env=env),
+        "algorithms.support_of": entry(**both),
+        "algorithms.network": entry(with_options(members.network, "options"), **both, options=net),
+        "algorithms.optimizer": entry(protocol=protocol, rate=rate),
+        "algorithms.epsilon": entry(protocol=k.record(family, members.TabularProtocol())),
+        "algorithms.valued": entry(
             with_options(members.valued, "agent"), **both, memory=k.function(qjax.ring), head=k.optional(k.record(
             qjax.scalar()), first=True), policy=k.optional(k.function(qjax.greedy), first=True),
             net=k.optional(k.record({}), first=True), agent=options,
         ),
-        "members.c51": entry(with_options(members.c51, "options"), **both, options=options),
-        "members.rainbow": entry(**both),
-        "members.pqn_parts": entry(**both),
+        "algorithms.c51": entry(with_options(members.c51, "options"), **both, options=options),
+        "algorithms.rainbow": entry(**both),
+        "algorithms.pqn_parts": entry(**both),
     }  # fmt: skip
 
 
@@ -614,7 +614,8 @@ FORMULAS = {
 def caller(name: str, one: Entry) -> Callable[..., Any]:
     """Return what calls a function with arguments by their names, without compiling what it computes."""
     function = one.call or public()[name]
-    if name.startswith(("solve.", "evaluate", "mdp.", "mdps.garnet", "clock.")) or name in FORMULAS:
+    gives_arrays = name.startswith(("solve.", "evaluate", "mdp.", "clock.")) and name != "mdp.toy_text"
+    if gives_arrays or name in FORMULAS:
         return lambda **given: jax.eval_shape(lambda: function(**given))
     return function
 

@@ -3,7 +3,25 @@
 Read `parts`, `members`, `tabular`. Imports `training` and what is below.
 """
 
-from qjax.algorithms.members import DEEP, MEMBERS, Protocol, make, member, protocol_of, reads, traced
+from qjax.algorithms.members import (
+    DEEP,
+    MEMBERS,
+    Protocol,
+    assumed,
+    c51,
+    epsilon,
+    make,
+    member,
+    network,
+    optimizer,
+    pqn_parts,
+    protocol_of,
+    rainbow,
+    reads,
+    support_of,
+    traced,
+    valued,
+)
 from qjax.algorithms.parts import Member, Parts
 from qjax.algorithms.tabular import TABULAR, TabularProtocol
 
@@ -15,9 +33,18 @@ __all__ = [
     "Parts",
     "Protocol",
     "TabularProtocol",
+    "assumed",
+    "c51",
+    "epsilon",
     "make",
     "member",
+    "network",
+    "optimizer",
+    "pqn_parts",
     "protocol_of",
+    "rainbow",
     "reads",
+    "support_of",
     "traced",
+    "valued",
 ]

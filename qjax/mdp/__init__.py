@@ -3,13 +3,12 @@
 Read `arrays`, `examples` with `lakes`, `solve`, `environment` with `alias`. Imports `exploration` and below.
 """
 
-from qjax.mdp.arrays import TabularMDP, from_dense, from_outcomes, reachable, steps_to_end
-from qjax.mdp.environment import MDPEnvironment
+from qjax.mdp.arrays import TabularMDP, checked, from_dense, from_outcomes, possible, reachable, steps_to_end
 from qjax.mdp.examples import from_gymnasium, from_table, frozen_lake, garnet, of, toy_text
 
 __all__ = [
-    "MDPEnvironment",
     "TabularMDP",
+    "checked",
     "from_dense",
     "from_gymnasium",
     "from_outcomes",
@@ -17,6 +16,7 @@ __all__ = [
     "frozen_lake",
     "garnet",
     "of",
+    "possible",
     "reachable",
     "steps_to_end",
     "toy_text",

@@ -27,7 +27,7 @@ import qjax
 from qjax.runs import checkpoint, files, jsonfile, results
 from qjax.sweeps import drive, plan
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 STEPS = {"tabular": 200, "deep": 200}
 TURN_ITERATIONS = plan.TURN_ITERATIONS
 

@@ -488,7 +488,7 @@ print("".join(x.tobytes().hex() for x in victim.leaves(result)))
 
 def test_bits_do_not_depend_on_the_number_of_devices():
     """One, two and four CPU devices: five lanes, two on each, in three groups, two or one, of three devices."""
-    folder, as_users = str(Path(__file__).parent), {**os.environ, "XLA_FLAGS": ""}
+    folder, as_users = str(Path(__file__).parents[1]), {**os.environ, "XLA_FLAGS": ""}
     code = [BITS.format(folder=folder, cores=cores) for cores in (1, 2, 4)]
     start = lambda text: subprocess.Popen(
         [sys.executable, "-c", text], env=as_users, stdout=subprocess.PIPE, text=True
@@ -503,7 +503,7 @@ def test_eight_devices_full():
     if len(jax.devices()) < 8:
         code = "import sys; sys.path.insert(0, {!r})\nimport qjax; qjax.use_cores(8)\nimport test_sweep\n"
         code += "test_sweep.test_eight_devices_full(); print('done')"
-        command = [sys.executable, "-c", code.format(str(Path(__file__).parent))]
+        command = [sys.executable, "-c", code.format(str(Path(__file__).parents[1]))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.stdout.split() == ["done"], done.stderr
         return

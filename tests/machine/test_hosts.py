@@ -11,7 +11,7 @@ import pytest
 import qjax
 from qjax.machine import hosts
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 def together(mode, out, *flags, count=2):

@@ -18,7 +18,7 @@ import qjax
 from qjax.machine import interrupt, streams
 from qjax.sweeps import progress
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LAKE = ("experiments.frozenlake", "--seeds", "4", "--cores", "1")
 HEARD = f"import os, signal, sys; [signal.signal(s, signal.SIG_DFL) for s in {[*map(int, interrupt.ENDING)]}]"
 """What ran the tests may ignore signals, and children inherit that."""

@@ -1,4 +1,4 @@
-"""Traces equal a slow loop over recorded transitions; the textbook's loops stand in tests/test_waiting.py."""
+"""Traces equal a slow loop over recorded transitions; the textbook's loops stand in replay/test_waiting.py."""
 
 import jax
 import jax.numpy as jnp

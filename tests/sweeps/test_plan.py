@@ -141,7 +141,7 @@ except MemoryError as error:
 
 def test_out_of_device_memory_is_said_plainly():
     """The devices hold less than they said: the allocation of 4 GiB of observations fails, not the plan."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", HUNGRY], env=environment, capture_output=True, text=True, timeout=100, check=False
     )

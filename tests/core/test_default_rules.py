@@ -80,11 +80,11 @@ def test_every_member_is_traced_alike(name):
 
 RUN = """
 import sys
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 import qjax
 qjax.use_cores(2)
-import test_usual
-print(*map(test_usual.trained, test_usual.SWEPT))
+import test_default_rules
+print(*map(test_default_rules.trained, test_default_rules.SWEPT))
 """
 
 
@@ -112,7 +112,7 @@ def trained(name):
 def test_sweeps_give_the_same_numbers():
     """In a process with all three settings from its start, as users set them."""
     names = {"JAX_ENABLE_X64": "1", "JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}
-    command = [sys.executable, "-c", RUN.format(folder=str(Path(__file__).parent))]
+    command = [sys.executable, "-c", RUN.format(folders=[str(folder) for folder in Path(__file__).parents[:2]])]
     done = subprocess.run(command, env={**os.environ, **names}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [trained(name) for name in SWEPT]
