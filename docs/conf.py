@@ -1,0 +1,88 @@
+"""The documentation's site, `sphinx-build -W docs build/site`: pages of Markdown, a reference of docstrings."""
+
+import itertools
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import reference  # noqa: E402 - of this folder
+from docutils import nodes  # noqa: E402
+from sphinx import addnodes  # noqa: E402
+
+ARRAY = "jaxlib._jax.Array"
+
+project = "qjax"
+author = copyright = "the qjax authors"
+html_title = "qjax"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib.mermaid"]
+exclude_patterns = ["**.ipynb"]
+nitpicky = False
+
+mermaid_height = "auto"
+myst_heading_anchors = 4
+myst_fence_as_directive = ["mermaid"]
+
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["qjax.css"]
+html_show_sphinx = False
+html_copy_source = False
+
+
+def setup(app: Any) -> None:
+    """Write the reference's pages before Sphinx looks for pages, and let it read docstrings as they are written."""
+    reference.write(Path(app.srcdir) / "reference")
+    app.connect("autodoc-process-docstring", as_rst, priority=100)
+    app.connect("autodoc-process-signature", without_fields)
+    app.connect("doctree-read", shorten)
+
+
+def without_fields(app: Any, what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
+    """Show no signature of a record: its fields stand below it."""
+    return ("", None) if what == "class" and hasattr(obj, "_fields") else None
+
+
+def shorten(app: Any, doctree: Any) -> None:
+    """Call JAX's array what it is called by everyone."""
+    for signature in doctree.findall(addnodes.desc_signature):
+        for text in list(signature.findall(nodes.Text)):
+            if ARRAY in text:
+                text.parent.replace(text, nodes.Text(text.replace(ARRAY, "Array")))
+
+
+def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Turn a docstring's Markdown into what Sphinx reads: `code` is written so, and nothing else is markup.
+
+    What stands further to the right before the first section (`Args:`) is a formula, and is shown as it stands.
+    """
+    if lines and lines[0].startswith("Alias for field number"):  # a NamedTuple's field without a docstring
+        lines.clear()
+    if lines and what in ("attribute", "data", "property"):
+        lines[0] = f": {lines[0]}"  # what stands before a first colon would be taken for a type
+    sections = next((i for i, line in enumerate(lines) if re.fullmatch(r"[A-Z]\w+:", line)), len(lines))
+    blocks = itertools.groupby(enumerate(lines), key=lambda at: at[0] < sections and at[1].startswith("    "))
+    made: list[str] = []
+    for is_formula, block in blocks:
+        text = "\n".join(line for _, line in block)
+        made += ["", "::", "", text, ""] if is_formula else [_escaped(text)]
+    lines[:] = "\n".join(made).split("\n")
+
+
+def _escaped(text: str) -> str:
+    """Return prose with its code between double backquotes, and with nothing else that Sphinx takes for markup."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(f"`{part}`" if part.startswith("`") else re.sub(r"([*|_\\])", r"\\\1", part) for part in parts)
