@@ -30,7 +30,8 @@ from qjax.algorithms import members
 from qjax.core.text import short
 from qjax.mdp import examples, solve
 from qjax.runs import jsonfile
-from qjax.runs.config import CONFIG, WHEN_ENDED, altered, load_summary
+from qjax.runs.config import CONFIG, load_summary
+from qjax.runs.ended import WHEN_ENDED, altered
 from qjax.runs.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"

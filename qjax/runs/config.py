@@ -1,11 +1,10 @@
 """What stands in a run's `config.json` and `summary.json`, read back and checked."""
 
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qjax.runs import files, jsonfile
+from qjax.runs import jsonfile
 from qjax.core.checks import check_path
 from qjax.runs.jsonfile import (
     COUNT,
@@ -58,7 +57,6 @@ KINDS: Kinds = {
         "environment": TEXT,
     },
 }
-WHEN_ENDED = "is not what the run wrote when it ended"
 FILES = record_of(list_of(COUNT, 2))
 """Length and CRC-32 by name, from a run's folder."""
 
@@ -119,28 +117,3 @@ def load_summary(folder: str | Path, kinds: Kinds | None = None, needs: Iterable
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no finished run: it has no {SUMMARY}")
     return jsonfile.read(path, {"files": FILES, jsonfile.CHECKSUM: COUNT, **(kinds or {})}, needs)
-
-
-def tell_of_altered(folder: Path) -> None:
-    """Warn of files of a finished run that are not those that it wrote."""
-    if wrong := altered(folder):
-        warnings.warn(f"{folder}: {'; '.join(wrong)} {WHEN_ENDED}", stacklevel=3)
-
-
-def altered(folder: Path, under: str = "") -> list[str]:
-    """Return which files of a finished run are not those that it wrote.
-
-    Args:
-        folder: the run's.
-        under: the folder in it whose files are meant; default its config, tables and summary.
-
-    """
-    if not (folder / SUMMARY).is_file():
-        return []
-    summary = load_summary(folder)
-    found = [SUMMARY] if not under and jsonfile.CHECKSUM in summary and jsonfile.broken(summary) else []
-    for name, (length, crc) in summary.get("files", {}).items():
-        inside = name.startswith(f"{under}/") if under else not name.startswith("agents/")
-        if inside and not ((folder / name).is_file() and files.digest(folder / name) == (length, crc)):
-            found.append(name)
-    return found

@@ -15,9 +15,10 @@ import numpy as np
 from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.core.checks import check_flag, check_listed, check_path, check_record, check_text
-from qjax.runs.config import CONFIG, SUMMARY, WHEN_ENDED, altered, lane_seeds, load_config
+from qjax.runs.config import CONFIG, lane_seeds, load_config
+from qjax.runs.ended import WHEN_ENDED, altered, has_ended
 from qjax.runs.points import NEVER, Point
-from qjax.runs.run import CHECKPOINTS, ENDED, read_points
+from qjax.runs.run import CHECKPOINTS, read_points
 from qjax.runs.tables import COLUMNS, TIMING, argument, read_csv
 from qjax.core.text import short, shown
 
@@ -211,8 +212,8 @@ def _columns(points: Sequence[Point]) -> dict[str, list[np.ndarray]]:
 
 
 def _complete(folder: Path, sweep: Mapping[str, Any], changed: np.ndarray) -> bool:
-    """Return whether a run has ended: by its summary, its checkpoint or its points; `changed` is `[S, N, P]`."""
-    if (folder / SUMMARY).is_file() or any((folder / ENDED).glob("[0-9]*")):
+    """Return whether a run has ended: it says so, or its checkpoint or its points do; `changed` is `[S, N, P]`."""
+    if has_ended(folder):
         return True
     for path in sorted((folder / CHECKPOINTS).glob(f"[0-9]*/{MANIFEST}"))[-1:]:
         try:
@@ -234,7 +235,7 @@ def _elsewhere(resumed: Mapping[str, Any]) -> str:
 
 def _cut(folder: Path, points: int) -> str:
     """Return what to say of a run that has ended and whose table has fewer log points than were timed."""
-    if not ((folder / SUMMARY).is_file() and (folder / TIMING).is_file()):
+    if not (has_ended(folder) and (folder / TIMING).is_file()):
         return ""
     timed = len(read_csv(folder / TIMING)[1])
     return f"the run has ended, but its table holds {points} of {timed} log points" if timed > points else ""

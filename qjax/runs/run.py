@@ -15,6 +15,7 @@ import io
 import math
 import platform
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -28,14 +29,15 @@ from qjax.machine import hosts
 from qjax.runs import checkpoint, files, jsonfile, tables
 from qjax.runs.checkpoint import Checkpoint
 from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
-from qjax.runs.config import CONFIG, SUMMARY, altered, lane_seeds, load_config, load_sweep, tell_of_altered
+from qjax.runs.config import CONFIG, SUMMARY, lane_seeds, load_config, load_sweep
+from qjax.runs.ended import ENDED, WHEN_ENDED, altered, has_ended, tell_of_altered
 from qjax.machine.devices import processor
 from qjax.runs.points import Point
 from qjax.machine.streams import tell
 from qjax.runs.tables import METRICS, PARQUET, TIMING
 from qjax.core.text import short
 
-CHECKPOINTS, ENDED, PARTS, LOCK, AGENTS = "checkpoints", "ended", "parts", "lock", "agents"
+CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
 WRITTEN = (
     METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
     "tensorboard", "wandb", "learning_curve.png", "policy.png", "watch_*.gif", "plots",
@@ -86,7 +88,8 @@ class Run:
             TypeError: an argument is not of its kind.
             FileExistsError: the folder holds something and neither `overwrite` nor `resume` is set, or what it
                 holds is no run, or it is a file.
-            ValueError: both are set, or the run to resume has another experiment or other arguments.
+            ValueError: both are set, or the run to resume has another experiment or other arguments, or has ended
+                and a file of it is not what it wrote.
 
         """
         check_path("folder", folder)
@@ -134,6 +137,8 @@ class Run:
             raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
         if self.resume:
             self._compare(load_config(self.folder), CONFIG)
+            if wrong := [*altered(self.folder), *altered(self.folder, AGENTS)]:
+                raise ValueError(f"{self.folder / wrong[0]} {WHEN_ENDED}")
 
     def _unfinished(self) -> bool:
         """Return whether there is something to go on from."""
@@ -423,10 +428,11 @@ class Run:
             shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
 
     def _written(self) -> dict[str, list[int]]:
-        """Return length and CRC-32 of what an ended run holds: its tables and agents."""
+        """Return length and CRC-32 of what an ended run holds: its config, tables and agents."""
         if self._ended is not None:
             return self._ended["tables"]
-        paths = [path for path in sorted((self.folder / AGENTS).rglob("*")) if path.is_file()]
+        agents = sorted((self.folder / AGENTS).rglob("*"))
+        paths = [self.folder / CONFIG, *(path for path in agents if path.is_file())]
         found = {path.relative_to(self.folder).as_posix(): list(files.digest(path)) for path in paths}
         return found | tables.digests(self.folder, self._digests)
 
@@ -482,8 +488,8 @@ class Run:
             return
         if self._ended is None:
             self.begin()
-        whole = {CONFIG: files.digest(self.folder / CONFIG), **self._written()}
-        files.write(self.folder / SUMMARY, jsonfile.text(jsonfile.sealed({**_plain(summary), "files": whole})))
+        whole = {**_plain(summary), "files": self._written()}
+        files.write(self.folder / SUMMARY, jsonfile.text(jsonfile.sealed(whole)))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.close()
@@ -518,8 +524,11 @@ def load_agents(folder: str | Path, like: Any = None) -> Any:
     path = (Path(folder) / AGENTS).absolute()
     if not path.is_dir():
         raise FileNotFoundError(f"{folder} holds no final agents: no run has finished there")
-    if wrong := altered(Path(folder), AGENTS):
-        raise ValueError(f"{Path(folder) / wrong[0]} is damaged: it is not what the run wrote")
+    wrong = altered(Path(folder), AGENTS)
+    if own := [name for name in wrong if name.startswith(f"{AGENTS}/")]:
+        raise ValueError(f"{Path(folder) / own[0]} is damaged: it is not what the run wrote")
+    if wrong:
+        warnings.warn(f"{folder}: {'; '.join(wrong)} {WHEN_ENDED}", stacklevel=2)
     there = jax.tree.map(lambda x: x if np.size(x) else None, like)
     try:
         with ocp.StandardCheckpointer() as checkpointer:

@@ -47,6 +47,22 @@ def stopped(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", params=["summary", "no summary"])
+def over(request, tmp_path_factory):
+    """A run in which a sweep ended, finished with a summary or left before that."""
+    folder = tmp_path_factory.mktemp("over") / "run"
+    run = qjax.Run(folder, "walk", {"rate": 1})
+    run.open({**SWEEP, "log_points": 3, "steps": 30})
+    for number in range(3):
+        run.log(point(number), {"seed": np.arange(LANES)})
+    whole = {**describe(3), "env_steps": 30 * LANES, "compile_s": 1.0}
+    run.end({"q": np.zeros((LANES, 3))}, groups(3), {}, "program", whole)
+    if request.param == "summary":
+        run.finish({"mine": 1.0})
+    run.close()
+    return folder
+
+
 def resumed(folder):
     """Open a run as a sweep does that goes on."""
     with qjax.Run(folder, "walk", {"rate": 1}, resume=True) as run:
@@ -300,6 +316,77 @@ def test_a_table_of_a_finished_run_is_the_one_that_was_written(ended, spoilt):
     summary = json.loads((ended / "summary.json").read_text())
     folder = spoilt(ended, "summary.json", json.dumps({**summary, "final_return_per_seed": [9.0] * 3}))
     assert "summary.json is not what the run wrote" in told(qjax.results.load, folder, "")
+
+
+LOADERS = {name: READERS[name] for name in ("load", "points", "metrics")}
+
+
+def entered(folder):
+    qjax.Run(folder, "walk", {"rate": 1}, resume=True).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    {
+        "rows cut": ("metrics.csv", lambda lines: lines[:-1]),
+        "a log point cut": ("metrics.csv", lambda lines: lines[:-LANES]),
+        "all but one cut": ("metrics.csv", lambda lines: lines[: 1 + LANES]),
+        "a value changed": ("metrics.csv", lambda lines: cell(lines, 2, "mean_return", "0.5")),
+        "an infinite loss": ("metrics.csv", lambda lines: cell(lines, 2, "loss", "inf")),
+        "a log point more": ("metrics.csv", lambda lines: [*lines, "0,40,40,,,,1,-1\n", "1,40,40,,,,1,-1\n"]),
+        "times cut": ("timing.csv", lambda lines: lines[:-1]),
+        "another argument": ("config.json", lambda lines: [line.replace('"rate": 1', '"rate": 2') for line in lines]),
+        "another version": ("config.json", lambda lines: [line.replace('"jax": "', '"jax": "9') for line in lines]),
+    }.values(),
+    ids=lambda value: "" if callable(value) else value,
+)
+def test_an_ended_run_is_what_it_wrote(over, spoilt, name, change):
+    """Whether it has a summary or not, and also where that, or what the sweep ended with, vouches for nothing."""
+    lines = (over / name).read_text().splitlines(True)
+    assert not any(told(read, over, "") for read in LOADERS.values())
+    folder = spoilt(over, name, "".join(change(lines)))
+    for voucher in (None, "summary.json", "manifest.json"):
+        if voucher == "summary.json" and not (over / voucher).is_file():
+            continue
+        if voucher is not None:
+            spoilt(over, voucher, "{}")
+        for kind, read in LOADERS.items():
+            said = told(read, folder, name)
+            known = name if voucher != "manifest.json" or (over / "summary.json").is_file() else voucher
+            assert known in said or "damaged" in said, (kind, voucher, said)
+        with pytest.raises(ValueError, match=r"is not what the run wrote when it ended|by another run"):
+            entered(folder)
+        if voucher is not None:
+            spoilt(over, voucher, next(over.rglob(voucher)).read_text())
+
+
+def test_what_vouches_for_an_ended_run_is_told_where_it_is_altered(over, spoilt):
+    """A key that is missing is as a key that is wrong: nothing vouches for anything by being left out."""
+    assert entered(over) is None and qjax.results.load(over).complete
+    for path in [path for name in ("summary.json", "manifest.json") for path in over.rglob(name)]:
+        record = json.loads(path.read_text())
+        texts = ["{}", json.dumps({**record, "mine": 2.0}), *(altered(record, (key,), drop=True) for key in record)]
+        for text in texts + [None] * (path.name == "manifest.json"):
+            folder = spoilt(over, path.name, text)
+            for kind, read in {**LOADERS, "agents": qjax.load_agents}.items():
+                assert f"{path.name} is not what the run wrote when it ended" in told(read, folder, ""), (kind, text)
+            with pytest.raises(ValueError, match=rf"{path.name} is not what the run wrote when it ended"):
+                entered(folder)
+            (folder / path.relative_to(over)).write_text(path.read_text())
+
+
+def test_a_file_more_in_an_ended_table(tmp_path):
+    for name, points in (("run", 3), ("longer", 4)):
+        with qjax.Run(tmp_path / name, "walk", {}, parquet=True) as run:
+            run.open(SWEEP)
+            for number in range(points):
+                run.log(point(number), {"seed": np.arange(LANES)})
+            run.finish({})
+    more = "metrics.parquet/000003-00000.parquet"
+    assert qjax.results.load(tmp_path / "run").notes == ()
+    shutil.copy(tmp_path / "longer" / more, tmp_path / "run" / more)
+    for kind, read in LOADERS.items():
+        assert f"{more} is not what the run wrote when it ended" in told(read, tmp_path / "run", ""), kind
 
 
 def test_every_column_of_the_times(ended, spoilt):

@@ -192,7 +192,7 @@ def test_an_ended_run_of_another_work_is_refused(ended):
     ):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        refused(folder, f"{Path(name).name} is not what the checkpoint", kind=kind)
+        refused(folder, f"{Path(name).name} is not what the run wrote when it ended", kind=kind)
         (folder / name).write_bytes(content)
 
 
@@ -209,7 +209,12 @@ def test_nothing_is_added_to_an_ended_run(ended, capsys):
 
 def test_a_finished_run_that_no_sweep_wrote_is_refused(broken):
     shutil.rmtree(broken / "checkpoints")
+    refusal = "summary.json is not what the run wrote when it ended"
     (broken / "summary.json").write_text("{}")
+    refused(broken, refusal)
+    (broken / "summary.json").write_text(jsonfile.text(jsonfile.sealed({})))
+    refused(broken, refusal)
+    (broken / "summary.json").write_text(jsonfile.text(jsonfile.sealed({"files": {}})))
     refused(broken, "holds a run that has ended.*qjax.results.load and qjax.load_agents", FileExistsError)
 
 
