@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qjax.core import text
+from qjax.core.text import apart, short, shown
 from qjax.machine import hosts
 from qjax.runs import files, jsonfile
 from qjax.runs.config import FILES
 from qjax.runs.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
-from qjax.core.text import apart, short, shown
 
 FORMAT = 2
 MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qjax.runs import jsonfile
 from qjax.core.checks import check_path
+from qjax.core.text import shown
+from qjax.runs import jsonfile
 from qjax.runs.jsonfile import (
     COUNT,
     FLAG,
@@ -20,7 +21,6 @@ from qjax.runs.jsonfile import (
     list_of,
     record_of,
 )  # fmt: skip
-from qjax.core.text import shown
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 

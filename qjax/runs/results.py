@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from qjax.core.checks import check_flag, check_listed, check_path, check_record, check_text
+from qjax.core.text import short, shown
 from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
-from qjax.core.checks import check_flag, check_listed, check_path, check_record, check_text
 from qjax.runs.config import CONFIG, lane_seeds, load_config
 from qjax.runs.ended import WHEN_ENDED, altered, has_ended
 from qjax.runs.points import NEVER, Point
 from qjax.runs.run import CHECKPOINTS, read_points
 from qjax.runs.tables import COLUMNS, TIMING, argument, read_csv
-from qjax.core.text import short, shown
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
+from qjax.core.text import short
 from qjax.machine import hosts
+from qjax.machine.devices import processor
+from qjax.machine.streams import tell
 from qjax.runs import checkpoint, files, jsonfile, tables
 from qjax.runs.checkpoint import Checkpoint
-from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
 from qjax.runs.config import CONFIG, SUMMARY, lane_seeds, load_config, load_sweep
-from qjax.runs.ended import ENDED, WHEN_ENDED, altered, has_ended, tell_of_altered
-from qjax.machine.devices import processor
+from qjax.runs.ended import ENDED, WHEN_ENDED, altered, tell_of_altered
 from qjax.runs.points import Point
-from qjax.machine.streams import tell
 from qjax.runs.tables import METRICS, PARQUET, TIMING
-from qjax.core.text import short
 
 CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
 WRITTEN = (

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from qjax.core.checks import check_listed, check_path, check_record, check_text
+from qjax.core.text import failure, shown
 from qjax.machine.streams import tell
 from qjax.runs.tables import Table, missing
-from qjax.core.text import failure, shown
 
 __all__ = ["Sink", "Start", "tensorboard", "wandb"]
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from qjax.core.checks import check_path
+from qjax.core.text import short, shown
 from qjax.runs.config import lane_seeds
 from qjax.runs.ended import tell_of_altered
 from qjax.runs.files import digest, make, put, sync
 from qjax.runs.points import NEVER, Point
-from qjax.core.text import short, shown
 
 METRICS, PARQUET, TIMING = "metrics.csv", "metrics.parquet", "timing.csv"
 LAST = "diverged_at"

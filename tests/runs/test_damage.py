@@ -335,7 +335,10 @@ def entered(folder):
         "an infinite loss": ("metrics.csv", lambda lines: cell(lines, 2, "loss", "inf")),
         "a log point more": ("metrics.csv", lambda lines: [*lines, "0,40,40,,,,1,-1\n", "1,40,40,,,,1,-1\n"]),
         "times cut": ("timing.csv", lambda lines: lines[:-1]),
-        "another argument": ("config.json", lambda lines: [line.replace('"rate": 1', '"rate": 2') for line in lines]),
+        "another argument": (
+            "config.json",
+            lambda lines: [line.replace('"rate": 1', '"rate": 2') for line in lines],
+        ),
         "another version": ("config.json", lambda lines: [line.replace('"jax": "', '"jax": "9') for line in lines]),
     }.values(),
     ids=lambda value: "" if callable(value) else value,
@@ -369,7 +372,10 @@ def test_what_vouches_for_an_ended_run_is_told_where_it_is_altered(over, spoilt)
         for text in texts + [None] * (path.name == "manifest.json"):
             folder = spoilt(over, path.name, text)
             for kind, read in {**LOADERS, "agents": qjax.load_agents}.items():
-                assert f"{path.name} is not what the run wrote when it ended" in told(read, folder, ""), (kind, text)
+                assert f"{path.name} is not what the run wrote when it ended" in told(read, folder, ""), (
+                    kind,
+                    text,
+                )
             with pytest.raises(ValueError, match=rf"{path.name} is not what the run wrote when it ended"):
                 entered(folder)
             (folder / path.relative_to(over)).write_text(path.read_text())
