@@ -3,7 +3,7 @@
     python -m experiments.cartpole --seeds 16 --preset cleanrl
 
 `cleanrl` is CleanRL's, but for 10 environments stepped once per update in place of one environment stepped ten
-times, and weights that start as flax's; `experiments.train --preset cleanrl-dqn` has both as there. `tutorial` runs
+times, and weights that start as flax's; `qjax train --preset cleanrl-dqn` has both as there. `tutorial` runs
 until every seed has its episodes.
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import qjax
-from experiments.arguments import protocol
-from experiments.command import Common, agents_of, conclude, main, train, written
-from experiments.presets import PRESETS
 from qjax.algorithms import members
+from qjax.cli.arguments import protocol
+from qjax.cli.command import Common, agents_of, conclude, main, train, written
+from qjax.cli.presets import PRESETS
 from qjax.core.checks import MOST_STEPS, check_size
 
 

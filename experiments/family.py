@@ -17,10 +17,10 @@ import jax
 import numpy as np
 
 import qjax
-from experiments.command import EXIT, Setting, main, stop
-from experiments.exact import report_of, table_of
 from qjax import plot
 from qjax.algorithms import members
+from qjax.cli.command import EXIT, Setting, main, stop
+from qjax.cli.exact import report_of, table_of
 from qjax.core.checks import check_size
 from qjax.mdp.lakes import lake_map
 from qjax.sweeps.progress import show_progress
@@ -71,7 +71,7 @@ class Arguments(Setting):
     """Divides the steps: for a quick look."""
     log_points: int = 40
     accept_program: bool = False
-    """Go on although a program's text is another, as with `experiments.train`."""
+    """Go on although a program's text is another, as with `qjax train`."""
     out: Path = Path("runs/tabular-family")
     """Folder for the runs, one for each environment and member, and the pictures."""
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Common, main, summarise, train, written
 from qjax import plot, stats
+from qjax.cli.command import Common, main, summarise, train, written
 from qjax.exploration import schedules
 from qjax.mdp import examples, solve
 from qjax.mdp.lakes import lake_map
@@ -73,6 +73,11 @@ def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     """Return a run's loop and its final Q-tables, `[seeds, S, A]`."""
     a = written(folder, Arguments, needs=("slippery", "map", "ties", "episodes"))
     return build(a["slippery"], a["map"], a["ties"], a["episodes"]), qjax.load_agents(folder)
+
+
+def greedy_policy(folder: str | Path) -> Policy:
+    """Return the policy that a run's tables are evaluated with."""
+    return base_policy(written(folder, Arguments, needs=("ties",))["ties"])
 
 
 class Scores(NamedTuple):

@@ -1,4 +1,4 @@
-"""Keep records of finished runs of `experiments.train`, and write experiments/RESULTS.md from all of them.
+"""Keep records of finished runs of `qjax train`, and write experiments/RESULTS.md from all of them.
 
 python -m experiments.results runs/family/*
 
@@ -21,12 +21,12 @@ import numpy as np
 import tyro
 
 import qjax
-from experiments.arguments import FIELDS, Arguments, from_config, settle
-from experiments.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
-from experiments.studies import environment_of
-from experiments.words import parse
 from qjax import stats
 from qjax.algorithms import members
+from qjax.cli.arguments import FIELDS, Arguments, from_config, settle
+from qjax.cli.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
+from qjax.cli.studies import environment_of
+from qjax.cli.words import parse
 from qjax.core.text import short
 from qjax.mdp import examples, solve
 from qjax.runs import jsonfile
@@ -58,7 +58,7 @@ Made by `python -m experiments.results` from the records of runs, one for each e
   CleanRL's (Huang et al. 2022), which are of a few seeds each after 500,000 steps: of its dqn.py and, in JAX, its
   dqn_jax.py and c51_jax.py; and of its pqn.py as pull request 472 brought it, whose returns ran on over ends of
   episodes, where the preset is of today's, which pull request 494 mended. In rows with one of CleanRL's presets
-  little differs, as `python -m experiments.train --list` tells. In the others: the steps, where there are fewer
+  little differs, as `qjax list` tells. In the others: the steps, where there are fewer
   here; ten environments that step once between two updates where one steps ten times (PQN has four in both); how
   weights start, of dqn.py and pqn.py; Adam's epsilon of C51, its 51 atoms on what rewards can add up to where
   CleanRL has 101 on [-100, 100], and its least probability of 1e-5; and PQN's learning rate of 5e-4 where CleanRL
@@ -84,7 +84,7 @@ def command(arguments: dict[str, Any]) -> str:
     """Return the command of a run: every argument that is not the member's or the preset's default."""
     args = from_config(arguments, Path(arguments["out"]))
     usual = settle(Arguments(name=args.name, preset=args.preset, out=args.out))
-    words = ["python -m experiments.train", args.name]
+    words = ["qjax train", args.name]
     first = ("env", "env_kwargs", "preset", "seeds", "steps")
     places = {name: place for place, name in enumerate(first)} | {"out": len(FIELDS)}
     for field in sorted(dataclasses.fields(Arguments), key=lambda each: places.get(each.name, len(first))):

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import qjax
-from experiments import frozenlake, train
-from experiments import plot as pictures
-from experiments.command import Setting, main
+from experiments import frozenlake
 from qjax import plot, stats
+from qjax.cli import plot as pictures
+from qjax.cli import train
+from qjax.cli.command import Setting, main
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import NUMBER
 
@@ -38,7 +39,7 @@ class Arguments(Setting):
     target_periods: tuple[int, ...] = (10, 100, 500, 2500, 10_000)
     """Environment steps between two copies of the target; with 10 it is copied after every update."""
     accept_program: bool = False
-    """Go on although a program's text is another, as with `experiments.train`."""
+    """Go on although a program's text is another, as with `qjax train`."""
     out: Path = Path("runs/study")
     """Folder for the runs and the pictures."""
 

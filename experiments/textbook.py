@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.command import Setting, main
 from experiments.family import CLIFF, CLIFF_ARROWS, greedy_policies
 from qjax import plot
 from qjax.algorithms import members
+from qjax.cli.command import Setting, main
 from qjax.mdp.arrays import TabularMDP, from_outcomes
 from qjax.plot import Example
 from qjax.sweeps.progress import show_progress

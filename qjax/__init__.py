@@ -2,6 +2,12 @@
 
 from importlib.metadata import version
 
+from qjax.machine import startup
+
+if startup.is_command():  # the rest imports JAX, which takes seconds
+    startup.begin()
+
+# isort: split
 from qjax import algorithms, mdp, plot, stats
 from qjax.agents.dqn import DQNState, dqn, td_loss
 from qjax.agents.pqn import PQNState, pqn

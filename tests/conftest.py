@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import tempfile
+from importlib.util import find_spec
+from pathlib import Path
 
 import compilation
 import pytest
@@ -29,7 +31,9 @@ def pytest_configure(config):
         return  # the workers run the tests; this process need not import JAX
     from jaxtyping import install_import_hook
 
-    install_import_hook("qjax", "typecheck.check")
+    folders = Path(find_spec("qjax").origin).parent.iterdir()
+    checked = [f"qjax.{path.stem}" for path in folders if path.stem != "cli"]  # the command line has no arrays
+    install_import_hook(checked, "typecheck.check")
     from qjax import use_cores
 
     use_cores(2)

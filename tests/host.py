@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 import qjax
-from experiments import command
+from qjax.cli import command
 from qjax.machine import hosts
 
 

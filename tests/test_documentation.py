@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import qjax
-from experiments.arguments import settle
-from experiments.words import parse
+from qjax.cli.arguments import settle
+from qjax.cli.main import COMMANDS
+from qjax.cli.words import parse
 
 TOP = Path(__file__).parents[1]
 README = TOP / "README.md"
@@ -28,7 +29,9 @@ PROGRAMS = (
     "python3",
     ".venv/bin/python",
     ".venv/bin/pip",
+    ".venv/bin/qjax",
     "pip",
+    "qjax",
     "pytest",
     "srun",
     "scontrol",
@@ -92,8 +95,12 @@ def understand(words):
     elif program.startswith("python"):
         module, *arguments = arguments[arguments.index("-m") + 1 :]
         assert importlib.util.find_spec(module)
-        if module.startswith("experiments.") and "--list" not in arguments:
+        if module.startswith("experiments."):
             parsed(module, arguments)
+    elif program == "qjax":
+        name, *arguments = arguments
+        if COMMANDS[name].module != "listing":
+            parsed(f"qjax.cli.{COMMANDS[name].module}", arguments)
 
 
 def parsed(module, arguments):
@@ -103,7 +110,7 @@ def parsed(module, arguments):
         at = arguments.index("--config")
         arguments = ["dqn", *arguments[:at], *arguments[at + 2 :]]
     args = made.parse(arguments) if hasattr(made, "parse") else parse(made, arguments, module)
-    if module == "experiments.train":
+    if module == "qjax.cli.train":
         settle(args)
 
 

@@ -56,7 +56,7 @@ def construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, An
     """
     gymnax_name, preset = ALIASES.get(name, (name, {}))
     if kwargs.get("render_mode") is not None:
-        raise TypeError(f"{name} takes no render_mode: python -m experiments.watch draws what an agent does")
+        raise TypeError(f"{name} takes no render_mode: `qjax watch` draws what an agent does")
     kwargs = {key: value for key, value in kwargs.items() if key != "render_mode"}
     build = _builder(name, gymnax_name)
     accepted = inspect.signature(build).parameters

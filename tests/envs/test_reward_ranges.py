@@ -10,9 +10,9 @@ import probes
 import pytest
 
 import qjax
-from experiments import train
-from experiments.arguments import Arguments, settle
 from qjax.algorithms import members
+from qjax.cli import train
+from qjax.cli.arguments import Arguments, settle
 from qjax.types import Batch, Time, Transition
 
 KEY = jax.random.key(0)

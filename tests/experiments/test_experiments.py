@@ -16,8 +16,9 @@ import scipy.stats
 import tyro
 
 import qjax
-from experiments import cartpole, command, frozenlake, results, study, train
+from experiments import cartpole, frozenlake, results, study
 from qjax.algorithms import members
+from qjax.cli import command, train
 from qjax.mdp import examples, solve
 
 SUMMARY = {
@@ -268,14 +269,8 @@ def test_results_name_commands_that_run():
         gamma=0.5,
     )  # fmt: skip
     words = shlex.split(results.command(json.loads(json.dumps(dataclasses.asdict(arguments), default=str))))
-    assert words[:3] == ["python", "-m", "experiments.train"]
-    assert tyro.cli(train.Arguments, args=words[3:]) == arguments
-
-
-def test_train_lists_its_members():
-    done = shell("experiments.train", "--list")
-    assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in members.MEMBERS) and "Hessel et al. 2018" in done.stdout
+    assert words[:2] == ["qjax", "train"]
+    assert tyro.cli(train.Arguments, args=words[2:]) == arguments
 
 
 @pytest.mark.parametrize(

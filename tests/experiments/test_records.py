@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import qjax
-from experiments import results, train
-from experiments.arguments import settle
+from experiments import results
+from qjax.cli import train
+from qjax.cli.arguments import settle
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,8 @@ def test_the_page_says_what_is_the_most_that_a_lake_allows():
 def test_the_command_of_a_preset_runs_the_same(tmp_path):
     args = settle(train.Arguments(name="dqn", preset="minatar-dqn", steps=1000, num_envs=2, out=tmp_path / "out"))
     words = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str))).split()
-    assert words[:3] == ["python", "-m", "experiments.train"] and "--preset" in words and "--gamma" not in words
-    assert settle(train.Arguments.parse(words[3:])) == args
+    assert words[:2] == ["qjax", "train"] and "--preset" in words and "--gamma" not in words
+    assert settle(train.Arguments.parse(words[2:])) == args
 
 
 def test_what_makes_no_record(folder, tmp_path):

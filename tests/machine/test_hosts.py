@@ -84,13 +84,14 @@ def test_one_host_agrees_with_itself():
 
 
 LATE = """
-import runpy, time, jax, qjax
+import time, jax, qjax
 start = qjax.Run.__init__
 def late(self, *arguments, **options):
     time.sleep(2 * jax.process_index())
     start(self, *arguments, **options)
 qjax.Run.__init__ = late
-runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)
+from qjax.cli import train
+train.main()
 """
 """The command line, on one host some seconds late."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import os
 import pty
 import random
@@ -13,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-import experiments
 import qjax
-from qjax.machine import interrupt, streams
+from qjax.machine import interrupt, startup, streams
 from qjax.sweeps import progress
 
 ROOT = Path(__file__).parents[2]
@@ -28,9 +28,9 @@ TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
 """Its input is the terminal that it belongs to."""
 
 
-def started(*words, first=HEARD, **options):
-    """Start a module as a command."""
-    line = [sys.executable, "-c", f"{first}; os.execv(sys.executable, sys.argv[1:])", sys.executable, "-m"]
+def started(*words, first=HEARD, how=("-m",), **options):
+    """Start a module as a command, or a script."""
+    line = [sys.executable, "-c", f"{first}; os.execv(sys.executable, sys.argv[1:])", sys.executable, *how]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": ROOT, **options}
     return subprocess.Popen([*line, *map(str, words)], **pipes)
 
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_a_command_with_one_line(tmp_path, phase):
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [LAKE, ("experiments.train", "pqn", "--steps", 2048, "--seeds", 2)], ids=str)
+@pytest.mark.parametrize("words", [LAKE, ("qjax", "train", "pqn", "--steps", 2048, "--seeds", 2)], ids=str)
 def test_ctrl_c_at_any_instant(tmp_path, words):
     """At twelve instants from the first import to the end; once more, and the run is whole."""
     draw, met = random.Random(0), set()
@@ -107,8 +107,21 @@ def test_ctrl_c_at_any_instant(tmp_path, words):
     assert (tmp_path / "out" / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
 
 
-def test_importing_the_experiments_leaves_signals_alone():
-    assert signal.getsignal(signal.SIGINT) is not experiments._end
+def test_imports_leave_signals_alone():
+    importlib.import_module("experiments")
+    assert signal.getsignal(signal.SIGINT) is not startup.end
+
+
+@needs_proc
+@pytest.mark.parametrize("way", ["script", "module"])
+def test_ctrl_c_ends_the_installed_command_while_it_starts(tmp_path, way):
+    script = tmp_path / "qjax"
+    script.write_text("from qjax.cli.main import main\nmain()\n")  # as installers write it
+    process = started(script, "list", how=()) if way == "script" else started("qjax", "list")
+    wait_for(process, lambda: importing(process, None))
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=240)
+    assert (process.returncode, errors) == (130, b"\ninterrupted\n"), said
 
 
 def test_nobody_need_read_what_a_command_says(tmp_path):

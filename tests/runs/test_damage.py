@@ -12,8 +12,9 @@ import pytest
 from folders import LANES, SWEEP, describe, groups, point, written
 
 import qjax
-from experiments import results, studies, train, watch
-from experiments.arguments import read_back, settle
+from experiments import results
+from qjax.cli import studies, train, watch
+from qjax.cli.arguments import read_back, settle
 from qjax.runs import jsonfile
 
 OPENING = "[" * 100_000
@@ -23,10 +24,10 @@ VALUES = (None, "text", -1, 10**30, math.nan, [], {}, [[]], True)
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
-    """A finished run of a member, as `experiments.train` leaves it."""
+    """A finished run of a member, as `qjax train` leaves it."""
     folder = tmp_path_factory.mktemp("ended") / "run"
     args = settle(train.Arguments(name="q-learning", env_kwargs=("is_slippery=false",), seeds=3, out=folder))
-    arguments = json.loads(json.dumps(dataclasses.asdict(args), default=str))
+    arguments = json.loads(json.dumps({**dataclasses.asdict(args), "script": args.script()}, default=str))
     returns = np.arange(12.0).reshape(1, 3, 4)
     agents = {"agents": np.zeros((3, 16, 4), np.float32)}
     cost = {"compile_s": 1.0, "run_s": 1.0, "env_steps_per_s": 5.0}
@@ -465,18 +466,18 @@ def test_agents(ended, spoilt):
 
 @pytest.mark.parametrize("text", ["null", OPENING, '{"sweep": {"seeds": "x"}}', '{"experiment": []}'], ids=range(4))
 def test_command_lines_say_so_in_one_line(ended, spoilt, text, capsys, monkeypatch):
-    from experiments import plot
+    from qjax.cli import plot
 
     folder = spoilt(ended, "config.json", text)
-    commands = {
-        plot.main: [str(folder)],
-        lambda: watch.main(watch.run, watch.Arguments): [str(folder)],
-        lambda: train.main(train.run, train.Arguments): ["--config", str(folder), "--out", str(folder / "out")],
-        lambda: train.main(train.run, train.Arguments): ["q-learning", "--resume", "--out", str(folder)],
-        results.run: [str(folder)],
-    }
-    for command, words in commands.items():
-        monkeypatch.setattr("sys.argv", ["x", *words])
+    commands = (
+        (plot.main, [folder]),
+        (watch.main, [folder]),
+        (train.main, ["--config", folder, "--out", folder / "out"]),
+        (train.main, ["q-learning", "--resume", "--out", folder]),
+        (results.run, [folder]),
+    )
+    for command, words in commands:
+        monkeypatch.setattr("sys.argv", ["x", *map(str, words)])
         with pytest.raises(SystemExit) as ended_with:
             command()
         said = capsys.readouterr().err

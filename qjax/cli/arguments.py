@@ -1,4 +1,4 @@
-"""The arguments of `experiments.train`: what a member reads, where constants come from, configs given back."""
+"""The arguments of `qjax train`: what a member reads, where constants come from, configs given back."""
 
 import contextlib
 import dataclasses
@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import tyro
 
 import qjax
-from experiments.command import FREE, Common, written
-from experiments.grid import Floats, Ints, Names, Support, Widths, flag, split
-from experiments.presets import PRESETS, Preset
-from experiments.words import keywords, parse, whole
 from qjax.algorithms import members
+from qjax.cli.command import FREE, Common, written
+from qjax.cli.grid import Floats, Ints, Names, Support, Widths, flag, split
+from qjax.cli.presets import PRESETS, Preset
+from qjax.cli.words import keywords, parse, whole
 from qjax.core.checks import nearest, one_of
 from qjax.core.text import shown
 
@@ -27,7 +27,7 @@ FIELDS = tuple(
 )
 """Of both families' protocols: arguments of the same name."""
 
-PROGRAM = "python -m experiments.train"
+PROGRAM = "qjax train"
 RATE = tyro.conf.arg(aliases=("--lr",))
 
 
@@ -37,7 +37,7 @@ class Arguments(Common):
 
     Flags that are written NUMBER [NUMBER ...] take several values, which make a grid: numbers side by side in one
     program, sizes and names one run after another (--dry-run says which). `MEMBER --help` shows the flags that the
-    member reads, with their values, and `--list` all members and presets.
+    member reads, with their values, and `qjax list` all members and presets.
     """
 
     name: Annotated[str, tyro.conf.arg(name="", metavar="MEMBER"), tyro.conf.Positional] = ""
@@ -168,6 +168,11 @@ class Arguments(Common):
         return dataclasses.replace(args, config=None)
 
     @classmethod
+    def script(cls) -> str:
+        """Return the module that trains, and gives back what was trained."""
+        return "qjax.cli.train"
+
+    @classmethod
     def _read(cls, words: Sequence[str], options: Mapping[str, Any]) -> "Arguments":
         """Return the arguments of a command line; what is missing is told after what is mistyped."""
         missing = not any(word.partition("=")[0] == "--out" for word in words)
@@ -178,7 +183,7 @@ class Arguments(Common):
                 raise
             raise ValueError(f"no member {words[0]!r}; {nearest(words[0], members.MEMBERS)} And {error}") from None
         if not args.name:
-            raise ValueError("name a MEMBER, or give --preset or --config; --list shows members and presets")
+            raise ValueError("name a MEMBER, or give --preset or --config; `qjax list` shows members and presets")
         members.member(args.name)
         if missing and (args.resume or not args.dry_run):
             raise ValueError("--out is missing, the folder for the results; --dry-run needs none")
@@ -273,7 +278,7 @@ def read_back(folder: str | Path) -> Arguments:
         raise FileNotFoundError(f"{folder} is neither a config.json nor a folder with one")
     config = qjax.load_config(path)
     if config.get("experiment") not in members.MEMBERS:
-        raise ValueError(f"{path} holds a run of {config.get('experiment')!r}, not of experiments.train")
+        raise ValueError(f"{path} holds a run of {config.get('experiment')!r}, not of `qjax train`")
     if "name" not in config.get("arguments", {}):
         raise ValueError(f"{path} is of another version: its config.json has no arguments with a member's name")
     if config["arguments"]["name"] != config["experiment"]:

@@ -1,6 +1,6 @@
 """Pictures of runs for a paper, from their tables alone, whether they have ended or not.
 
-    python -m experiments.plot runs/dqn runs/double-dqn runs/rainbow --out plots
+    qjax plot runs/dqn runs/double-dqn runs/rainbow --out plots
 
 RUN is the folder of a run, or of a grid's runs. Each picture is written as PNG and SVG, one column (3.4 inches) or
 both (7 inches) wide. What is missing is told on stderr.
@@ -15,12 +15,12 @@ from typing import Annotated
 
 import tyro
 
-from experiments import compare, studies
-from experiments.command import LONGEST, as_command
-from experiments.compare import DRAW, Choices, Group, Kind, Pictures
-from experiments.studies import Study
-from experiments.words import parse
 from qjax import plot, stats
+from qjax.cli import compare, studies
+from qjax.cli.command import LONGEST, as_command
+from qjax.cli.compare import DRAW, Choices, Group, Kind, Pictures
+from qjax.cli.studies import Study
+from qjax.cli.words import parse
 from qjax.core.checks import check_size
 from qjax.core.text import short
 from qjax.plot.reach import MEDIAN_SEEDS
@@ -183,11 +183,7 @@ def _tell(note: str) -> None:
 def main() -> None:
     """Draw; a bad argument or folder ends with one line, status 2, a run that was passed over with status 1."""
     try:
-        sys.exit(run(parse(Arguments, sys.argv[1:], "python -m experiments.plot")))
+        sys.exit(run(parse(Arguments, sys.argv[1:], "qjax plot")))
     except (ValueError, OSError, ImportError, TypeError) as error:
         print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

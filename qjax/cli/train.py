@@ -1,30 +1,24 @@
 """Any member of either family on any gymnax environment, many seeds and settings at once.
 
-python -m experiments.train --list
-python -m experiments.train dqn --env Acrobot-v1 --seeds 64 --lr 1e-4 2.5e-4 1e-3 --out runs/rates
-python -m experiments.train --preset minatar-pqn --env Asterix-MinAtar --seeds 8 --out runs/asterix
-python -m experiments.train --config runs/rates --seed 1 --out runs/rates-again
+qjax train dqn --env Acrobot-v1 --seeds 64 --lr 1e-4 2.5e-4 1e-3 --out runs/rates
+qjax train --preset minatar-pqn --env Asterix-MinAtar --seeds 8 --out runs/asterix
+qjax train --config runs/rates --seed 1 --out runs/rates-again
 """
 
 import dataclasses
-import shutil
-import sys
-import textwrap
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
 import qjax
-from experiments import command, grid, settings
-from experiments.arguments import FIELDS, Arguments, protocol, read_back, settle
-from experiments.command import FREE, as_command, main
-from experiments.exact import report_of
-from experiments.presets import PRESETS
 from qjax.algorithms import members
+from qjax.cli import command, grid, settings
+from qjax.cli.arguments import Arguments, protocol, read_back, settle
+from qjax.cli.command import FREE
+from qjax.cli.exact import report_of
 from qjax.core.checks import check_size
 from qjax.core.random import root_key
 from qjax.machine import hosts
@@ -163,26 +157,6 @@ def title(args: Arguments) -> str:
     return f"{args.name} on {' '.join((args.env, *args.env_kwargs))}, {args.count}"
 
 
-def listing(columns: int) -> str:
-    """Return the members with their composition, paper and own flags, and the presets with their source."""
-    lines = ["Members, what they are made of, and the flags that few others read:"]
-    for family in (members.TABULAR, members.DEEP):
-        reads = {name: members.reads(name) for name in family}
-        rare = [field for field in FIELDS if sum(field in read for read in reads.values()) <= len(family) / 4]
-        for name, member in family.items():
-            own = " ".join(grid.flag(field) for field in rare if field in reads[name])
-            lines += ["", name, *(f"    {text}" for text in (member.composition, member.paper, own) if text)]
-    lines += ["", "", "Presets, for --preset:"]
-    for name, preset in PRESETS.items():
-        lines += ["", name, f"    {preset.name} on {preset.env}: {preset.source}"]
-        lines += [f"    differs: {preset.differs}"] * bool(preset.differs)
-    fill = partial(textwrap.fill, width=columns, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(fill(line, subsequent_indent=" " * 6) for line in lines)
-
-
-if __name__ == "__main__":
-    if "--list" in sys.argv[1:]:
-        with as_command():
-            print(listing(shutil.get_terminal_size().columns))
-    else:
-        main(run, Arguments)
+def main() -> None:
+    """Train as the command line says."""
+    command.main(run, Arguments)

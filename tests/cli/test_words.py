@@ -6,10 +6,11 @@ import shlex
 
 import pytest
 
-import qjax
-from experiments import cartpole, family, frozenlake, plot, results, study, textbook, train, watch, words
-from experiments.arguments import settle
-from experiments.words import keywords, literal, whole
+from experiments import cartpole, family, frozenlake, results, study, textbook
+from qjax.cli import plot, train, watch, words
+from qjax.cli.arguments import settle
+from qjax.cli.words import keywords, literal, whole
+from qjax.mdp.lakes import lake_map
 
 PROGRAMS = (cartpole, frozenlake, family, textbook, study, train, watch)
 
@@ -78,9 +79,9 @@ def test_a_map_from_the_command_line():
     """Letters stay as they are typed, and the run's command can be pasted into a shell."""
     rows = ['desc=["SFFF","FHFH","FFFH","HFFG"]', "is_slippery=False", "reward_schedule=1,-1,-0.01"]
     args = settle(train.Arguments.parse(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
-    assert qjax.envs.environments.lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
+    assert lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
     written = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str)))
-    assert train.Arguments.parse(shlex.split(written)[3:]).env_kwargs == tuple(rows)
+    assert train.Arguments.parse(shlex.split(written)[2:]).env_kwargs == tuple(rows)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import qjax
-from experiments.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
-from experiments.grid import label
 from qjax import plot
+from qjax.cli.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
+from qjax.cli.grid import label
 from qjax.core.random import root_key
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import RECORD, list_of
@@ -64,11 +64,11 @@ def conclude(
     """Evaluate a sweep's final agents greedily, draw and print how its settings compare, write its summary.
 
     Args:
-        args: those of `experiments.train`, settled.
+        args: those of `qjax train`, settled.
         title: of the picture and the table.
         build: returns the loop of a setting.
         swept: the settings.
-        trained: what `experiments.command.train` returned.
+        trained: what `qjax.cli.command.train` returned.
 
     """
     folder, result = trained
@@ -93,7 +93,7 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
     Args:
         run: the folder that holds them.
         folders: the static setting of each, by the name of its folder.
-        args: those of `experiments.train`, settled.
+        args: those of `qjax train`, settled.
         title: of the picture and the table.
 
     """

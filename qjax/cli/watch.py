@@ -1,11 +1,14 @@
 """An animated GIF of a trained agent that plays greedily.
 
-    python -m experiments.watch runs/cartpole --seed 3
+    qjax watch runs/cartpole --seed 3
 
-RUN is a folder of `experiments.train`, `experiments.cartpole` or `experiments.frozenlake`. Its first episode starts
-from the key with which the run's end evaluated that seed.
+RUN is a folder of `qjax train`, or of a script with a function `load` that returns a run's loop and agents:
+`load(folder)`, or `load(folder, setting)` where its runs may have several settings. Where it evaluates with another
+policy than `qjax.greedy`, its function `greedy_policy(folder)` returns that. The first episode starts from the key
+with which the run's end evaluated that seed.
 """
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -15,10 +18,9 @@ import jax.numpy as jnp
 import tyro
 
 import qjax
-from experiments import cartpole, frozenlake, train
-from experiments.command import UNLIMITED, Machine, Setting, main, written
-from experiments.render import frames, renderer, write_gif
-from qjax.algorithms import members
+from qjax.cli import command
+from qjax.cli.command import UNLIMITED, Machine, Setting, written
+from qjax.cli.render import frames, renderer, write_gif
 from qjax.core.checks import check_range, check_size
 from qjax.core.text import short
 from qjax.runs import jsonfile
@@ -33,7 +35,7 @@ class Arguments(Machine):
     """Write an animated GIF of a trained agent that plays greedily."""
 
     folder: Annotated[Path, tyro.conf.arg(name="RUN", metavar="RUN"), tyro.conf.Positional]
-    """Folder of a run of experiments.train, experiments.cartpole or experiments.frozenlake."""
+    """Folder of a run of `qjax train`, or of a script whose module can be imported."""
     seed: int = 0
     """Which of its seeds."""
     setting: int = 0
@@ -46,6 +48,11 @@ class Arguments(Machine):
     """Steps shown per second, at most 50; default by environment."""
     out: Path | None = None
     """The picture; default watch_SEED.gif in RUN."""
+
+    @classmethod
+    def program(cls) -> str:
+        """Return how the command is started."""
+        return "qjax watch"
 
 
 class Trained(NamedTuple):
@@ -68,7 +75,7 @@ def load(folder: Path, seed: int, setting: int = 0) -> Trained:
 
     """
     config = _config(folder)
-    experiment, arguments = config["experiment"], written(folder, Setting)
+    arguments = written(folder, Setting)
     jsonfile.check(folder / CONFIG, config["sweep"], {}, needs=("seeds", "lanes"))
     place = _place(config["sweep"], folder, seed, setting)
     if not (folder / AGENTS).is_dir():
@@ -76,13 +83,10 @@ def load(folder: Path, seed: int, setting: int = 0) -> Trained:
             f"{folder} holds no final agents: the run was interrupted, or still goes on; its command with --resume"
             " ends it"
         )
-    policy: qjax.Policy = qjax.greedy
+    script = _script(config, folder)
     try:
-        if experiment == "frozenlake":
-            loop, agents = frozenlake.load(folder)
-            policy = frozenlake.base_policy(arguments["ties"])
-        else:
-            loop, agents = cartpole.load(folder) if experiment == "cartpole" else train.load(folder, setting)
+        loop, agents = script.load(folder, setting) if setting else script.load(folder)
+        policy = script.greedy_policy(folder) if hasattr(script, "greedy_policy") else qjax.greedy
         root = qjax.fast_key(arguments["seed"]) if arguments["fast_keys"] else arguments["seed"]
     except KeyError as error:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {error}") from None
@@ -100,13 +104,23 @@ def _config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} holds several runs: {', '.join(runs)}; name one of them, {folder / runs[0]}")
     if not {"experiment", "arguments", "sweep"} <= config.keys():
         raise ValueError(f"{folder} holds no run that can be watched: its {CONFIG} tells no sweep of an experiment")
-    known = ("cartpole", "frozenlake", *members.MEMBERS)
-    if config["experiment"] not in known:
-        raise ValueError(
-            f"{folder} is a run of {config['experiment']!r}; those of experiments.train, experiments.cartpole and"
-            " experiments.frozenlake can be watched"
-        )
     return config
+
+
+def _script(config: dict[str, Any], folder: Path) -> Any:
+    """Return the module of the command that made a run, which has a function `load`."""
+    name = config["arguments"].get("script")
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(
+            f"{folder} is a run of {config['experiment']!r}: its {CONFIG} names no script that loads it"
+        )
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"{folder} is a run of {name}, which cannot be imported: {error}") from None
+    if not callable(getattr(module, "load", None)):
+        raise ValueError(f"{folder} is a run of {name}, which has no function `load` for `qjax watch`")
+    return module
 
 
 def _place(sweep: dict[str, Any], folder: Path, seed: int, setting: int) -> int:
@@ -163,5 +177,6 @@ def run(args: Arguments) -> None:
     print(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
 
 
-if __name__ == "__main__":
-    main(run, Arguments)
+def main() -> None:
+    """Watch as the command line says."""
+    command.main(run, Arguments)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 import qjax
-from experiments import command, frozenlake, render, watch
+from experiments import frozenlake
+from qjax.cli import command, render, watch
 from qjax.training.evaluation import Episodes
 from qjax.training.recording import Recording, record
 
@@ -21,7 +22,7 @@ PATH = [0, 4, 8, 9, 10, 14, 15]
 
 
 def command_line(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["experiments.watch", "--cores", "2", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["qjax watch", "--cores", "2", *map(str, arguments)])
     try:
         command.main(watch.run, watch.Arguments)
     except SystemExit as ended:
@@ -44,7 +45,7 @@ def lake(tmp_path_factory):
     tables[1, PATH[:-1], RIGHT] = 1
     tables[2, [0, 1], [2, 1]] = 1
     arguments = frozenlake.Arguments(seeds=3, ties="first", out=out)
-    with qjax.Run(out, "frozenlake", vars(arguments)) as run:
+    with qjax.Run(out, "frozenlake", {**vars(arguments), "script": arguments.script()}) as run:
         run._config["sweep"] = {"seeds": 3, "lanes": 3}
         run.save_agents(tables)
     return out
@@ -193,8 +194,6 @@ def test_bad_folders(lake, tmp_path, monkeypatch, capsys):
     written = tmp_path / "config.json"
     written.write_text(json.dumps(config))
     assert "holds no final agents: the run was interrupted" in refused(tmp_path)
-    written.write_text(json.dumps(config | {"experiment": "readme"}))
-    assert "is a run of 'readme'; those of experiments.train" in refused(tmp_path)
     written.write_text(json.dumps({"experiment": "frozenlake"}))
     assert "tells no sweep" in refused(tmp_path)
     (tmp_path / "n=1").mkdir()
@@ -203,6 +202,15 @@ def test_bad_folders(lake, tmp_path, monkeypatch, capsys):
     written.write_text("{")
     assert "is damaged" in refused(tmp_path)
     (tmp_path / "agents").mkdir()
+    for script, said in (
+        (None, "is a run of 'frozenlake': its config.json names no script that loads it"),
+        ("../x", "is a run of 'frozenlake': its config.json names no script that loads it"),
+        ("not_here.at_all", "is a run of not_here.at_all, which cannot be imported: No module named 'not_here'"),
+        ("textwrap", "is a run of textwrap, which has no function `load` for `qjax watch`"),
+    ):
+        arguments = config["arguments"] | {"script": script}
+        written.write_text(json.dumps(config | {"arguments": arguments}))
+        assert said in refused(tmp_path)
     del config["arguments"]["ties"]
     written.write_text(json.dumps(config))
     assert "is of another version: its config.json has no 'ties'" in refused(tmp_path)

@@ -1,4 +1,4 @@
-"""What the experiments' command lines share: their common arguments, and running a sweep into a folder."""
+"""What command lines share: their common arguments, and running a sweep into a folder."""
 
 import dataclasses
 import os
@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from experiments.words import parse
 from qjax import plot, stats
+from qjax.cli.words import parse
 from qjax.core.random import root_key
 from qjax.core.text import short
 from qjax.machine import hosts, interrupt, streams
@@ -44,8 +44,21 @@ class Machine:
     @classmethod
     def parse(cls, words: Sequence[str]) -> Self:
         """Return the arguments of a command line; what is wrong with it ends the process with status 2."""
-        args: Self = parse(cls, words, f"python -m experiments.{Path(sys.argv[0]).stem}")
+        args: Self = parse(cls, words, cls.program())
         return args
+
+    @classmethod
+    def program(cls) -> str:
+        """Return how the command is started."""
+        return f"python -m {cls.script()}"
+
+    @classmethod
+    def script(cls) -> str:
+        """Return the name of the module that is the script; a run's config.json has it, for `qjax watch`."""
+        if cls.__module__ != "__main__":
+            return cls.__module__
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        return Path(sys.argv[0]).stem if spec is None else spec.name
 
 
 @dataclass(kw_only=True)
@@ -132,7 +145,7 @@ def agents_of(loop: Loop, lanes: int) -> Any:
 
 FREE = (
     "out", "overwrite", "resume", "accept_program", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan",
-    "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
+    "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb", "script",
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
@@ -218,7 +231,7 @@ def train(
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
     work["log_points"] = args.log_points
-    config = dataclasses.asdict(args)
+    config = {**dataclasses.asdict(args), "script": args.script()}
     if assumed is not None:
         config["assumed"] = assumed
         if hosts.is_first():

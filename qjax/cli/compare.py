@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from experiments.command import THRESHOLDS
-from experiments.studies import LAST, Sample, Score, Study
 from qjax import plot, stats
+from qjax.cli.command import THRESHOLDS
+from qjax.cli.studies import LAST, Sample, Score, Study
 from qjax.plot.style import TITLE, wrapped
 
 Kind = Literal["curves", "efficiency", "sensitivity", "seeds", "profiles"]

@@ -12,8 +12,8 @@ import numpy as np
 from tyro.constructors import PrimitiveConstructorSpec
 
 import qjax
-from experiments.words import whole
 from qjax.algorithms import members
+from qjax.cli.words import whole
 
 T = TypeVar("T")
 

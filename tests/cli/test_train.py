@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import qjax
-from experiments import arguments, cartpole, command, exact, frozenlake, grid, results, settings, train
-from experiments.arguments import Arguments, settle
-from experiments.presets import PRESETS
+from experiments import cartpole, frozenlake, results
 from qjax.algorithms import members
+from qjax.cli import arguments, command, exact, grid, listing, settings, train
+from qjax.cli.arguments import Arguments, settle
+from qjax.cli.presets import PRESETS
 from qjax.mdp import examples, solve
 from qjax.sweeps import hyperparameters
 
@@ -310,7 +311,7 @@ def test_what_older_runs_wrote(tmp_path):
     assert old("pqn").given == expected("pqn")
     assert old("sarsa-lambda").given == expected("sarsa-lambda")
     words = results.command({"name": "pqn", **flags})
-    assert words == "python -m experiments.train pqn --env CartPole-v1 --seeds 2 --steps 9000 --out runs/x"
+    assert words == "qjax train pqn --env CartPole-v1 --seeds 2 --steps 9000 --out runs/x"
 
 
 def test_a_preset_of_before_there_were_options_is_what_it_was(tmp_path):
@@ -369,7 +370,7 @@ def test_refused(words, said):
 def test_configs_of_others_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is the config of a pqn, not of a dqn"):
         parsed("dqn", "--config", written(tmp_path / "pqn", named("pqn")))
-    with pytest.raises(ValueError, match=r"a run of 'cartpole', not of experiments\.train"):
+    with pytest.raises(ValueError, match=r"a run of 'cartpole', not of `qjax train`"):
         parsed("--config", written(tmp_path / "cartpole", named("dqn"), experiment="cartpole"))
     with pytest.raises(ValueError, match=r"bare is of another version: its config\.json has no arguments"):
         parsed("--config", written(tmp_path / "bare", named("dqn"), arguments={}))
@@ -438,10 +439,10 @@ def test_log_points(monkeypatch, tmp_path):
 
 
 def test_the_list_breaks_no_word():
-    words = train.listing(10_000).split()
+    words = listing.listing(10_000).split()
     assert {*members.MEMBERS, *PRESETS} <= {*words}
     for columns in (20, 40, 60, 80, 100, 200):
-        shown = train.listing(columns)
+        shown = listing.listing(columns)
         assert shown.split() == words
         assert all(len(line) <= columns for line in shown.splitlines() if len(line.split()) > 1)
 

@@ -10,8 +10,8 @@ from folders import grid, written
 from PIL import Image
 
 import qjax
-from experiments import compare, plot, studies
 from qjax import stats
+from qjax.cli import compare, plot, studies
 from qjax.plot import hypers, reach, scores
 
 RNG = np.random.default_rng(5)
@@ -500,7 +500,7 @@ def test_files_are_the_same_whenever_written_and_no_device_is_needed(tmp_path, c
     code = """
 import sys
 from jax._src import xla_bridge
-from experiments import plot
+from qjax.cli import plot
 try:
     plot.main()
 except SystemExit as ended:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 import qjax
-from experiments import grid
 from qjax import plot, stats
+from qjax.cli import grid
 from qjax.runs import jsonfile, results
 from qjax.runs.config import CONFIG, SUMMARY, load_summary
 from qjax.runs.jsonfile import NOTHING, REAL, RECORD, TEXT, either, list_of

@@ -1,0 +1,47 @@
+"""The command `qjax`: one subcommand, the first word, and what that one reads."""
+
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+from qjax.core.checks import nearest
+
+
+class Command(NamedTuple):
+    """A subcommand."""
+
+    module: str
+    """Where its `main` is."""
+    does: str
+
+
+COMMANDS = {
+    "train": Command("train", "train a member of a family over many seeds, and over a grid of settings"),
+    "plot": Command("plot", "draw runs for a paper, from their tables, whether they have ended or not"),
+    "watch": Command("watch", "write an animated GIF of a trained agent that plays"),
+    "list": Command("listing", "show the members that train knows, what they are made of, and the presets"),
+}
+USAGE = "\n".join(
+    (
+        "usage: qjax COMMAND ...",
+        "",
+        *(f"  {name:<8} {command.does}" for name, command in COMMANDS.items()),
+        "",
+        "qjax COMMAND --help shows what a command reads.",
+    )
+)
+
+
+def main() -> None:
+    """Run the subcommand that the first word names; none, or an unknown one, ends with status 2."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("-h", "--help"):
+        print(USAGE)
+        return
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}; {nearest(name, COMMANDS)}" if name else USAGE, file=sys.stderr)
+        sys.exit(2)
+    sys.argv[:2] = [f"qjax {name}"]
+    sys.path.append(os.getcwd())  # a module of one's own can be named, as after `python -m`
+    importlib.import_module(f"qjax.cli.{COMMANDS[name].module}").main()
