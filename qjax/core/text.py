@@ -2,6 +2,8 @@
 
 import itertools
 import reprlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 MOST = 120
@@ -43,6 +45,37 @@ def short(text: str, most: int = MOST) -> str:
 def failure(error: BaseException) -> str:
     """Return an error's type and what it says."""
     return short(f"{type(error).__name__}: {error}", 300)
+
+
+def given(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as the end of a sentence, nothing of none."""
+    words = ", ".join(f"{key}={shown(value)}" for key, value in arguments.items())
+    return f" with {short(words)}" if arguments else ""
+
+
+@contextmanager
+def telling(what: str, own: bool = False) -> Iterator[None]:
+    """Let what others' code raises be one line that begins with what was done: `CartPole-v1 cannot be made`.
+
+    Args:
+        what: was done.
+        own: errors of wrong values and types are ours, and say so already.
+
+    Raises:
+        OSError: as the code.
+        TypeError: as the code.
+        ValueError: in the place of anything else.
+
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        if own and isinstance(error, ValueError | TypeError):
+            raise
+        kind = next((kind for kind in (OSError, TypeError) if isinstance(error, kind)), ValueError)
+        raise kind(f"{what}: {failure(error)}") from error
 
 
 def apart(before: str, now: str, most: int = 80) -> tuple[str, str]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from qjax.core.checks import check_key, describe
 from qjax.core.default_rules import usual
-from qjax.core.text import shown
+from qjax.core.text import given, telling
+from qjax.envs.arguments import checked_params
 from qjax.envs.interface import check_environment, check_object
 from qjax.envs.names import construct, limit_of, with_fields, with_limit
 from qjax.envs.reward_ranges import reward_range
@@ -50,16 +51,16 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         env = MDPEnvironment(env)
     name = env if isinstance(env, str) else getattr(env, "name", type(env).__name__)
     kwargs = with_limit(name, kwargs)
+    asked = given(kwargs)
     if isinstance(env, str):
-        env, given, kwargs = construct(name, kwargs)
+        env, own, kwargs = construct(name, kwargs)
     else:
         check_object(name, env)
-        given = getattr(env, "default_params", None)
-    if params is not None and given is not None and not isinstance(params, type(given)):
-        raise TypeError(f"params must be {name}'s {type(given).__name__}, got {shown(params)}")
-    params = with_fields(name, given if params is None else params, kwargs)
+        own = getattr(env, "default_params", None)
+    params = with_fields(name, own if params is None else checked_params(name, params, own), kwargs)
 
-    actions, observations = env.action_space(params), env.observation_space(params)
+    with telling(f"{name}{asked} has no spaces"):
+        actions, observations = env.action_space(params), env.observation_space(params)
     if not hasattr(actions, "n"):
         raise ValueError(f"{name} has a continuous action space, {actions}; qjax needs discrete actions")
     num_states = int(observations.n) if hasattr(observations, "n") else None
@@ -79,7 +80,7 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         params=params,
         rewards=reward_range(env, params),
     )
-    check_environment(made, env, params)
+    check_environment(made, env, params, asked)
     return made
 
 

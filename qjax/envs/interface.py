@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from qjax.core.checks import check_callable, describe
 from qjax.core.random import root_key
+from qjax.core.text import telling
 
 METHODS = {
     "reset": "(key, params) -> (obs, state)",
@@ -56,13 +57,14 @@ def _in_place_of(env: Any) -> str:
     return "qjax needs one written in JAX, with gymnax's interface"
 
 
-def check_environment(made: Any, env: Any, params: Any) -> None:
+def check_environment(made: Any, env: Any, params: Any, asked: str = "") -> None:
     """Check, by shapes alone, that a scan over an environment's steps would run, and what they return.
 
     Args:
         made: the `Env`.
         env: the object it is made from.
         params: its parameters.
+        asked: with what it was asked for, as the end of a sentence.
 
     Raises:
         ValueError: an observation has not the shape of the observation space, or is several arrays.
@@ -70,11 +72,11 @@ def check_environment(made: Any, env: Any, params: Any) -> None:
 
     """
     key, action = jax.eval_shape(lambda: root_key(0)), jax.ShapeDtypeStruct((), jnp.int32)
-    first = _shapes(f"{made.name}.reset", lambda key: env.reset(key, params), key)
+    first = _shapes(f"{made.name}.reset", asked, lambda key: env.reset(key, params), key)
     if not isinstance(first, tuple) or len(first) != 2:
         raise TypeError(f"{made.name}.reset must return (obs, state), it returned {_told(first)}")
     obs, state = first
-    returned = _shapes(f"{made.name}.step", lambda *at: env.step(*at, params), key, state, action)
+    returned = _shapes(f"{made.name}.step", asked, lambda *at: env.step(*at, params), key, state, action)
     count = len(returned) if isinstance(returned, tuple) else 1
     if count != 6 or not isinstance(returned[-1], dict) or "final_observation" not in returned[-1]:
         raise TypeError(
@@ -89,12 +91,14 @@ def check_environment(made: Any, env: Any, params: Any) -> None:
     _check_state(made.name, state, later)
 
 
-def _shapes(what: str, function: Any, *args: Any) -> Any:
+def _shapes(what: str, asked: str, function: Any, *args: Any) -> Any:
     """Return the shapes of what a function returns."""
-    try:
-        return jax.eval_shape(function, *args)
-    except jax.errors.JAXTypeError as error:
-        raise TypeError(f"{what} cannot be compiled: {str(error).splitlines()[0]}") from error
+    with telling(f"{what}{asked} fails"):
+        try:
+            return jax.eval_shape(function, *args)
+        except jax.errors.JAXTypeError as error:
+            told = f"{what} cannot be compiled: {str(error).splitlines()[0]}"
+    raise TypeError(told)
 
 
 def _check_observations(made: Any, first: Any, others: dict[str, Any]) -> None:

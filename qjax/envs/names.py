@@ -6,16 +6,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
-from qjax.core.checks import (
-    check_array,
-    check_flag,
-    check_number,
-    check_range,
-    concrete,
-)
+from qjax.core.checks import check_range, check_size, concrete
+from qjax.core.text import given, telling
+from qjax.envs.arguments import LIMIT, UNLIMITED, argument, field
 from qjax.mdp.lakes import map_of
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -34,9 +29,6 @@ games without a time limit; Freeway ends by itself after so many steps."""
 
 TOY_TEXT = ("CliffWalking-v1", "Taxi-v4")
 """gymnasium's environments that gymnax does not have, read from gymnasium's tables (`qjax.mdp.toy_text`)."""
-
-LIMIT, UNLIMITED = "max_steps_in_episode", 2**31 - 1
-"""gymnax's name for the time limit, and what stands for none where the parameters need a number."""
 
 
 def known() -> list[str]:
@@ -61,13 +53,10 @@ def construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, An
     build = _builder(name, gymnax_name)
     accepted = inspect.signature(build).parameters
     arguments = {key: value for key, value in {**preset, **kwargs}.items() if key in accepted}
-    for key, value in arguments.items():
-        if isinstance(accepted[key].default, bool):
-            check_flag(key, value)
-        elif not concrete(value) and not isinstance(accepted[key].default, float):
-            raise TypeError(f"{key} is static: it shapes the compiled program and cannot be swept")
-    env = build(**arguments)
-    params = env.default_params
+    arguments = {key: argument(build, key, value, accepted[key].default) for key, value in arguments.items()}
+    with telling(f"{name} cannot be made{given(arguments)}", own=inspect.isfunction(build)):
+        env = build(**arguments)
+        params = env.default_params
     fields = [field.name for field in dataclasses.fields(params)]
     if unknown := [key for key in kwargs if key not in accepted and key not in fields]:
         raise TypeError(
@@ -91,8 +80,13 @@ def _builder(name: str, gymnax_name: str) -> Callable[..., Any]:
             f"unknown environment {name!r}"
             + (f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(sorted(known()))}")
         )
-    own: dict[str, Callable[..., Any]] = {"FrozenLake-misc": lake, "CartPole-v1": cartpole}
-    return own[gymnax_name] if gymnax_name in own else type(registration.make(gymnax_name)[0])
+    own: dict[str, Callable[..., Any]] = {
+        "FrozenLake-misc": lake, "CartPole-v1": cartpole, "DiscountingChain-bsuite": discounting_chain
+    }  # fmt: skip
+    if gymnax_name in own:
+        return own[gymnax_name]
+    with telling(f"{name} cannot be made"):
+        return type(registration.make(gymnax_name)[0])
 
 
 def lake(desc: Any = None, map_name: Any = "4x4", is_slippery: bool = True, map_seed: int = 0) -> Any:
@@ -112,6 +106,14 @@ def cartpole(sutton_barto_reward: bool = False) -> Any:
     from qjax.envs.variants import SuttonBartoCartPole
 
     return SuttonBartoCartPole() if sutton_barto_reward else CartPole()
+
+
+def discounting_chain(n_actions: int = 5, mapping_seed: int = 0) -> Any:
+    """Return bsuite's DiscountingChain, in which the action of that number pays more."""
+    from gymnax.environments.bsuite.discounting_chain import DiscountingChain
+
+    check_size("mapping_seed", mapping_seed, 0, n_actions - 1)
+    return DiscountingChain(n_actions, mapping_seed)
 
 
 def cliff(is_slippery: bool = False) -> Any:
@@ -146,7 +148,8 @@ def with_limit(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with gymnasium's `max_episode_steps`, -1 for none, as `max_steps_in_episode`.
 
     Raises:
-        TypeError: both are given.
+        TypeError: both are given, or it is no number.
+        ValueError: it is less than 1, and not -1.
 
     """
     rest = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}
@@ -155,7 +158,13 @@ def with_limit(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f"{name}: max_episode_steps is gymnasium's word for {LIMIT}; give one of them")
     if limit is None:
         return rest  # the usual limit, as in gymnasium
-    return rest | {LIMIT: None if concrete(limit) and np.array_equal(limit, -1) else limit}
+    if concrete(limit) and np.array_equal(limit, -1):
+        return rest | {LIMIT: None}
+    try:
+        check_range("max_episode_steps", limit, 1, UNLIMITED, whole=True)
+    except ValueError as error:
+        raise ValueError(f"{error}; -1 is none") from None
+    return rest | {LIMIT: limit}
 
 
 def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
@@ -171,29 +180,7 @@ def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
     known = [f.name for f in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
     if unknown := [key for key in fields if key not in known]:
         raise TypeError(f"{name}'s parameters have no {listed(unknown)}; they have {listed(known)}")
-    for key, value in fields.items():
-        _check_field(key, value, getattr(params, key))
-    if fields.get(LIMIT, 0) is None and getattr(params, LIMIT) is not None:
-        fields = {**fields, LIMIT: UNLIMITED}
-    return dataclasses.replace(params, **fields)
-
-
-def _check_field(key: str, value: Any, usual: Any) -> None:
-    """Check that the value of a field is of the kind of its usual one."""
-    if key == "reward_schedule":
-        _check_rewards(value)
-    elif key == "success_rate":
-        check_range(key, value, 0, 1)
-    elif key == "reward_noise" and value is not None:
-        check_range(key, value, 0, float("inf"))
-    elif key == LIMIT and value is not None:
-        check_range(key, value, 1, UNLIMITED, whole=True)
-    elif isinstance(usual, bool) and concrete(value):
-        check_flag(key, value)
-    elif isinstance(usual, int | float | np.number) and key != LIMIT:
-        check_number(key, value)
-    elif isinstance(usual, np.ndarray | jax.Array) and concrete(value):
-        check_array(key, value)
+    return dataclasses.replace(params, **{key: field(key, value, params) for key, value in fields.items()})
 
 
 def limit_of(params: Any) -> Any:
@@ -208,14 +195,6 @@ def limit_of(params: Any) -> Any:
     if limit is not None:
         check_range(LIMIT, limit, 1, UNLIMITED, whole=True)
     return None if concrete(limit) and np.array_equal(limit, UNLIMITED) else limit
-
-
-def _check_rewards(schedule: Any) -> None:
-    parts = schedule if isinstance(schedule, list | tuple) else [schedule]  # of which some may be traced
-    for each in parts:
-        check_array("reward_schedule", each)
-    if [np.shape(each) for each in parts] not in ([(3,)], [(), (), ()]):
-        raise ValueError(f"reward_schedule has a reward for goals, for holes and for the rest, got {schedule!r}")
 
 
 def listed(names: Any) -> str:

@@ -23,10 +23,10 @@ from qjax.core.checks import (
 )
 from qjax.core.default_rules import usual
 from qjax.core.random import root_key, unrolled
-from qjax.core.text import shown
+from qjax.core.text import given, shown, telling
 from qjax.mdp.arrays import TabularMDP, from_outcomes
 from qjax.mdp.environment import MDPEnvironment
-from qjax.mdp.lakes import lake_map, map_of
+from qjax.mdp.lakes import lake_map, map_of, rewards_of
 from qjax.types import Env
 
 
@@ -109,19 +109,14 @@ def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
     except ImportError:
         raise ImportError(f"{name} is read from gymnasium's own table: pip install gymnasium") from None
     check_text("name", name)
-    for key, value in kwargs.items():
-        if key in ("is_slippery", "is_rainy", "fickle_passenger"):
-            check_flag(key, value)
-        if key in ("success_rate", "rainy_probability", "fickle_probability"):
-            check_range(key, value, 0, 1)
-        elif not concrete(value):
-            raise TypeError(f"{key} is static here: only probabilities of gymnasium's tables may be traced")
+    kwargs = {key: _argument(key, value) for key, value in kwargs.items()}
     if name.startswith("FrozenLake") and {"desc", "map_name", "map_seed"} & kwargs.keys():
         # Before gymnasium trips over it, or draws another one each time.
         kwargs["desc"] = map_of(kwargs.get("desc"), kwargs.pop("map_name", "4x4"), kwargs.pop("map_seed", 0))
     fickle, chance = kwargs.pop("fickle_passenger", False), kwargs.pop("fickle_probability", 0.3)
     traced = {key: value for key, value in kwargs.items() if not concrete(value)}
-    env = gymnasium.make(name, **{key: value for key, value in kwargs.items() if key not in traced})
+    with telling(f"gymnasium has no {shown(name)}{given(kwargs)}"):
+        env = gymnasium.make(name, **{key: value for key, value in kwargs.items() if key not in traced})
     limit = None if env.spec is None else env.spec.max_episode_steps
     mdp = from_gymnasium(env)
     for key, value in traced.items():
@@ -130,6 +125,19 @@ def toy_text(name: str, **kwargs: Any) -> MDPEnvironment:
         return MDPEnvironment(mdp, max_steps=limit, name=name)
     observations = np.tile(np.arange(len(mdp.start)), 2)
     return MDPEnvironment(_with_fickle_passenger(mdp, chance), limit, name=name, observations=observations)
+
+
+def _argument(key: str, value: Any) -> Any:
+    """Return an argument of gymnasium's, checked where its name says what it is."""
+    if key in ("success_rate", "rainy_probability", "fickle_probability"):
+        check_range(key, value, 0, 1)
+    elif not concrete(value):
+        raise TypeError(f"{key} is static here: only probabilities of gymnasium's tables may be traced")
+    if key in ("is_slippery", "is_rainy", "fickle_passenger"):
+        return check_flag(key, value)
+    if key == "max_episode_steps" and not (value is None or np.array_equal(value, -1)):
+        return check_size(key, value)
+    return rewards_of(value) if key == "reward_schedule" else value
 
 
 def _with_intended(mdp: TabularMDP, rate: Any, place: int) -> TabularMDP:
