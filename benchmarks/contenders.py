@@ -125,6 +125,7 @@ def _prepare(without: str) -> None:
     import qjax
     from qjax.objectives import heads
     from qjax.replay import memory
+    from qjax.training import ahead, iteration
     from qjax.training import loop as loops
 
     if without != "one device per core":
@@ -132,11 +133,11 @@ def _prepare(without: str) -> None:
     if without == "unrolled threefry":
         loops.unrolled = lambda key: key
     if without == "draws ahead of the loop":
-        loops.AHEAD_ITERATIONS = 1
+        ahead.AHEAD_ITERATIONS = 1
     if without == "packed rows":
         memory.pack = _separate
     if without == "the barrier behind the environment":
-        loops.lax = SimpleNamespace(**{**vars(jax.lax), "optimization_barrier": lambda x: x})  # type: ignore[assignment]
+        iteration.lax = SimpleNamespace(**{**vars(jax.lax), "optimization_barrier": lambda x: x})  # type: ignore[assignment]
     if without == "slices of several lanes":
         memory.write_slice = partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
     if without == "sums for the values of actions":

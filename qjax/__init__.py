@@ -42,7 +42,8 @@ from qjax.sweeps.plan import Plan
 from qjax.sweeps.progress import Progress
 from qjax.sweeps.sweep import Result, static_sweeps, sweep
 from qjax.training.evaluation import Episodes, evaluate, evaluate_seeds
-from qjax.training.loop import Lane, Loop, make_loop, take
+from qjax.training.lane import Lane, take
+from qjax.training.loop import Loop, make_loop
 from qjax.types import (
     Agent,
     Batch,

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from qjax.core import clock as clocks
 from qjax.machine import hosts
 from qjax.sweeps.hyperparameters import Build
-from qjax.training.loop import Lane, take
+from qjax.training.lane import Lane, take
 
 # XLA compiles a program for several devices with a clean-up (a common-subexpression pass) before all the others,
 # and one for a single device without. What is fused then differs, and with it the last digits.

@@ -1,5 +1,6 @@
 """One lane's training: the loop, evaluation, recording.
 
-Read `loop`, `evaluation`, `recording`; `ahead` draws random numbers before the loop that uses them.
+Read `lane`, `iteration`, `loop`; `start` makes a lane, `ahead` (with `cut`) draws random numbers before the
+iterations that use them. Then `evaluation`, `recording`.
 Imports `envs` and what is below.
 """

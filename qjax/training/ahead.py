@@ -1,131 +1,103 @@
-"""Randomness ahead of time: the random numbers of many iterations drawn at once, before the loop that uses them.
+"""Iterations one after another, plainly or with their random numbers drawn ahead: the same numbers in either way.
 
-Where a function's keys do not depend on its other arguments, neither do the numbers drawn from them, even deep
-inside an environment that splits its key at every step. `ahead` finds these draws in the function's jaxpr and cuts
-it in two: one function draws, the other takes the numbers in the place of the draws. The numbers stay the same, bit
-for bit; but the hashes of a whole block of iterations are one vector operation in place of many small ones inside
-the loop, and no kernel of the loop on a GPU. Draws inside an inner loop (several updates or a rollout in an
-iteration) stay where they are.
+An iteration's key depends on the lane and the clock, not on what the lane does. So what is drawn with it can be
+drawn for many iterations at once: the hashes are then one vector operation in place of many small ones inside the
+loop, and no kernel of the loop on a GPU. `cut` finds these draws. It reads JAX's jaxprs, which may change; where
+they are not as it expects, iterations run plainly: each draws its own, the same.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import jax
-from jax.extend import core
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Int, Key
 
-DRAW = "random_bits"
-"""The primitive that turns a key into random words."""
+from qjax.core import clock as clocks
+from qjax.core.text import failure
+from qjax.training.cut import Cut, cut
+from qjax.training.lane import Lane
+from qjax.types import Clock
 
+AHEAD_ITERATIONS, AHEAD_BYTES = 64, 2**16
+"""Random numbers are drawn ahead for at most so many iterations, and into at most so much memory of a lane."""
 
-class Ahead(NamedTuple):
-    """A function of two arguments, cut in two."""
-
-    draw: Callable[[Any], list[Any]]
-    """`early -> numbers`, arrays"""
-    use: Callable[[Sequence[Any], Any, Any], Any]
-    """`(numbers, early, late) -> function(early, late)`"""
-
-
-class _Value(NamedTuple):
-    """What the evaluation of a jaxpr knows of a variable."""
-
-    value: Any
-    early: bool
-    """Whether it depends on early arguments alone."""
+Iterate = Callable[[Lane, Clock, Key[Array, ""]], Lane]
+"""`(lane, clock, key) -> lane`: an iteration, with the key of its own that is folded from the clock."""
+Several = Callable[[Lane, Clock], Lane]
+"""`(lane, clock) -> lane`: a number of iterations, the first at `clock`."""
 
 
-def ahead(function: Callable[[Any, Any], Any], early: Any, late: Any) -> Ahead:
-    """Cut a pure function: what it draws with keys that `late` has no part in can be drawn without `late`.
+def repeated(iterate: Iterate, key: Key[Array, ""], ticks: int, count: int, lane: Lane) -> Several:
+    """Return `count` iterations, random numbers drawn ahead where that can be done.
 
     Args:
-        function: `(early, late) -> out`.
-        early: a pytree of arrays or their shapes, which its keys are made of.
-        late: everything else.
+        iterate: an iteration.
+        key: the lane's, from which each iteration's is folded.
+        ticks: of the clock in an iteration.
+        count: how many there are.
+        lane: an example, for its shapes.
 
     """
-    closed, out = jax.make_jaxpr(function, return_shape=True)(early, late)
-    structure, unknown = jax.tree.structure(out), [_Value(None, False)] * len(jax.tree.leaves(late))
+    halves = cut(lambda early, lane: iterate(lane, early[1], early[0]), (key, clocks.at(0)), lane)
 
-    def draw(early: Any) -> list[Any]:
-        numbers: list[Any] = []
+    def several(lane: Lane, clock: Clock) -> Lane:
+        try:
+            return drawn_ahead(halves, key, ticks, count)(lane, clock)
+        except Exception as error:  # of whatever kind: what is raised by the iteration itself comes up again
+            why = failure(error)
+        new = plainly(iterate, key, ticks, count)(lane, clock)
+        warnings.warn(f"{NOT_AHEAD}: {why}", stacklevel=2)
+        return new
 
-        def drawn(equation: Any, values: list[Any]) -> list[Any]:
-            found = _apply(closed.jaxpr, equation, values)
-            numbers.extend(found)
-            return found
-
-        _evaluate(closed, [*_known(early), *unknown], drawn, complete=False)
-        return numbers
-
-    def use(numbers: Sequence[Any], early: Any, late: Any) -> Any:
-        left = iter(numbers)
-
-        def drawn(equation: Any, values: list[Any]) -> list[Any]:
-            return [next(left) for _ in equation.outvars]
-
-        late_values = [_Value(x, False) for x in jax.tree.leaves(late)]
-        found = _evaluate(closed, [*_known(early), *late_values], drawn, complete=True)
-        return jax.tree.unflatten(structure, [x.value for x in found])
-
-    return Ahead(draw, use)
+    return several
 
 
-def _known(tree: Any) -> list[_Value]:
-    return [_Value(x, True) for x in jax.tree.leaves(tree)]
+NOT_AHEAD = f"random numbers are not drawn ahead, which is slower: jax {jax.__version__} is not as expected"
 
 
-def _evaluate(closed: Any, arguments: list[_Value], drawn: Callable[..., Any], complete: bool) -> list[_Value]:
-    """Evaluate a jaxpr, `drawn(equation, values)` for early draws; only early values unless `complete`."""
-    known = dict(zip(closed.jaxpr.constvars, (_Value(x, True) for x in closed.consts), strict=True))
-    known.update(zip(closed.jaxpr.invars, arguments, strict=True))
+def plainly(iterate: Iterate, key: Key[Array, ""], ticks: int, count: int) -> Several:
+    """Return `count` iterations, each of which draws its own random numbers."""
 
-    def read(atom: Any) -> _Value:
-        return _Value(atom.val, True) if isinstance(atom, core.Literal) else known[atom]
+    def several(lane: Lane, begun: Clock) -> Lane:
+        def one(number: Int[Array, ""], lane: Lane) -> Lane:
+            clock = clocks.plus(begun, number * ticks)
+            return iterate(lane, clock, clocks.fold(key, clock))
 
-    for equation in _needed(closed.jaxpr):
-        values = [read(atom) for atom in equation.invars]
-        early = all(x.early for x in values) and not equation.effects
-        arguments = [x.value for x in values]
-        if early and _draws(equation):
-            outs = [_Value(x, True) for x in drawn(equation, arguments)]
-        elif equation.primitive.name == "jit" and _draws(equation):
-            outs = _evaluate(equation.params["jaxpr"], values, drawn, complete)
-        elif early or complete:
-            outs = [_Value(x, early) for x in _apply(closed.jaxpr, equation, arguments)]
-        else:
-            outs = [_Value(None, False)] * len(equation.outvars)
-        known.update(zip(equation.outvars, outs, strict=True))
-    return [read(atom) for atom in closed.jaxpr.outvars]
+        return lax.fori_loop(0, count, one, lane)
+
+    return several
 
 
-def _needed(jaxpr: Any) -> list[Any]:
-    """Return the equations that the results depend on: what is traced and lowered in vain costs time, too."""
-    wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
-    found = []
-    for equation in reversed(jaxpr.eqns):
-        if equation.effects or not wanted.isdisjoint(equation.outvars):
-            found.append(equation)
-            wanted.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
-    return found[::-1]
+def drawn_ahead(halves: Cut, key: Key[Array, ""], ticks: int, count: int) -> Several:
+    """Return `count` iterations, cut in two: in turns of `size` of them, whose numbers are drawn first."""
+    size = _turn(count, jax.eval_shape(halves.draw, (key, clocks.at(0))))
+
+    def turn(lane: Lane, begun: Clock) -> Lane:
+        after = jnp.arange(size) * ticks
+        keys = clocks.folds(key, begun, after)
+        numbers = jax.vmap(lambda key, tick: halves.draw((key, clocks.plus(begun, tick))))(keys, after)
+
+        def one(lane: Lane, x: Any) -> tuple[Lane, None]:
+            drawn, key, tick = x
+            return halves.use(drawn, (key, clocks.plus(begun, tick)), lane), None
+
+        return lax.scan(one, lane, (numbers, keys, after))[0]
+
+    def several(lane: Lane, begun: Clock) -> Lane:
+        def one(number: Int[Array, ""], lane: Lane) -> Lane:
+            return turn(lane, clocks.plus(begun, number * size * ticks))
+
+        return turn(lane, begun) if count == size else lax.fori_loop(0, count // size, one, lane)
+
+    return several
 
 
-def _apply(jaxpr: Any, equation: Any, values: list[Any]) -> list[Any]:
-    """Evaluate one equation of a jaxpr."""
-    variables = {a: x for a, x in zip(equation.invars, values, strict=True) if not isinstance(a, core.Literal)}
-    one = jaxpr.replace(
-        constvars=[],
-        invars=list(variables),
-        outvars=equation.outvars,
-        eqns=[equation],
-        effects=equation.effects,
-        debug_info=jaxpr.debug_info.with_unknown_names(),
-    )
-    return core.jaxpr_as_fun(core.ClosedJaxpr(one, []))(*variables.values())
-
-
-def _draws(equation: Any) -> bool:
-    """Return whether an equation draws: itself, or in a function that it calls."""
-    if equation.primitive.name == DRAW:
-        return True
-    return equation.primitive.name == "jit" and any(_draws(e) for e in equation.params["jaxpr"].jaxpr.eqns)
+def _turn(iterations: int, numbers: list[Any]) -> int:
+    """Return for how many iterations at once, a divisor of all, `numbers` are drawn ahead."""
+    each = sum(math.prod(x.shape) * x.dtype.itemsize for x in numbers)
+    most = min(AHEAD_ITERATIONS, max(AHEAD_BYTES // max(each, 1), 1))
+    return max(n for n in range(1, min(most, iterations) + 1) if iterations % n == 0)

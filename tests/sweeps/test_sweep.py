@@ -23,7 +23,7 @@ from qjax.machine.devices import default_width
 from qjax.sweeps import hyperparameters
 from qjax.sweeps import plan as plans
 from qjax.sweeps.groups import Groups, _used
-from qjax.training.loop import Lane
+from qjax.training.lane import Lane
 
 WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
 

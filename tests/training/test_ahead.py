@@ -1,4 +1,11 @@
-"""What is drawn ahead is what would have been drawn; with one step and one update, no draw is left in the loop."""
+"""What is drawn ahead is what would have been drawn, also where JAX is not as expected and nothing is drawn ahead.
+
+With one step and one update, no draw is left in the loop.
+"""
+
+import functools
+import warnings
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +15,7 @@ import probes
 import pytest
 
 import qjax
-from qjax.training import loop as loops
-from qjax.training.ahead import ahead
+from qjax.training import ahead, cut
 
 
 def equations(closed):
@@ -42,24 +48,24 @@ LATE = {"x": jnp.arange(3.0), "n": jnp.int32(7)}
 @pytest.mark.parametrize("key", [jax.random.key(3), qjax.fast_key(3)])
 def test_the_same_numbers(key):
     early = (key, EARLY[1])
-    cut = ahead(function, early, LATE)
-    found = jax.jit(lambda early: cut.use(cut.draw(early), early, LATE))(early)
+    halves = cut.cut(function, early, LATE)
+    found = jax.jit(lambda early: halves.use(halves.draw(early), early, LATE))(early)
     jax.tree.map(np.testing.assert_array_equal, found, jax.jit(function)(early, LATE))
 
 
 def test_what_depends_on_the_late_argument_is_drawn_late():
-    cut = ahead(function, EARLY, LATE)
-    numbers = jax.eval_shape(cut.draw, EARLY)
+    halves = cut.cut(function, EARLY, LATE)
+    numbers = jax.eval_shape(halves.draw, EARLY)
     assert [x.shape for x in numbers] == [(3,), (), ()]  # uniform, randint, the last word
-    late = jax.make_jaxpr(cut.use)(numbers, EARLY, LATE)
+    late = jax.make_jaxpr(halves.use)(numbers, EARLY, LATE)
     assert primitives(late).count("random_bits") == 1
     assert primitives(jax.make_jaxpr(function)(EARLY, LATE)).count("random_bits") == 5
 
 
 def test_what_is_drawn_reaches_the_result():
-    cut = ahead(function, EARLY, LATE)
-    other = [x + 1 for x in cut.draw(EARLY)]
-    found, true = cut.use(other, EARLY, LATE), function(EARLY, LATE)
+    halves = cut.cut(function, EARLY, LATE)
+    other = [x + 1 for x in halves.draw(EARLY)]
+    found, true = halves.use(other, EARLY, LATE), function(EARLY, LATE)
     assert (found["drawn"] != true["drawn"]).all() and found["inner"] != true["inner"]
     np.testing.assert_array_equal(found["folded"], true["folded"])
 
@@ -70,18 +76,18 @@ def test_under_vmap_and_with_traced_constants():
         def scaled(early, late):
             return factor * jax.random.uniform(early) + late
 
-        cut = ahead(scaled, jax.random.key(0), jnp.float32(0))
-        numbers = jax.vmap(cut.draw)(keys)
-        return jax.vmap(lambda n, key: cut.use(n, key, jnp.float32(1)))(numbers, keys)
+        halves = cut.cut(scaled, jax.random.key(0), jnp.float32(0))
+        numbers = jax.vmap(halves.draw)(keys)
+        return jax.vmap(lambda n, key: halves.use(n, key, jnp.float32(1)))(numbers, keys)
 
     keys = jax.random.split(jax.random.key(1), 5)
     np.testing.assert_allclose(run(3.0, keys), 3 * jax.vmap(jax.random.uniform)(keys) + 1, rtol=1e-6)
 
 
 def test_without_randomness_nothing_is_drawn():
-    cut = ahead(lambda early, late: late + 1, jax.random.key(0), jnp.int32(1))
-    assert cut.draw(jax.random.key(0)) == []
-    assert cut.use([], jax.random.key(0), jnp.int32(1)) == 2
+    halves = cut.cut(lambda early, late: late + 1, jax.random.key(0), jnp.int32(1))
+    assert halves.draw(jax.random.key(0)) == []
+    assert halves.use([], jax.random.key(0), jnp.int32(1)) == 2
 
 
 def ran(loop, lane, iterations):
@@ -101,19 +107,88 @@ def step_by_step(loop, lane, iterations):
     return lane
 
 
-def test_a_loop_runs_the_same_however_many_iterations_are_drawn_ahead(monkeypatch):
+@functools.cache
+def lake():
+    """Return a loop in which all draws, its first lane, and that lane 12 iterations later, step by step."""
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     agent = qjax.tabular(env.num_states, env.num_actions, 0.1, select=qjax.sampled(qjax.greedy))
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.99, num_envs=3)
     start = jax.jit(loop.init)(jax.random.key(2))
-    slow = step_by_step(loop, start, 12)
+    return loop, start, step_by_step(loop, start, 12)
+
+
+def check_same(found, slow):
+    np.testing.assert_array_equal(jax.random.key_data(found.key), jax.random.key_data(slow.key))
+    for name in ("env", "obs", "memory", "episodes", "episode_length"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(found, name), getattr(slow, name))
+    np.testing.assert_allclose(found.agent, slow.agent, rtol=1e-6)
+
+
+def test_a_loop_runs_the_same_however_many_iterations_are_drawn_ahead(monkeypatch):
+    loop, start, slow = lake()
     for size in (1, 4, 64):
-        monkeypatch.setattr(loops, "AHEAD_ITERATIONS", size)
-        found = ran(loop, start, 12)
-        np.testing.assert_array_equal(jax.random.key_data(found.key), jax.random.key_data(slow.key))
-        for name in ("env", "obs", "memory", "episodes", "episode_length"):
-            jax.tree.map(np.testing.assert_array_equal, getattr(found, name), getattr(slow, name))
-        np.testing.assert_allclose(found.agent, slow.agent, rtol=1e-6)
+        monkeypatch.setattr(ahead, "AHEAD_ITERATIONS", size)
+        check_same(ran(loop, start, 12), slow)
+
+
+def without(*names, **others):
+    """Return what `cut` reads of JAX's jaxprs, some of it gone and some of it another thing."""
+    return SimpleNamespace(**{name: x for name, x in vars(jax.extend.core).items() if name not in names} | others)
+
+
+BROKEN = {
+    "a function is gone": ("core", without("jaxpr_as_fun")),
+    "a class has another signature": ("core", without(ClosedJaxpr=lambda jaxpr: jaxpr)),
+    "literals are of another kind": ("core", without(Literal=int)),
+    "equations give another number of values": ("_apply", lambda jaxpr, equation, values: [values[0]] * 2),
+    "draws come in another shape": ("_apply", lambda jaxpr, equation, values: [jnp.zeros(7, jnp.uint32)]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_where_jaxprs_are_not_as_expected_iterations_run_plainly(name, monkeypatch):
+    loop, start, slow = lake()
+    monkeypatch.setattr(cut, *BROKEN[name])
+    with pytest.warns(UserWarning, match=rf"not drawn ahead, which is slower: jax {jax.__version__} .*Error: "):
+        check_same(ran(loop, start, 12), slow)
+
+
+def test_where_draws_have_another_name_none_is_drawn_ahead(monkeypatch):
+    loop, start, slow = lake()
+    monkeypatch.setattr(cut, "DRAW", "random_words")
+    check_same(ran(loop, start, 12), slow)
+
+
+@pytest.mark.parametrize("cadence", [1, 4])
+def test_the_plain_path_has_the_same_numbers_in_a_network(cadence, monkeypatch):
+    network = qjax.MLP(2, (4,))
+    agent = qjax.dqn(network, optax.sgd(0.1), target=qjax.periodic(8))
+    env, policy = qjax.make("CartPole-v1"), qjax.epsilon_greedy(0.5)
+    loop = qjax.make_loop(env, agent, policy, qjax.ring(32, 4), gamma=0.9, num_envs=2, cadence=cadence)
+    start = jax.jit(loop.init)(jax.random.key(2))
+    found = ran(loop, start, 8)
+    monkeypatch.setattr(cut, "core", without("jaxpr_as_fun"))
+    with pytest.warns(UserWarning, match="not drawn ahead"):
+        plain = ran(loop, start, 8)
+    kept = [lane._replace(key=jax.random.key_data(lane.key)) for lane in (found, plain)]
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *kept)
+    np.testing.assert_array_equal(found.memory.unpacked().action, plain.memory.unpacked().action)
+
+
+def test_an_error_of_the_iteration_itself_is_no_fault_of_jax():
+    _, start, _ = lake()
+
+    def other(lane, clock, key):
+        return lane._replace(obs=jnp.zeros(1))
+
+    with warnings.catch_warnings(action="error"), pytest.raises(TypeError, match="carry"):
+        ahead.repeated(other, start.key, 1, 12, start)(start, qjax.clock.at(0))
+
+    def refuses(lane, clock, key):
+        raise KeyError("an environment's own")
+
+    with pytest.raises(KeyError, match="an environment's own"):
+        ahead.repeated(refuses, start.key, 1, 12, start)
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
