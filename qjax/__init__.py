@@ -1,7 +1,5 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
-from importlib.metadata import version
-
 from qjax.machine import startup
 
 if startup.is_command():  # the rest imports JAX, which takes seconds
@@ -14,6 +12,7 @@ from qjax.agents.pqn import PQNState, pqn
 from qjax.agents.tabular import CountedState, VisitCount, tabular, tabular_update, visit_count
 from qjax.agents.traces import TracesState, traces, uncut, watkins
 from qjax.core import clock, random
+from qjax.core.distribution import VERSION
 from qjax.core.random import fast_key
 from qjax.envs.environments import make
 from qjax.exploration import schedules
@@ -63,7 +62,7 @@ from qjax.types import (
     Transition,
 )
 
-__version__ = version("qjax")
+__version__ = VERSION
 
 __all__ = [
     "MLP",

@@ -6,6 +6,7 @@ import sys
 from typing import NamedTuple
 
 from qjax.core.checks import nearest
+from qjax.core.distribution import needs
 
 
 class Command(NamedTuple):
@@ -22,6 +23,9 @@ COMMANDS = {
     "watch": Command("watch", "write an animated GIF of a trained agent that plays"),
     "list": Command("listing", "show the members that train knows, what they are made of, and the presets"),
 }
+LIBRARIES = ("PIL", "tyro")
+"""What the extra `cli` brings: the package does without them where it is imported."""
+
 USAGE = "\n".join(
     (
         "usage: qjax COMMAND ...",
@@ -44,4 +48,12 @@ def main() -> None:
         sys.exit(2)
     sys.argv[:2] = [f"qjax {name}"]
     sys.path.append(os.getcwd())  # a module of one's own can be named, as after `python -m`
-    importlib.import_module(f"qjax.cli.{COMMANDS[name].module}").main()
+    try:
+        module = importlib.import_module(f"qjax.cli.{COMMANDS[name].module}")
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in LIBRARIES:
+            raise
+        print(f"error: {needs('the command qjax', library, 'cli')}", file=sys.stderr)
+        sys.exit(2)
+    module.main()

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import qjax
+from qjax.core.distribution import needs
 from qjax.training.recording import Recording
 
 CLASSIC = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0")
@@ -68,7 +69,7 @@ def _gymnasium(name: str, **kwargs: Any) -> Any:
         import gymnasium
         import pygame  # noqa: F401 (gymnasium imports it when it draws)
     except ImportError as error:
-        raise ImportError(f"drawing {name} needs the extra `watch`, pip install 'qjax[watch]': {error}") from None
+        raise ImportError(f"{needs(f'drawing {name}', 'gymnasium and pygame', 'watch')} ({error})") from None
     env = gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True, **kwargs)
     env.reset()
     return env.unwrapped

@@ -6,7 +6,6 @@ Read from the tables alone; no device is needed.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,7 +193,7 @@ def _read(folder: Path, metric: str) -> Results:
 
 
 def _of_other_version(folder: Path) -> list[str]:
-    written, here = qjax.load_config(folder).get("versions", {}).get("qjax"), version("qjax")
+    written, here = qjax.load_config(folder).get("versions", {}).get("qjax"), qjax.__version__
     return [] if written == here else [f"written by qjax {written}, read by {here}"]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qjax.core.checks import check_flag, check_listed, check_path, check_record, check_text
+from qjax.core.distribution import needs
 from qjax.core.text import short, shown
 from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
@@ -77,7 +78,7 @@ class Results:
         try:
             import pandas
         except ImportError as error:
-            raise ImportError("Results.frame needs pandas: pip install 'qjax[pandas]'") from error
+            raise ImportError(needs("a frame", "pandas", "pandas")) from error
         shape = self.env_steps.shape
         setting, seed, point = (index.reshape(-1) for index in np.indices(shape))
         there = (np.arange(shape[2]) < self.lengths[..., None]).reshape(-1)

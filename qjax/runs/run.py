@@ -26,6 +26,7 @@ import jax
 import numpy as np
 
 from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
+from qjax.core.distribution import VERSION
 from qjax.core.text import short
 from qjax.machine import hosts
 from qjax.machine.devices import processor
@@ -567,7 +568,7 @@ def read_points(folder: str | Path) -> list[Point]:
     try:
         return tables.points(Path(folder), load_sweep(folder))
     except ValueError as error:
-        written, here = load_config(folder).get("versions", {}).get("qjax"), version("qjax")
+        written, here = load_config(folder).get("versions", {}).get("qjax"), VERSION
         if written == here:
             raise
         raise ValueError(f"{error}; it was written by qjax {written}, and this is qjax {here}") from error
@@ -595,11 +596,12 @@ def numerics() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return what else decides a run's last digits: libraries, machine and backend."""
-    packages = {name: version(name) for name in ("qjax", "jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
+    packages = {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processor": processor()}
     backend = jax.default_backend()
     devices = {"backend": backend, "devices": str(jax.device_count())}
     return {
+        "qjax": VERSION,
         **packages,
         **machine,
         **devices,

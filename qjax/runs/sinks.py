@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from qjax.core.checks import check_listed, check_path, check_record, check_text
+from qjax.core.distribution import needs
 from qjax.core.text import failure, shown
 from qjax.machine.streams import tell
 from qjax.runs.tables import Table, missing
@@ -131,7 +132,7 @@ def tensorboard(folder: str | Path | None = None) -> Sink:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError as error:
-        raise ImportError("the sink needs tensorboard: pip install 'qjax[tensorboard]'") from error
+        raise ImportError(needs("the sink", "tensorboard", "tensorboard")) from error
     paths: dict[str, Path] = {}
 
     def append(path: Path, *events: Any) -> None:
@@ -187,7 +188,7 @@ def wandb(project: str = "qjax", folder: str | Path | None = None, mode: str = "
     try:
         import wandb as library
     except ImportError as error:
-        raise ImportError("the sink needs wandb: pip install 'qjax[wandb]'") from error
+        raise ImportError(needs("the sink", "wandb", "wandb")) from error
     runs: dict[str, Any] = {}
 
     def start(begin: Start) -> None:

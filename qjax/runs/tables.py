@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from qjax.core.checks import check_path
+from qjax.core.distribution import needs
 from qjax.core.text import short, shown
 from qjax.runs.config import lane_seeds
 from qjax.runs.ended import tell_of_altered
@@ -105,7 +106,7 @@ def arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError("a Parquet table needs pyarrow: pip install 'qjax[parquet]'") from error
+        raise ImportError(needs("a Parquet table", "pyarrow", "parquet")) from error
     return pyarrow
 
 

@@ -42,6 +42,16 @@ def test_every_command_has_help_under_its_own_name(monkeypatch, capsys, name):
     assert f"usage: qjax {name}" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("library", main.LIBRARIES)
+def test_a_bare_install_says_which_extra_is_missing(library):
+    """Importing the package needs none of them."""
+    code = f"import sys; sys.modules[{library!r}] = None; import qjax; from qjax.cli.main import main; main()"
+    words = [sys.executable, "-c", code, "watch", "nowhere"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    told = f"error: the command qjax needs {library}: pip install 'qjax-rl[cli]'\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
 def test_errors_end_with_status_2(monkeypatch, capsys):
     for words, said in (
         (("train", "dqnn", "--out", "x"), "no member 'dqnn'"),

@@ -221,4 +221,6 @@ def test_what_cannot_be_drawn(lake, monkeypatch, capsys):
         render.renderer(qjax.make("Catch-bsuite"))
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert command_line(monkeypatch, lake, "--seed", 1) == 2
-    assert "drawing FrozenLake-v1 needs the extra `watch`, pip install 'qjax[watch]'" in capsys.readouterr().err
+    assert (
+        "drawing FrozenLake-v1 needs gymnasium and pygame: pip install 'qjax-rl[watch]'" in capsys.readouterr().err
+    )

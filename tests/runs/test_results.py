@@ -194,7 +194,7 @@ def test_a_frame_has_every_hyper_parameter(whole, monkeypatch):
     assert list(alike.frame())[-2:] == ["loss_argument", "seed_argument"]
     assert set(alike.frame()["loss_argument"]) == {"huber"}
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"pip install 'qjax\[pandas\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'qjax-rl\[pandas\]'"):
         results.load(folder).frame()
 
 
@@ -408,7 +408,7 @@ def test_processes_write_files_of_their_own(tmp_path):
 
 def test_parquet_needs_an_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install 'qjax\[parquet\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'qjax-rl\[parquet\]'"):
         qjax.Run(tmp_path / "run", "walk", {}, parquet=True)
     assert not (tmp_path / "run").exists()
 

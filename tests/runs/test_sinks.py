@@ -79,7 +79,7 @@ def test_a_sink_needs_its_extra(monkeypatch, name):
     for module in [module for module in sys.modules if module.split(".")[0] == name]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=rf"pip install 'qjax\[{name}\]'"):
+    with pytest.raises(ImportError, match=rf"pip install 'qjax-rl\[{name}\]'"):
         getattr(sinks, name)()
 
 
