@@ -22,7 +22,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 exclude_patterns = ["**.ipynb"]
 nitpicky = False
 
-mermaid_height = "auto"
+mermaid_height, mermaid_width = "auto", "min(100%, 24em)"
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 
