@@ -10,9 +10,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import reference  # noqa: E402 - of this folder
 from docutils import nodes  # noqa: E402
+from numpy.typing import ArrayLike  # noqa: E402
 from sphinx import addnodes  # noqa: E402
 
 ARRAY = "jaxlib._jax.Array"
+Named = type("ArrayLike", (), {"__module__": "builtins"})
 
 project = "qjax"
 author = copyright = "the qjax authors"
@@ -47,8 +49,16 @@ def setup(app: Any) -> None:
     """Write the reference's pages before Sphinx looks for pages, and let it read docstrings as they are written."""
     reference.write(Path(app.srcdir) / "reference")
     app.connect("autodoc-process-docstring", as_rst, priority=100)
+    app.connect("autodoc-before-process-signature", named)
     app.connect("autodoc-process-signature", without_fields)
     app.connect("doctree-read", shorten)
+
+
+def named(app: Any, obj: Any, bound_method: bool) -> None:
+    """Call what NumPy makes an array of by its name; it is a union of a dozen types."""
+    for name, kind in getattr(obj, "__annotations__", {}).items():
+        if kind == ArrayLike:
+            obj.__annotations__[name] = Named
 
 
 def without_fields(app: Any, what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
@@ -85,4 +95,7 @@ def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
 def _escaped(text: str) -> str:
     """Return prose with its code between double backquotes, and with nothing else that Sphinx takes for markup."""
     parts = re.split(r"(`[^`]+`)", text)
-    return "".join(f"`{part}`" if part.startswith("`") else re.sub(r"([*|_\\])", r"\\\1", part) for part in parts)
+    parts[::2] = [re.sub(r"([*|_\\])", r"\\\1", prose) for prose in parts[::2]]
+    parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", prose) for prose in parts[2::2]]  # several `Key`s
+    parts[1::2] = [f"`{code}`" for code in parts[1::2]]
+    return re.sub(r"(: [A-Z])\.$", r"\1\\.", "".join(parts), flags=re.MULTILINE)  # "states: S." begins no list
