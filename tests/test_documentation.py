@@ -4,6 +4,7 @@ Each page's blocks run in order, in a folder of their own. Commands run under a 
 that writes down how it was called; what an experiment was called with is then parsed, as the experiment would.
 """
 
+import functools
 import importlib
 import os
 import re
@@ -112,6 +113,18 @@ def parsed(module, arguments):
     args = made.parse(arguments) if hasattr(made, "parse") else parse(made, arguments, module)
     if module == "qjax.cli.train":
         settle(args)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_what_is_named_is_there(page):
+    """Names of qjax, modules and files, wherever they stand between backquotes."""
+    code = " ".join(re.findall(r"`([^`\n]+)`", page.read_text()))
+    for name in re.findall(r"\bqjax\.([a-zA-Z_][\w.]*\w)", code):
+        functools.reduce(getattr, name.removesuffix(".py").split("."), qjax)
+    for module in re.findall(r"\b(?:experiments|benchmarks)\.\w+", code):
+        assert importlib.util.find_spec(module.replace("benchmarks.NAME", "benchmarks.all")), module
+    for file in re.findall(r"\b(?:tests|docs|qjax|experiments|benchmarks)/[\w/]+\.\w+", code):
+        assert (TOP / file).is_file(), file
 
 
 def test_readme_links_lead_somewhere():
