@@ -23,7 +23,6 @@ from qjax.cli.command import EXIT, Setting, main, stop
 from qjax.cli.exact import report_of, table_of
 from qjax.core.checks import check_size
 from qjax.mdp.lakes import lake_map
-from qjax.sweeps.progress import show_progress
 
 
 class Task(NamedTuple):
@@ -85,7 +84,7 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
     title = f"{name}, {TASKS[key].title}"
     out, accepts = args.out / key / name, args.accept_program
     folder = qjax.Run(out, "family", given, resume=True, accept_program=accepts)
-    with folder as run, show_progress(title, not run.finished) as show:
+    with folder as run:
         result = qjax.sweep(
             lambda _: loop,
             seeds=args.seeds,
@@ -94,7 +93,7 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
             log_points=args.log_points,
             report=report_of(lambda _: loop, env, protocol.gamma),
             run=run,
-            on_progress=show,
+            progress=title,
         )
     if result.stopped is not None:
         print(f"stopped by {result.stopped} in {title}; the same command goes on", file=sys.stderr)

@@ -19,7 +19,6 @@ from qjax.algorithms import members
 from qjax.cli.command import Setting, main
 from qjax.mdp.arrays import TabularMDP, from_outcomes
 from qjax.plot import Example
-from qjax.sweeps.progress import show_progress
 
 
 @dataclass(kw_only=True)
@@ -89,8 +88,7 @@ def trained(
     """Train a member for its episodes, in at most so many steps."""
     loop = members.make(name, env, members.TabularProtocol(epsilon=0.1, **constants))
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
-    with show_progress(f"{name}, {env.name}") as show:
-        return qjax.sweep(lambda _: loop, on_progress=show, **work)
+    return qjax.sweep(lambda _: loop, progress=f"{name}, {env.name}", **work)
 
 
 def steps_per_episode(points: list[qjax.Point], episodes: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from qjax.core.random import fast_key
 from qjax.envs.environments import make
 from qjax.exploration import schedules
 from qjax.exploration.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
-from qjax.machine.devices import use_cores
+from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.arrays import TabularMDP
 from qjax.mdp.environment import MDPEnvironment
@@ -165,6 +165,7 @@ __all__ = [
     "traces",
     "uncut",
     "uniform",
+    "use_cache",
     "use_cores",
     "visit_count",
     "watkins",

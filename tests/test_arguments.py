@@ -62,7 +62,7 @@ def public() -> dict[str, Any]:
 def _is_function(value: Any) -> bool:
     """Return whether it is a function, or a class with arguments of its own that are no record's fields."""
     if isinstance(value, type):
-        return not issubclass(value, tuple) and value is not qjax.results.Results
+        return not issubclass(value, tuple | qjax.results.Table)
     return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
 
 
@@ -330,6 +330,7 @@ def runs() -> dict[str, Entry]:
             report=k.optional(k.function(lambda hyper, agent: {}), first=True),
             on_log=k.optional(k.function(print), first=True),
             on_progress=k.optional(k.function(print), first=True),
+            progress=k.Kind((False, True, "title"), (0, 1, 1.0, None, [])),
             sinks=k.listed(k.record(qjax.sinks.Sink("a", print)), []),
             run=k.optional(k.record(None), first=True), chunk_seconds=k.positive(1.0)._replace(traced=False),
             checkpoint_every=k.number(1.0, 0, infinite=True, traced=False), stop_on_nan=k.flag(), runs=False,
@@ -340,6 +341,7 @@ def runs() -> dict[str, Entry]:
             free=k.listed(k.text(), [], ["a"], ("a",)), parquet=k.flag(), accept_program=k.flag(),
         ),
         "take": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
+        "use_cache": entry(folder=k.optional(k.path("x")), runs=False),
         "use_cores": entry(count=k.optional(k.size(2)), runs=False),
     }  # fmt: skip
 
@@ -525,7 +527,7 @@ def pictures() -> dict[str, Entry]:
         "plot.returns_by_episode": entry(points=points, episodes=k.size(3), bins=count),
         "plot.curves": entry(
             runs=False, lines=lines, **{name: text[name] for name in ("title", "xlabel", "ylabel")}, **mark,
-            resamples=count, singles=k.size(1, 0),
+            resamples=count, singles=k.size(1, 0), metric=k.text(),
         ),
         "plot.distribution": entry(scores=k.mapped(scores), title=k.text(), xlabel=k.text(), runs=False),
         "plot.profiles": entry(

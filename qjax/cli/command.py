@@ -22,12 +22,10 @@ from qjax.cli.words import parse
 from qjax.core.random import root_key
 from qjax.core.text import short
 from qjax.machine import hosts, interrupt, streams
-from qjax.machine.devices import use_cache
 from qjax.runs import jsonfile
 from qjax.runs.config import CONFIG
 from qjax.runs.points import NEVER, Schedules
 from qjax.sweeps.groups import Report
-from qjax.sweeps.progress import show_progress
 from qjax.sweeps.sweep import plan
 from qjax.training.loop import Loop
 
@@ -189,7 +187,7 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
     try:
         qjax.use_cores(args.cores)
         if args.compilation_cache:
-            use_cache()
+            qjax.use_cache()
         else:
             jax.config.update("jax_enable_compilation_cache", False)
         if distributed:
@@ -248,13 +246,13 @@ def train(
         return None
     if args.resume and not (args.out / "config.json").is_file() and hosts.is_first():
         print(f"{args.out} holds no run yet: it begins", file=sys.stderr)
-    with _closed_on_failure(folder), show_progress(f"{experiment}, {args.count}", hosts.is_first()) as show:
+    with _closed_on_failure(folder):
         result = qjax.sweep(
             build,
             width=args.width,
             schedules=schedules,
             report=report,
-            on_progress=show,
+            progress=f"{experiment}, {args.count}",
             run=folder,
             chunk_seconds=args.chunk_seconds,
             checkpoint_every=args.checkpoint_every,

@@ -14,6 +14,7 @@ import numpy as np
 import qjax
 from qjax import plot, stats
 from qjax.cli import grid
+from qjax.plot.lines import held
 from qjax.runs import jsonfile, results
 from qjax.runs.config import CONFIG, SUMMARY, load_summary
 from qjax.runs.jsonfile import NOTHING, REAL, RECORD, TEXT, either, list_of
@@ -154,12 +155,6 @@ def environment_of(name: str, arguments: Mapping[str, Any]) -> str:
     return " ".join((name, *sorted({*words, *arguments.get("env_kwargs", ())} - own)))
 
 
-def held(values: np.ndarray) -> np.ndarray:
-    """Return `[N, P]` with the last value before it where there is none."""
-    last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.shape[1])), axis=1)
-    return np.where(last < 0, np.nan, np.take_along_axis(values, np.maximum(last, 0), axis=1))
-
-
 def trailing(values: np.ndarray, window: int) -> np.ndarray:
     """Return means over the last `window` log points of `[N, P]`; NaN is left out."""
     padded = np.pad(values, ((0, 0), (window - 1, 0)), constant_values=np.nan)
@@ -232,7 +227,7 @@ def _held_to_the_end(run: Results, values: np.ndarray, notes: list[str]) -> np.n
     notes.append(
         f"{run.folder}: {ended} of {run.lengths.size} lanes end before the others and keep their last value"
     )
-    return np.where(after, np.stack([held(own) for own in values]), values)
+    return held(values, run.lengths)
 
 
 def _torn(run: Results) -> bool:

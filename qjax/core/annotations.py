@@ -8,6 +8,7 @@ Python calls a function, so compiled programs have nothing of it.
 import inspect
 import types
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -100,7 +101,7 @@ def _taken(name: str, value: Any, wanted: Any, lengths: Lengths) -> Any:
         return _collection(name, value, kind, inner[-1])
     if kind in SIMPLE:
         SIMPLE[kind](name, value)
-    elif hasattr(kind, "_fields"):
+    elif hasattr(kind, "_fields") or is_dataclass(kind):
         check_record(name, value, kind)
     return _fields(name, value, kind) if kind in _OPEN else value
 

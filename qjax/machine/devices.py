@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjax.core.checks import check_size
+from qjax.core.checks import check_path, check_size
 
 LEAST_WIDEST, MAX_WIDTH = 8, 512
 CACHE_BYTES = 2**20
@@ -60,6 +60,8 @@ def use_cache(folder: str | Path | None = None) -> Path:
         The folder.
 
     """
+    if folder is not None:
+        check_path("folder", folder)
     given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if given and folder is None:
         return Path(given)

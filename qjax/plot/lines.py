@@ -1,6 +1,6 @@
 """Learning curves: interquartile means over seeds with their bootstrap intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from qjax.core.annotations import checked
 from qjax.core.checks import check_size
 from qjax.core.text import shown
 from qjax.plot.style import GREY, legend, look, on_side, paper, titled
+from qjax.runs.results import Table
 from qjax.stats.estimates import LEAST_SEEDS, Estimate, estimate, iqm
+from qjax.sweeps.sweep import Result
 
 Curve = tuple[Shaped[np.ndarray, "points"] | Shaped[np.ndarray, "seeds points"], Shaped[np.ndarray, "seeds points"]]
 """x, `[points]` or `[seeds, points]`, ascending, and values `[seeds, points]`; NaN is a point without a value."""
@@ -30,7 +32,7 @@ def interval(seeds: int) -> str:
 
 @checked
 def curves(
-    lines: Mapping[str, Curve],
+    lines: Mapping[str, Curve | Result | Table] | Result | Table,
     title: str = "",
     xlabel: str = STEPS,
     ylabel: str = RETURN,
@@ -38,6 +40,7 @@ def curves(
     level_name: str = "",
     resamples: int = 2000,
     singles: int = 0,
+    metric: str = "mean_return",
 ) -> Any:
     """Draw learning curves, one column wide: interquartile means over seeds and their 95% bootstrap intervals.
 
@@ -45,7 +48,9 @@ def curves(
     a value, or without an interval, are passed over.
 
     Args:
-        lines: by name, at most as many as there are colours.
+        lines: by name, at most as many as there are colours: curves, or what `qjax.sweep` or `qjax.results.load`
+            returned, which has a line for each of its settings; or one of these alone. A lane that has ended keeps
+            its last value.
         title: of the picture.
         xlabel: of the x axis.
         ylabel: of the y axis.
@@ -53,29 +58,57 @@ def curves(
         level_name: its name.
         resamples: of the bootstrap.
         singles: how many seeds of each line are drawn, too, fainter.
+        metric: which column of a result is drawn.
 
     Returns:
         Matplotlib's figure; `save` writes it.
 
     Raises:
-        ValueError: an x does not ascend.
+        ValueError: an x does not ascend, or a result has no such metric, or no log point.
 
     """
-    check_ascending(lines)
+    several = lines if isinstance(lines, Mapping) else {"": lines}
+    named: dict[str, Curve] = {}
+    for called, each in several.items():
+        named |= _lines(called, each, metric)
+    if metric != "mean_return" and ylabel == RETURN:
+        ylabel = metric
+    check_ascending(named)
     check_size("singles", singles, least=0)
     with paper():
-        drawn, axes = titled(title, [*lines, level_name] if level_name else lines)
-        for x, values in lines.values():
+        drawn, axes = titled(title, [*named, level_name] if level_name else named)
+        for x, values in named.values():
             _singles(axes, np.broadcast_to(x, np.shape(values))[:singles], values[:singles])
-        for number, (name, (x, values)) in enumerate(lines.items()):
+        for number, (name, (x, values)) in enumerate(named.items()):
             at = np.reshape(x, (-1, np.shape(x)[-1])).max(0)
-            band(axes, at, middle(values, resamples), name, number, faint=len(lines) > FEW)
+            band(axes, at, middle(values, resamples), name, number, faint=len(named) > FEW)
         if level is not None:
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":", label=level_name)
         axes.set(xlabel=xlabel, ylabel=on_side(ylabel), xlim=(0, None))
         thousands(axes.xaxis)
         legend(drawn, axes)
     return drawn
+
+
+def _lines(called: str, each: Curve | Result | Table, metric: str) -> Iterator[tuple[str, Curve]]:
+    """Yield the lines of what was given under one name, of a result one for each setting."""
+    if isinstance(each, tuple) and not isinstance(each, Result):
+        yield called, each
+        return
+    table = each.table() if isinstance(each, Result) else each
+    steps, values = table.env_steps, held(table[metric], table.lengths)
+    for number in range(len(steps)):
+        setting = [f"{name}={column[number]}" for name, column in table.hypers.items()]
+        name = ", ".join([called] * bool(called) + setting)
+        yield name or "interquartile mean", (steps[number], values[number])
+
+
+def held(values: np.ndarray, lengths: np.ndarray | int = 0) -> np.ndarray:
+    """Return values `[..., points]` with the last one before where there is none, from each lane's end on."""
+    points = np.arange(values.shape[-1])
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, points), axis=-1)
+    filled = np.where(last < 0, np.nan, np.take_along_axis(values, np.maximum(last, 0), axis=-1))
+    return np.where(points >= np.asarray(lengths)[..., None], filled, values)
 
 
 def check_ascending(lines: Mapping[str, Curve]) -> None:

@@ -25,13 +25,9 @@ from qjax.runs.tables import COLUMNS, TIMING, argument, read_csv
 
 
 @dataclass(frozen=True)
-class Results:
-    """What a run's tables hold. S settings, N seeds of each, P log points."""
+class Table:
+    """What was logged, as arrays. S settings, N seeds of each, P log points."""
 
-    folder: Path
-    experiment: str
-    arguments: Mapping[str, Any]
-    """The arguments it was started with, those that were not swept among them."""
     hypers: Mapping[str, np.ndarray]
     """The swept hyper-parameters, `[S]` each; empty where nothing was swept."""
     seeds: np.ndarray
@@ -47,10 +43,44 @@ class Results:
     """Log points until a lane's last row, `[S, N]`; fewer than P where it ended before, or the run was cut off."""
     seconds: np.ndarray
     """Run time at each log point, compilation left out, `[P]`."""
-    complete: bool
-    """Whether the run had ended."""
-    notes: tuple[str, ...]
-    """What is missing, or was altered since, in words; empty for a run that is whole."""
+
+    @classmethod
+    def of_points(cls, points: Sequence[Point], seeds: np.ndarray, hypers: Mapping[str, np.ndarray]) -> "Table":
+        """Return log points as arrays.
+
+        Args:
+            points: of all lanes, in order.
+            seeds: of each setting, `[N]`.
+            hypers: the swept hyper-parameters, `[S]` each.
+
+        Raises:
+            ValueError: there is no log point, or not one of every lane.
+
+        """
+        if not points:
+            raise ValueError("the sweep has no log point yet")
+        shape = (len(next(iter(hypers.values()))) if hypers else 1, len(seeds))
+        if (lanes := len(points[0].env_steps)) != shape[0] * shape[1]:
+            raise ValueError(
+                f"there are log points of {lanes} of {shape[0] * shape[1]} lanes, for every host has its own ones;"
+                " qjax.results.load reads all from the run's folder"
+            )
+        found = {name: np.stack(column, -1).reshape(*shape, -1) for name, column in _columns(points).items()}
+        changed, env_steps = found.pop("changed"), found.pop("env_steps")
+        return Table(
+            hypers=hypers,
+            seeds=seeds,
+            env_steps=env_steps,
+            metrics=found,
+            diverged_at=points[-1].diverged_at.reshape(shape),
+            lengths=changed.shape[-1] - changed[..., ::-1].argmax(-1),
+            seconds=np.array([point.seconds for point in points]),
+        )
+
+    @property
+    def name(self) -> str:
+        """What holds it."""
+        return "the sweep"
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return a metric or `env_steps`, `[S, N, P]`.
@@ -61,15 +91,13 @@ class Results:
         """
         if name == "env_steps":
             return self.env_steps
-        _check_names(self.folder, [name], self.metrics)
+        _check_names(self.name, [name], self.metrics)
         return self.metrics[name]
 
-    def frame(self, arguments: bool = True) -> Any:
+    def frame(self) -> Any:
         """Return a tidy pandas DataFrame, one row for every lane and log point until the lane's last.
 
-        Its columns are `setting`, `seed`, every hyper-parameter (the swept ones, and with `arguments` those that
-        were the same for all lanes), `point`, `env_steps` and the metrics. An argument that has the name of another
-        column, such as `loss`, is `loss_argument`.
+        Its columns are `setting`, `seed`, every hyper-parameter, `point`, `env_steps` and the metrics.
 
         Raises:
             ImportError: pandas is not installed.
@@ -86,9 +114,41 @@ class Results:
         columns |= {name: values[setting] for name, values in self.hypers.items()}
         columns |= {"point": point, "env_steps": self.env_steps.reshape(-1)}
         columns |= {name: values.reshape(-1) for name, values in self.metrics.items()}
-        frame = pandas.DataFrame({name: column[there] for name, column in columns.items()})
+        return pandas.DataFrame({name: column[there] for name, column in columns.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Table):
+    """What a run's tables hold."""
+
+    folder: Path
+    experiment: str
+    arguments: Mapping[str, Any]
+    """The arguments it was started with, those that were not swept among them."""
+    complete: bool
+    """Whether the run had ended."""
+    notes: tuple[str, ...]
+    """What is missing, or was altered since, in words; empty for a run that is whole."""
+
+    @property
+    def name(self) -> str:
+        """What holds it: the folder."""
+        return str(self.folder)
+
+    def frame(self, arguments: bool = True) -> Any:
+        """Return a tidy pandas DataFrame, one row for every lane and log point until the lane's last.
+
+        Its columns are `setting`, `seed`, every hyper-parameter (the swept ones, and with `arguments` those that
+        were the same for all lanes), `point`, `env_steps` and the metrics. An argument that has the name of another
+        column, such as `loss`, is `loss_argument`.
+
+        Raises:
+            ImportError: pandas is not installed.
+
+        """
+        frame = super().frame()
         same = [name for name in self.arguments if name not in self.hypers] if arguments else []
-        fixed = {argument(name, columns): self.arguments[name] for name in same}
+        fixed = {argument(name, set(frame)): self.arguments[name] for name in same}
         plain = {name: str(v) if isinstance(v, list | dict) else v for name, v in fixed.items()}
         return frame.assign(**plain)
 
@@ -121,13 +181,13 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
     if not points:
         raise ValueError(f"{folder} holds no log point yet: its table has no rows")
     sweep = config["sweep"]
-    seeds = np.array(lane_seeds(sweep))
-    shape = (sweep["lanes"] // len(seeds), len(seeds))
-    found = {name: np.stack(column, -1).reshape(*shape, -1) for name, column in _columns(points).items()}
-    changed, env_steps = found.pop("changed"), found.pop("env_steps")
+    hypers = {name: np.array(column) for name, column in sweep["hypers"].items()}
+    found = Table.of_points(points, np.array(lane_seeds(sweep)), hypers)
+    changed = np.stack([point.changed for point in points], -1).reshape(found.env_steps.shape)
+    there = found.metrics
     if metrics is not None:
-        _check_names(folder, metrics, found)
-        found = {name: found[name] for name in metrics if name != "env_steps"}
+        _check_names(folder, metrics, there)
+        there = {name: there[name] for name in metrics if name != "env_steps"}
     cut = _cut(folder, len(points))
     complete = not cut and _complete(folder, sweep, changed)
     wrong = [f"{name} {WHEN_ENDED}" for name in altered(folder)]
@@ -139,16 +199,10 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
     if notes:
         warnings.warn(f"{folder}: {'; '.join(notes)}", stacklevel=2)
     return Results(
+        **{**vars(found), "metrics": there},
         folder=folder,
         experiment=config["experiment"],
         arguments=config["arguments"],
-        hypers={name: np.array(column) for name, column in sweep["hypers"].items()},
-        seeds=seeds,
-        env_steps=env_steps,
-        metrics=found,
-        diverged_at=points[-1].diverged_at.reshape(shape),
-        lengths=changed.shape[-1] - changed[..., ::-1].argmax(-1),
-        seconds=np.array([point.seconds for point in points]),
         complete=complete,
         notes=notes,
     )
@@ -196,7 +250,7 @@ def aligned(*runs: Results, interpolate: bool = False) -> tuple[np.ndarray, list
     return steps, [_interpolated(run, axis, steps) for run, axis in zip(runs, axes, strict=True)]
 
 
-def _check_names(folder: Path, names: Sequence[str], there: Mapping[str, Any]) -> None:
+def _check_names(folder: str | Path, names: Sequence[str], there: Mapping[str, Any]) -> None:
     if strange := [name for name in names if name not in there and name != "env_steps"]:
         raise ValueError(
             f"{folder} has no metrics {shown(strange)}; it has {short(str(['env_steps', *there]), 300)}"

@@ -1,4 +1,4 @@
-"""Progress of a sweep: a bar on a terminal, elsewhere a plain line now and then."""
+"""Progress of a sweep: a bar on a terminal and in a notebook, elsewhere a plain line now and then."""
 
 import sys
 import time
@@ -11,6 +11,9 @@ from qjax.machine.streams import Forgiving
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
+
+BAR = 20
+"""Letters of a notebook's bar."""
 
 
 class Progress(NamedTuple):
@@ -45,6 +48,12 @@ def show_progress(description: str, shown: bool = True) -> Iterator[Callable[[Pr
     from rich.progress import Progress as Bar
 
     output: Any = Forgiving(sys.stdout)
+    if _in_notebook(sys.stdout):
+        try:
+            yield _line(description, output)
+        finally:
+            print(file=output, flush=True)
+        return
     console = Console(file=output)
     if not console.is_terminal:
         print(f"{description}: compiling", file=output, flush=True)
@@ -67,6 +76,25 @@ def describe(progress: Progress) -> str:
     mean = f"{progress.iqm_return:.3g}" if known else "none yet"
     text = f"{rates[0]} env-steps/s, {rates[1]} updates/s, {clock} left, IQM return {mean}"
     return text + (f", {progress.diverged} diverged" if progress.diverged else "")
+
+
+def _in_notebook(stream: Any) -> bool:
+    """Return whether a stream is a notebook's, where a carriage return begins the last line anew."""
+    return type(stream).__module__.partition(".")[0] == "ipykernel"
+
+
+def _line(description: str, output: Any) -> Callable[[Progress], None]:
+    """Return what writes a bar in the place of the last one, and write an empty one."""
+    longest = 0
+
+    def write(done: float, state: str) -> None:
+        nonlocal longest
+        text = f"{description} [{'#' * round(BAR * done):<{BAR}}] {done:4.0%} {state}"
+        longest = max(longest, len(text))
+        print(f"\r{text:<{longest}}", end="", file=output, flush=True)
+
+    write(0.0, "compiling")
+    return lambda progress: write(progress.done, describe(progress))
 
 
 def _lines(description: str, output: Any) -> Callable[[Progress], None]:

@@ -7,8 +7,8 @@ log points and checkpoints, and looks for signals; nothing calls back from insid
 import re
 import signal
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -30,9 +30,11 @@ from qjax.core.default_rules import usual_rules
 from qjax.core.random import describe_key, root_key
 from qjax.core.returned import check_returned
 from qjax.core.text import apart, short, shown
+from qjax.machine import hosts
 from qjax.machine.devices import default_width, memory_limit
 from qjax.runs.checkpoint import Checkpoint, first_difference
 from qjax.runs.points import Point, Schedules, Tally, of_lanes
+from qjax.runs.results import Table
 from qjax.runs.run import KNOWN, Run, load_agents, numerics, versions
 from qjax.runs.sinks import Sink, check_sinks
 from qjax.sweeps import hyperparameters
@@ -41,7 +43,7 @@ from qjax.sweeps.drive import Drive, Options
 from qjax.sweeps.groups import Groups, Report
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.plan import Part, Plan
-from qjax.sweeps.progress import Progress
+from qjax.sweeps.progress import Progress, show_progress
 from qjax.training.evaluation import EVALUATION
 from qjax.training.loop import Loop
 from qjax.types import Time
@@ -61,6 +63,8 @@ class Result(NamedTuple):
     """`[lanes]`"""
     settings: np.ndarray
     """Index of each lane's setting in `hypers`, `[lanes]`."""
+    hypers: Mapping[str, np.ndarray]
+    """The swept hyper-parameters by name, `[settings]` each; empty where nothing was swept."""
     diverged_at: np.ndarray
     """Environment steps at which each lane diverged (see `Point`), -1 where it did not, `[lanes]`."""
     width: int
@@ -71,6 +75,25 @@ class Result(NamedTuple):
     run_s: float
     stopped: str | None
     """Why it ended before its time: "SIGINT", "SIGTERM", "SIGHUP" or "nan"; None where it did not."""
+
+    def table(self) -> Table:
+        """Return its log points as arrays `[settings, seeds, points]`, by name as the columns of a run's table.
+
+        Raises:
+            ValueError: there is no log point, or each of several hosts has its own lanes'.
+
+        """
+        return Table.of_points(self.points, self.seeds[self.settings == 0], self.hypers)
+
+    def frame(self) -> Any:
+        """Return its log points as a tidy pandas DataFrame, one row for every lane and log point until its last.
+
+        Raises:
+            ImportError: pandas is not installed.
+            ValueError: as `table`.
+
+        """
+        return self.table().frame()
 
 
 class Work(NamedTuple):
@@ -92,6 +115,11 @@ class Work(NamedTuple):
     log_points: int
 
     @property
+    def swept(self) -> dict[str, np.ndarray]:
+        """The swept hyper-parameters by name, `[settings]` each."""
+        return {} if self.hypers is None else hyperparameters.columns(self.hypers)
+
+    @property
     def turns(self) -> dict[bool, int]:
         """Iterations in one turn of the programs' outer loops, without and with learning."""
         return {
@@ -101,8 +129,7 @@ class Work(NamedTuple):
 
     def describe(self, width: int, logged: Sequence[str]) -> dict[str, Any]:
         """Return what decides the numbers, as plain values."""
-        loop = self.loop
-        columns = {} if self.hypers is None else hyperparameters.columns(self.hypers)
+        loop, columns = self.loop, self.swept
         return {
             "seed": self.seed if isinstance(self.seed, int) else describe_key(self.seed),
             "seeds": _count_or_list(self.seeds[self.settings == 0]),
@@ -134,8 +161,7 @@ class Work(NamedTuple):
         if self.hypers is None:
             return found
         settings = self.settings[lanes]
-        swept = {name: column[settings] for name, column in hyperparameters.columns(self.hypers).items()}
-        return {**found, "setting": settings, **swept}
+        return {**found, "setting": settings, **{name: column[settings] for name, column in self.swept.items()}}
 
 
 @usual_rules()
@@ -153,6 +179,7 @@ def sweep(
     report: Report | None = None,
     on_log: Callable[[Point], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    progress: bool | str = False,
     sinks: Sequence[Sink] = (),
     run: Run | None = None,
     chunk_seconds: float = 2.0,
@@ -187,6 +214,7 @@ def sweep(
         on_log: called with every new `Point`. Where it or `on_progress` cannot write (OSError), that is told of and
             it is called no more; any other error ends the sweep, after a checkpoint where there is a run.
         on_progress: called at the end of every chunk.
+        progress: whether to show how far it is, a bar on a terminal and in a notebook; or what to call it there.
         sinks: where log points go beside the run's tables (`qjax.sinks.tensorboard()`, `qjax.sinks.wandb()`); one
             that fails is told of and left out.
         run: a folder for config, metrics and checkpoints; with it SIGINT, SIGTERM and SIGHUP stop the sweep at the
@@ -209,6 +237,7 @@ def sweep(
     check_range("checkpoint_every", checkpoint_every, 0, float("inf"), infinite=True)
     stop_on_nan = check_flag("stop_on_nan", stop_on_nan)
     _check_hooks(schedules, report, on_log, on_progress, run)
+    progress = progress if isinstance(progress, str) else check_flag("progress", progress)
     check_sinks(sinks, run is not None)
     work = _prepare(build, seeds, hypers, seed, steps, log_points, devices)
     logged = {} if schedules is None else schedules
@@ -223,14 +252,15 @@ def sweep(
         elsewhere = _check_same(found, groups, program, run.accept_program)
         if found.ended:
             return _returned(found, run, work, groups)
-    compile_s = groups.compile(work.turns, stop_on_nan, report)
-    plan = _plan(work, groups, devices)
-    plan.check()
-    own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[groups.local]], work.hypers)
-    tally = Tally(work.loop, len(groups.local), work.steps, logged, own)
-    options = Options(on_log, on_progress, chunk_seconds, checkpoint_every, stop_on_nan, sinks)
-    drive = Drive(work, groups, tally, run, options, program)
-    stopped = _driven(drive, found, elsewhere, plan)
+    with _shown(progress, work, on_progress) as look:
+        compile_s = groups.compile(work.turns, stop_on_nan, report)
+        plan = _plan(work, groups, devices)
+        plan.check()
+        own = None if work.hypers is None else jax.tree.map(lambda x: x[work.settings[groups.local]], work.hypers)
+        tally = Tally(work.loop, len(groups.local), work.steps, logged, own)
+        options = Options(on_log, look, chunk_seconds, checkpoint_every, stop_on_nan, sinks)
+        drive = Drive(work, groups, tally, run, options, program)
+        stopped = _driven(drive, found, elsewhere, plan)
     agents = groups.agents()
     if run is not None and stopped is None:
         drive.end(agents, compile_s)
@@ -241,6 +271,7 @@ def sweep(
         points=drive.points,
         seeds=work.seeds,
         settings=work.settings,
+        hypers=work.swept,
         diverged_at=drive.everywhere(tally.totals.diverged_at),
         width=width,
         env_steps=int(drive.env_steps().sum()),
@@ -248,6 +279,28 @@ def sweep(
         run_s=drive.seconds,
         stopped=stopped,
     )
+
+
+@contextmanager
+def _shown(
+    progress: bool | str, work: Work, on_progress: Callable[[Progress], None] | None
+) -> Iterator[Callable[[Progress], None] | None]:
+    """Yield what is called at the end of every chunk: what was given, and the bar."""
+    if progress is False:
+        yield on_progress
+        return
+    settings = work.settings[-1] + 1
+    seeds = len(work.seeds) // settings
+    counts = f"{settings} settings x " * bool(settings > 1) + f"{seeds} seed" + "s" * bool(seeds > 1)
+    title = progress if isinstance(progress, str) else f"{work.loop.env.name}, {counts}"
+    with show_progress(title, hosts.is_first()) as show:
+
+        def both(now: Progress) -> None:
+            show(now)
+            if on_progress is not None:
+                on_progress(now)
+
+        yield both
 
 
 def _returned(found: Checkpoint, run: Run, work: Work, groups: Groups) -> Result:
@@ -259,6 +312,7 @@ def _returned(found: Checkpoint, run: Run, work: Work, groups: Groups) -> Result
         points=[of_lanes(point, groups.local) for point in run.points(manifest["points"])],
         seeds=work.seeds,
         settings=work.settings,
+        hypers=work.swept,
         diverged_at=found.totals(np.arange(groups.lanes))["diverged_at"],
         width=groups.width,
         env_steps=manifest["env_steps"],
