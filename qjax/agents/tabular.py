@@ -15,6 +15,7 @@ from qjax.core.checks import (
     check_index,
     check_initial,
     check_key,
+    check_pairs,
     check_range,
     check_size,
     check_states,
@@ -132,13 +133,14 @@ def tabular(
 
     Raises:
         TypeError: a size is no whole number, or (at trace time) observations are not integer scalars.
-        ValueError: a size is not positive, alpha outside (0, 1], `initial` or (at trace time) the table has
-            another shape, `initial` is not finite, or there are other than one or two tables.
+        ValueError: a size is not positive, there are 2**31 entries or more, alpha outside (0, 1], `initial` or (at
+            trace time) the table has another shape, `initial` is not finite, or there are other than one or two
+            tables.
 
     """
     if (tables := check_size("tables", tables)) > 2:
         raise ValueError(f"tables must be 1 or 2, got {tables}")
-    one = (check_size("num_states", num_states), check_size("num_actions", num_actions))
+    one = check_pairs(num_states, num_actions, tables)
     shape = one if tables == 1 else (tables, *one)
     check_initial(initial, one)
     counts = isinstance(alpha, VisitCount)

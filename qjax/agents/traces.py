@@ -22,8 +22,8 @@ from qjax.core.checks import (
     check_flag,
     check_initial,
     check_key,
+    check_pairs,
     check_range,
-    check_size,
     check_states,
 )
 from qjax.core.default_rules import makes_usual, usual
@@ -107,11 +107,11 @@ def traces(
 
     Raises:
         TypeError: a size is no whole number, or (at trace time) observations are not integer scalars.
-        ValueError: a size is not positive, alpha outside (0, 1], lambda outside [0, 1], `initial` or (at trace
-            time) the table has another shape.
+        ValueError: a size is not positive, there are 2**31 entries or more, alpha outside (0, 1], lambda outside
+            [0, 1], `initial` or (at trace time) the table has another shape.
 
     """
-    shape = (check_size("num_states", num_states), check_size("num_actions", num_actions))
+    shape = check_pairs(num_states, num_actions)
     counts = isinstance(alpha, VisitCount)
     check_range("lambda", lam, 0, 1)
     check_initial(initial, shape)

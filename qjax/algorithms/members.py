@@ -22,6 +22,7 @@ from qjax.core.annotations import checked
 from qjax.core.checks import (
     MOST_STEPS,
     check_listed,
+    check_number,
     check_range,
     check_record,
     check_size,
@@ -71,7 +72,7 @@ class Protocol(NamedTuple):
     learning_rate: Any = None
     """None: 2.5e-4, `pqn` 5e-4, falling to 0."""
     max_grad_norm: Any = None
-    """Norm to which the gradient is clipped; None: not at all, `pqn` 10."""
+    """Norm to which the gradient is clipped, infinity: not at all; None: not at all, `pqn` 10."""
     loss: str = "squared"
     """squared or huber, of members whose network gives plain values."""
     gamma: Any = 0.99
@@ -162,7 +163,10 @@ def support_of(env: Env, protocol: Protocol) -> tuple[Any, Any]:
 
     """
     if protocol.support is not None:
-        if len(given := check_listed("support", protocol.support, "two numbers")) != 2:
+        given = check_listed("support", protocol.support, "two numbers")
+        for value in given:
+            check_number("support (each)", value)
+        if len(given) != 2 or (concrete(*given) and not given[0] < given[1]):
             raise ValueError(f"support must be the least and the largest value, got {shown(protocol.support)}")
         return given[0], given[1]
     rest, limit = 1 - protocol.gamma, env.max_steps
@@ -267,12 +271,12 @@ def _sizes(protocol: Protocol) -> dict[str, int]:
         ValueError: a period of the target is shorter than an iteration, at whose end copies are made.
 
     """
-    check_unit(protocol.target_unit)
+    check_unit(protocol.target_unit, "target_unit")
+    check_range("target_period", protocol.target_period, 1, 2**30, whole=True)
     num_envs, rollout = (check_size(name, getattr(protocol, name)) for name in ("num_envs", "rollout"))
     warmup, steps = check_size("warmup", protocol.warmup, least=0), num_envs * rollout
     sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "cadence": 1}
     if protocol.target_unit == "step" and concrete(protocol.target_period):
-        check_range("target period", protocol.target_period, 1, 2**31 - 1, whole=True)
         period = int(protocol.target_period)
         if period < steps:
             raise ValueError(

@@ -81,6 +81,7 @@ def step_size(protocol: TabularProtocol) -> Any:
     if protocol.alpha_power is None:
         return protocol.alpha
     check_range("alpha", protocol.alpha, 0, 1, open_low=True)
+    check_range("alpha_power", protocol.alpha_power, 0, 1, open_low=True)
     return visit_count(protocol.alpha_power, protocol.alpha)
 
 

@@ -74,7 +74,7 @@ class Arguments(Common):
     optimizer_eps: Floats = None
     """Its epsilon; default its own, 1e-8, of rmsprop 0.01."""
     max_grad_norm: Floats = None
-    """Norm to which the gradient is clipped."""
+    """Norm to which the gradient is clipped; inf: not at all."""
     loss: Names = None
     """squared or huber, of members whose network gives plain values."""
     batch_size: Ints = None

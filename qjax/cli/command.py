@@ -25,6 +25,7 @@ from qjax.machine import hosts, interrupt, streams
 from qjax.runs import jsonfile
 from qjax.runs.config import CONFIG
 from qjax.runs.points import NEVER, Schedules
+from qjax.sweeps.drive import check_pace
 from qjax.sweeps.groups import Report
 from qjax.sweeps.sweep import plan
 from qjax.training.loop import Loop
@@ -192,6 +193,8 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
             jax.config.update("jax_enable_compilation_cache", False)
         if distributed:
             hosts.initialize()
+        if isinstance(args, Common):
+            check_pace(args.chunk_seconds, args.checkpoint_every)
         run(args)
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
         if distributed:

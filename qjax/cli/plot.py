@@ -136,7 +136,10 @@ def _score(runs: Mapping[str, Study], args: Arguments) -> studies.Score:
     lacking = [name for name, run in runs.items() if any(sample.evaluation is None for sample in run.samples)]
     if score != "evaluation" or not lacking:
         return score
-    none = f"no evaluation of {', '.join(lacking)}, which has not ended"
+    ended = {name: all(sample.complete for sample in runs[name].samples) for name in lacking}
+    parts = {"which has not ended": False, "which ended without one": True}
+    told = {why: ", ".join(name for name in lacking if ended[name] is whether) for why, whether in parts.items()}
+    none = "no evaluation of " + " and of ".join(f"{names}, {why}" for why, names in told.items() if names)
     if args.score == "evaluation":
         raise ValueError(none)
     _tell(f"{none}: scores are final training returns")

@@ -1,9 +1,13 @@
 """How the words of a command line are read, in every program: numbers, values of keywords, flags."""
 
 import ast
+import contextlib
 import dataclasses
 import difflib
+import functools
 import inspect
+import io
+import itertools
 import json
 import re
 import shutil
@@ -108,8 +112,8 @@ def parse(cls: Any, words: Sequence[str], prog: str, **options: Any) -> Any:
     """Return what `tyro.cli` makes of a command line for a dataclass or a function.
 
     Raises:
-        ValueError: as `check_flags`, or a word is empty.
-        SystemExit: tyro's own, for what is no value, and for help.
+        ValueError: as `check_flags`, a word is empty, or a value is none; in one line.
+        SystemExit: after help.
 
     """
     check_flags(words, {name: each.annotation for name, each in inspect.signature(cls).parameters.items()})
@@ -118,7 +122,42 @@ def parse(cls: Any, words: Sequence[str], prog: str, **options: Any) -> Any:
             raise ValueError(f"an empty word{f' after {word or before}' if word or before else ''}")
     if dataclasses.is_dataclass(cls):
         options.setdefault("description", _described(inspect.getdoc(cls) or ""))
-    return tyro.cli(cls, args=words, prog=prog, registry=READ, **options)
+        return _read(cls, words, prog, options)
+    args, kwargs = _read(_arguments_of(cls), words, prog, options)
+    return cls(*args, **kwargs)
+
+
+def _arguments_of(function: Any) -> Any:
+    """Return a function that has the same arguments and returns them: reading them does nothing else."""
+
+    @functools.wraps(function)
+    def given(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        return args, kwargs
+
+    return given
+
+
+def _read(cls: Any, words: Sequence[str], prog: str, options: Mapping[str, Any]) -> Any:
+    """Return what tyro makes of words; its box of what is wrong with them is an error in one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(cls, args=words, prog=prog, registry=READ, **options)
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        raise ValueError(_line(said.getvalue())) from None
+
+
+def _line(box: str) -> str:
+    """Return what tyro says first in a box, in one line: what stands between its title and the next rule."""
+    plain = [line.strip("│| ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
+    inside = itertools.dropwhile(lambda line: not line or RULE.match(line), plain)
+    return " ".join(itertools.takewhile(lambda line: not RULE.match(line), inside)).removeprefix("Error parsing ")
+
+
+RULE = re.compile("[─╭╰+-]{2}")
+"""How a line of a box begins that is no text; where there is no Unicode it is drawn with -."""
 
 
 def _described(text: str) -> str:

@@ -69,6 +69,21 @@ def check_size(name: str, value: Any, least: int = 1, most: int = LARGEST) -> in
     return number
 
 
+def check_pairs(num_states: Any, num_actions: Any, tables: int = 1) -> tuple[int, int]:
+    """Return the numbers of states and of actions, static whole numbers whose pairs an int32 can count.
+
+    Raises:
+        TypeError: one is traced or no whole number.
+        ValueError: one is not positive, or there are 2**31 pairs or more, in all `tables` together.
+
+    """
+    shape = check_size("num_states", num_states), check_size("num_actions", num_actions)
+    if (pairs := shape[0] * shape[1] * tables) > LARGEST:
+        of = f" in {tables} tables" if tables > 1 else ""
+        raise ValueError(f"{shape[0]} states x {shape[1]} actions{of} make {pairs} pairs, not below 2**31")
+    return shape
+
+
 def check_range(
     name: str,
     value: Any,
@@ -346,8 +361,8 @@ def _floats(value: Any) -> tuple[float, np.float32]:
         return number, np.float32(number)
 
 
-def check_unit(unit: str) -> None:
-    """Check that `unit` names a field of `qjax.types.Time` that counts.
+def check_unit(unit: str, name: str = "unit") -> None:
+    """Check that a unit, an argument of that name, is a field of `qjax.types.Time` that counts.
 
     Raises:
         ValueError: it does not.
@@ -355,7 +370,7 @@ def check_unit(unit: str) -> None:
     """
     units = ("step", "episode", "update")
     if not isinstance(unit, str) or unit not in units:
-        raise ValueError(f"unit must be one of {', '.join(units)}, got {shown(unit)}")
+        raise ValueError(f"{name} must be one of {', '.join(units)}, got {shown(unit)}")
 
 
 def check_key(key: Any) -> None:

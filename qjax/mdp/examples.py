@@ -1,6 +1,7 @@
 """Where finite MDPs come from: gymnasium's tables, gymnax's FrozenLake, and at random."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Int, Key
 
 from qjax.core.checks import (
+    LARGEST,
     check_flag,
     check_key,
     check_map,
@@ -268,6 +270,9 @@ def garnet(key: Key[Array, ""], states: int, actions: int, branching: int, termi
     shape = (check_size("states", states), check_size("actions", actions), check_size("branching", branching))
     if shape[2] > shape[0]:
         raise ValueError(f"branching {branching} exceeds the {states} states")
+    if (outcomes := math.prod(shape)) > LARGEST:
+        of = f"{states} states x {actions} actions x branching {branching}"
+        raise ValueError(f"{of} make {outcomes} outcomes, not below 2**31")
     check_range("termination", termination, 0, 1)
     return _garnet(key, shape, termination)
 

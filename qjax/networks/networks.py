@@ -12,6 +12,7 @@ from qjax.core.checks import (
     check_callable,
     check_flag,
     check_initial,
+    check_pairs,
     check_range,
     check_record,
     check_size,
@@ -200,10 +201,11 @@ def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: a size is not positive, or `initial` has another shape or is not finite.
+        ValueError: a size is not positive, there are 2**31 entries or more, or `initial` has another shape or is
+            not finite.
 
     """
-    shape = check_size("num_states", num_states), check_size("num_actions", num_actions)
+    shape = check_pairs(num_states, num_actions)
     check_initial(initial, shape)
 
     def init(key, obs):

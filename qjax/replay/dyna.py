@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from qjax.core.checks import check_key, check_size, check_states
+from qjax.core.checks import check_key, check_pairs, check_size, check_states
 from qjax.core.clock import missing
 from qjax.core.default_rules import makes_usual
 from qjax.types import Batch, Memory, Transition
@@ -55,10 +55,8 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
         ValueError: a size is not positive, `planning` is negative, or there are 2**31 pairs or more.
 
     """
-    num_states, num_actions = check_size("num_states", num_states), check_size("num_actions", num_actions)
+    num_states, num_actions = check_pairs(num_states, num_actions)
     size, planning = num_states * num_actions, check_size("planning", planning, least=0)
-    if size >= 2**31:
-        raise ValueError(f"{num_states} states x {num_actions} actions make {size} pairs, not below 2**31")
 
     def init(block):
         check_states("dyna", block.obs, axes=2)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qjax.core.checks import check_range
 from qjax.core.text import failure
 from qjax.machine import hosts
 from qjax.machine.interrupt import Again, Interrupt
@@ -34,6 +35,18 @@ class Options(NamedTuple):
     checkpoint_every: float
     stop_on_nan: bool
     sinks: Sequence[Sink] = ()
+
+
+def check_pace(chunk_seconds: float, checkpoint_every: float) -> None:
+    """Check the seconds of a chunk, and those between two checkpoints; infinity is no checkpoint before the last.
+
+    Raises:
+        TypeError: one is no number.
+        ValueError: one is negative or NaN, or a chunk's are 0 or infinite.
+
+    """
+    check_range("chunk_seconds", chunk_seconds, 0, float("inf"), open_low=True)
+    check_range("checkpoint_every", checkpoint_every, 0, float("inf"), infinite=True)
 
 
 class Drive:

@@ -21,7 +21,6 @@ from qjax.core.checks import (
     check_flag,
     check_listed,
     check_mapping,
-    check_range,
     check_record,
     check_size,
     describe,
@@ -39,7 +38,7 @@ from qjax.runs.run import KNOWN, Run, load_agents, numerics, versions
 from qjax.runs.sinks import Sink, check_sinks
 from qjax.sweeps import hyperparameters
 from qjax.sweeps import plan as plans
-from qjax.sweeps.drive import Drive, Options
+from qjax.sweeps.drive import Drive, Options, check_pace
 from qjax.sweeps.groups import Groups, Report
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.plan import Part, Plan
@@ -233,8 +232,7 @@ def sweep(
         OSError: the folder cannot be written to, or another process runs in it.
 
     """
-    check_range("chunk_seconds", chunk_seconds, 0, float("inf"), open_low=True)
-    check_range("checkpoint_every", checkpoint_every, 0, float("inf"), infinite=True)
+    check_pace(chunk_seconds, checkpoint_every)
     stop_on_nan = check_flag("stop_on_nan", stop_on_nan)
     _check_hooks(schedules, report, on_log, on_progress, run)
     progress = progress if isinstance(progress, str) else check_flag("progress", progress)

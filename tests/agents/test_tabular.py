@@ -498,3 +498,23 @@ def test_tables_of_another_shape():
 def test_there_are_one_or_two_tables():
     with pytest.raises(ValueError, match="tables must be 1 or 2, got 3"):
         qjax.tabular(4, 2, 0.1, tables=3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda *sizes: qjax.tabular(*sizes, 0.1),
+        lambda *sizes: qjax.traces(*sizes, 0.1, 0.9),
+        lambda *sizes: qjax.dyna(*sizes, 5),
+        qjax.table,
+        lambda *sizes: qjax.tabular(sizes[0], sizes[1] // 2, 0.1, tables=2),
+    ],
+)
+def test_a_table_that_no_int32_can_count_is_refused(make):
+    with pytest.raises(ValueError, match=r"2147483647 states x .* make \d+ pairs, not below 2\*\*31$"):
+        make(2**31 - 1, 2)
+
+
+def test_an_mdp_that_no_int32_can_count_is_refused():
+    with pytest.raises(ValueError, match=r"2147483647 states x 2 actions x branching 1 make 4294967294 outcomes"):
+        qjax.mdp.garnet(jax.random.key(0), 2**31 - 1, 2, 1)

@@ -333,9 +333,9 @@ def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
     [
         ({"warmup": -10}, "warmup must be at least 0, got -10"),
         ({"target_period": 5}, "target_period of 5 steps is shorter than an iteration's 10"),
-        ({"target_period": 12.5}, "target period must be a whole number, got 12.5"),
+        ({"target_period": 12.5}, "target_period must be a whole number, got 12.5"),
         ({"capacity": 64}, "batch_size 128 exceeds capacity 70"),
-        ({"support": (1.0, 1.0)}, r"low 1.0 and high 1.0"),
+        ({"support": (1.0, 1.0)}, r"support must be the least and the largest value, got \(1.0, 1.0\)"),
         ({"epsilon_fraction": 0.0}, "epsilon_fraction must lie in"),
         ({"gamma": 1.5}, "gamma must lie in"),
         ({"epsilon_decay": 1.5}, "epsilon_decay must lie in .* got 1.5"),

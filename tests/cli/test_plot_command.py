@@ -347,7 +347,7 @@ def test_a_grids_runs_are_one_run(tmp_path, drawn, capsys):
     assert command(folder, "--kind", "sensitivity", "curves") == 0
     said = capsys.readouterr().err
     assert f"note: {folder}: not begun: n=2\n" in said
-    assert "no evaluation of q-learning, which has not ended: scores are final training returns" in said
+    assert "no evaluation of q-learning, which ended without one: scores are final training returns" in said
     assert sorted(drawn) == ["curves", "sensitivity_n_alpha"]
     with pytest.raises(ValueError, match="the folder holds several runs, n=1, n=4"):
         qjax.results.load(folder)
@@ -473,7 +473,10 @@ def test_runs_of_different_length_are_scored_over_the_same_steps(tmp_path, drawn
         (("--window", 0), "window must be at least 1, got 0"),
         (("--labels", "a", "b"), "give one label for each RUN: 2 labels, 1 runs"),
         (("--kind", "sensitivity"), "error: nothing could be drawn"),
-        (("--score", "evaluation", "--kind", "seeds"), "error: no evaluation of q-learning, which has not ended"),
+        (
+            ("--score", "evaluation", "--kind", "seeds"),
+            "error: no evaluation of q-learning, which ended without one",
+        ),
     ],
 )
 def test_bad_arguments(tmp_path, drawn, capsys, words, said):

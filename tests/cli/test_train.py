@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import sys
 
 import jax
@@ -379,6 +380,9 @@ def test_configs_of_others_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("extra",), "Unrecognized options: extra"),
+        (("--hidden", "0"), "--hidden: widths of hidden layers are written like 120,84, got '0'"),
+        (("--seeds", "2**3"), "--seeds: a whole number is written like 100000, 100_000 or 1e5, got '2**3'"),
         (("--lr", "abc"), "could not convert string to float: 'abc'"),
         (("--lr", "1e-3", "0.001"), "given twice: 0.001 1e-3"),
         (("--batch-size", "1.5"), "a whole number is written like 100000, 100_000 or 1e5, got '1.5'"),
@@ -390,11 +394,21 @@ def test_configs_of_others_are_refused(tmp_path):
         (("--gamma",), "gamma"),
     ],
 )
-def test_mistyped_flags_and_values(words, said, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parsed("dqn", *words)
-    said_words = "".join(capsys.readouterr().err.split())
-    assert ended.value.code == 2 and "".join(said.split()) in said_words.replace("│", "")
+def test_mistyped_flags_and_values(words, said, monkeypatch, capsys):
+    """One line as of any other error, whatever looked at the value first."""
+    assert command_line(monkeypatch, "dqn", "--out", "nowhere", *words) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1 and said in line
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [*((f"--{flag}", x) for flag in ("chunk-seconds", "checkpoint-every") for x in ("nan", "-1")),
+     ("--chunk-seconds", "inf"), ("--chunk-seconds", "0")],
+)  # fmt: skip
+def test_a_dry_run_refuses_what_the_run_does(flag, value, monkeypatch, capsys):
+    assert command_line(monkeypatch, "q-learning", *SMALL, "--dry-run", flag, value) == 2
+    assert re.fullmatch(f"error: {flag[2:].replace('-', '_')} must lie in .*, got .*\n", capsys.readouterr().err)
 
 
 def test_what_is_missing_is_told_after_what_is_mistyped():
