@@ -167,7 +167,8 @@ def frozen(parts: Parts, advance: Advance) -> Advance:
     episodes = parts.episodes
 
     def then_frozen(lane: Lane, *when: Any) -> Lane:
-        return _where(lane.episodes < episodes, advance(lane, *when), lane, parts.agent.inert)
+        new = advance(lane, *when)
+        return _where(lane.episodes < episodes, new, lane, parts.agent.inert)
 
     return then_frozen
 
