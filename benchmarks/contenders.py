@@ -169,6 +169,8 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     import qjax
     from qjax.machine.devices import default_width
     from qjax.sweeps.groups import Groups
+    from qjax.sweeps.placement import Placement
+    from qjax.sweeps.programs import Programs
 
     if without == "the clock outside the lanes":
         run = loop.run
@@ -183,10 +185,11 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     if without == "groups of lanes":
         width = -(-lanes // jax.device_count())
     root = qjax.fast_key(0) if fast else jax.random.key(0)
-    groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, width, jax.devices())
+    placement = Placement(np.zeros(lanes, int), np.arange(lanes), width, jax.devices())
+    programs = Programs(lambda _: loop, None, root, placement)
     turn = -(-50 // loop.cadence) * loop.cadence if loop.cadence < 50 else loop.cadence
     first = math.gcd(loop.warmup, 50)
-    groups.compile({False: first, True: turn} if loop.warmup else {True: turn})
+    groups = Groups(programs.compile({False: first, True: turn} if loop.warmup else {True: turn}))
     groups.start()
     if loop.warmup:
         groups.run(0, loop.warmup // first, False)

@@ -23,6 +23,8 @@ from rich.table import Table
 import qjax
 from benchmarks.contenders import lake_loop
 from qjax.sweeps.groups import Groups
+from qjax.sweeps.placement import Placement
+from qjax.sweeps.programs import Programs
 
 TURN = 100
 KINDS = {
@@ -79,9 +81,10 @@ def main(
     qjax.use_cores(1)
     loop, width = loop_of(name)
     root: Any = qjax.fast_key(0) if fast else jax.random.key(0)
-    groups = Groups(lambda _: loop, None, np.zeros(width, int), np.arange(width), root, width, jax.devices())
+    placement = Placement(np.zeros(width, int), np.arange(width), width, jax.devices())
+    programs = Programs(lambda _: loop, None, root, placement)
     warmup = -(-loop.warmup // TURN) * TURN
-    groups.compile({False: TURN, True: TURN} if warmup else {True: TURN})
+    groups = Groups(programs.compile({False: TURN, True: TURN} if warmup else {True: TURN}))
     groups.start()
     if warmup:
         groups.run(0, warmup // TURN, False)

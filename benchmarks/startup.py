@@ -22,10 +22,9 @@ took = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(lambda name, seconds, **_: took.update({name: seconds}))
 qjax.use_cores()
 from experiments import cartpole
-from qjax.sweeps.sweep import _groups, _prepare
+from qjax.sweeps.sweep import Sweep
 loop = cartpole.build(cartpole.preset("cleanrl", None))
-work = _prepare(lambda _: loop, 64, None, 0, 500_000, 100)
-whole = _groups(work, 8, None).compile(work.turns)
+whole = Sweep(lambda _: loop, 64, None, 0, 500_000, 100, 8, None).compile().programs.compile_s
 lowering = took["/jax/core/compile/jaxpr_to_mlir_module_duration"]
 making = took["/jax/core/compile/backend_compile_duration"]
 print(json.dumps([whole, whole - lowering - making, lowering, making]))

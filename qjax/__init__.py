@@ -39,7 +39,8 @@ from qjax.sweeps import progress
 from qjax.sweeps.hyperparameters import grid, zipped
 from qjax.sweeps.plan import Plan
 from qjax.sweeps.progress import Progress
-from qjax.sweeps.sweep import Result, static_sweeps, sweep
+from qjax.sweeps.result import Result
+from qjax.sweeps.sweep import static_sweeps, sweep
 from qjax.training.evaluation import Episodes, evaluate, evaluate_seeds
 from qjax.training.lane import Lane, take
 from qjax.training.loop import Loop, make_loop

@@ -49,11 +49,11 @@ def __getattr__(name):  # when a test asks: the flags are set by then
 @contextmanager
 def sweeps(options):
     """Have sweeps compile with these options."""
-    from qjax.sweeps import groups
+    from qjax.sweeps import compiler
 
-    before = groups.COMPILER_OPTIONS
-    groups.COMPILER_OPTIONS = before | options
+    before = compiler.OPTIONS
+    compiler.OPTIONS = before | options
     try:
         yield
     finally:
-        groups.COMPILER_OPTIONS = before
+        compiler.OPTIONS = before

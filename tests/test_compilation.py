@@ -14,7 +14,7 @@ import numpy as np
 from compilation import AS_USERS, FUSED
 from jax.sharding import Mesh, PartitionSpec
 
-from qjax.sweeps import groups
+from qjax.sweeps import compiler
 
 FLAGS = {name for name in compilation.QUICKLY if f"--{name}=" in os.environ["XLA_FLAGS"]}
 OTHERWISE = {
@@ -72,7 +72,7 @@ def test_unknown_flags_and_options_are_left_out(monkeypatch):
     compilation.use_flags()
     given = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     assert os.environ["XLA_FLAGS"] == given
-    assert groups.known_options(real | {"xla_cpu_use_wishes": True}) == real
+    assert compiler.known_options(real | {"xla_cpu_use_wishes": True}) == real
 
 
 def operations(devices, options):
@@ -86,6 +86,6 @@ def operations(devices, options):
 
 def test_one_device_and_two_run_the_same_program():
     """Which is what the option is for: without it they differ. Where they no longer do, it may go."""
-    one = operations(1, groups.COMPILER_OPTIONS)
-    assert one["fusion"] and one == operations(2, groups.COMPILER_OPTIONS)
+    one = operations(1, compiler.OPTIONS)
+    assert one["fusion"] and one == operations(2, compiler.OPTIONS)
     assert operations(1, {}) != operations(2, {})

@@ -11,11 +11,11 @@ import probes
 
 import qjax
 from qjax.machine import hosts
-from qjax.sweeps import drive
+from qjax.sweeps import saving
 
 STEPS = {"tabular": 60_000, "deep": 12_000, "long": 10**12}
 
-drive.CHECKPOINT_SHARE = 0  # a checkpoint at every chunk, so that many a kill meets one half written
+saving.CHECKPOINT_SHARE = 0  # a checkpoint at every chunk, so that many a kill meets one half written
 
 
 def build(kind):

@@ -25,8 +25,8 @@ from qjax.machine import hosts, interrupt, streams
 from qjax.runs import jsonfile
 from qjax.runs.config import CONFIG
 from qjax.runs.points import NEVER, Schedules
-from qjax.sweeps.drive import check_pace
-from qjax.sweeps.groups import Report
+from qjax.sweeps.options import check_pace
+from qjax.sweeps.programs import Report
 from qjax.sweeps.sweep import plan
 from qjax.training.loop import Loop
 

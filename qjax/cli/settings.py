@@ -18,7 +18,7 @@ from qjax.core.random import root_key
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import RECORD, list_of
 from qjax.runs.points import Point, of_lanes
-from qjax.sweeps import hyperparameters
+from qjax.sweeps import hyperparameters, traced
 from qjax.training.loop import Loop
 
 CURVES = len(plot.COLOURS)
@@ -55,7 +55,7 @@ def _alike(build: Build, swept: Any, agents: Any) -> bool:
         return build(hyper).agent.values(None, agent, obs)
 
     jaxpr = jax.make_jaxpr(values)(hyperparameters.setting(swept, 0), *one)
-    return hyperparameters.unused(jaxpr, swept) == hyperparameters.names(swept)
+    return traced.unused(jaxpr, swept) == hyperparameters.names(swept)
 
 
 def conclude(

@@ -22,7 +22,7 @@ from qjax.cli.exact import report_of
 from qjax.core.checks import check_size
 from qjax.core.random import root_key
 from qjax.machine import hosts
-from qjax.sweeps import hyperparameters, plan
+from qjax.sweeps import hyperparameters, parts
 
 
 def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qjax.Loop:
@@ -126,7 +126,7 @@ def check(args: Arguments) -> None:
     hyperparameters.check(make, grid.split(args.given).hypers)
     loop = make(None)
     jax.eval_shape(loop.init, root_key(0))
-    plan.parts(loop, args.steps, log_points=1)
+    parts.parts(loop, args.steps, log_points=1)
 
 
 def run_one(args: Arguments) -> None:

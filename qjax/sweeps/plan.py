@@ -1,72 +1,16 @@
-"""What a sweep will do, before it does it: its intervals, its programs, and the memory that they take."""
+"""What a sweep will take, before it takes it: lanes, groups, programs and memory."""
 
-import math
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from qjax.core.checks import MOST_STEPS, check_size
+import jax
+import numpy as np
+
+from qjax.machine.devices import memory_limit
 from qjax.training.loop import Loop
 
-PART_STEPS = 2**30
-PART_ITERATIONS = 2**16
-"""A lane's sums are fetched at least this often, so that int32 counts stay small."""
-TURN_ITERATIONS = 64
-"""About how many iterations one turn of a program's outer loop takes; the program counts turns at run time."""
-
-
-class Part(NamedTuple):
-    """A stretch of iterations at whose end the lanes' sums are fetched."""
-
-    iterations: int
-    learning: bool
-    log: bool
-    """Whether a log point follows."""
-    repeat: int = 1
-    """How many such parts follow one another."""
-
-
-def parts(loop: Loop, steps: int | None, log_points: int) -> list[Part]:
-    """Return the parts of a run: they depend on the work alone, not on chunks, checkpoints or devices.
-
-    Raises:
-        ValueError: steps are missing, or end before the warm-up does.
-
-    """
-    check_size("log_points", log_points)
-    per_iteration = loop.num_envs * loop.rollout
-    if steps is None:
-        if loop.episodes is None or loop.env.max_steps is None:
-            raise ValueError("steps are needed: the loop has no number of episodes, or its episodes no time limit")
-        steps = loop.episodes * int(loop.env.max_steps)
-    total = -(-check_size("steps", steps, most=MOST_STEPS) // per_iteration)
-    learning = -(-(total - loop.warmup) // loop.cadence) * loop.cadence
-    if learning <= 0:
-        raise ValueError(f"{steps} steps end before the warm-up of {loop.warmup * per_iteration} steps does")
-    interval = max(round(total / log_points / loop.cadence), 1) * loop.cadence
-    most = min(PART_ITERATIONS, PART_STEPS // max(per_iteration, loop.updates))
-    longest = max(most // loop.cadence, 1) * loop.cadence
-
-    found = []
-    for phase, learns in ((loop.warmup, False), (learning, True)):
-        whole, rest = divmod(phase, interval)
-        for stretch in [interval] * whole + [rest] * (rest > 0):
-            most = (stretch - 1) // longest
-            if most:
-                found.append(Part(longest, learns, False, most))
-            found.append(Part(stretch - most * longest, learns, learns or stretch == interval))
-    return found
-
-
-def turn(work: list[Part], learning: bool, cadence: int) -> int:
-    """Return how many iterations one turn of the outer loop takes: a divisor of every part of this kind.
-
-    The number of turns is an argument of the compiled program, so one program runs chunks of any length. A GPU
-    reads a loop's condition back at every turn of such a loop; so a turn is a loop of fixed length in its own
-    right where the parts allow.
-    """
-    step = cadence if learning else 1
-    common = math.gcd(*(part.iterations // step for part in work if part.learning == learning))
-    most = max(TURN_ITERATIONS // step, 1)
-    return step * max((d for d in range(1, most + 1) if common % d == 0), default=1)
+MANY_LANES = 2**22
+"""The host's own arrays of more lanes take over 100 MB: those are counted before they are made."""
 
 
 class Plan(NamedTuple):
@@ -160,3 +104,45 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def bytes_of(shapes: Any) -> int:
+    """Return how much memory arrays of these shapes take."""
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+
+
+def memory_of(devices: Iterable[Any]) -> tuple[int, int]:
+    """Return what this process's own devices, of those of all hosts, have in bytes, and how many they are."""
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    return memory_limit(own), len(own)
+
+
+def largest(devices: Sequence[Any], lane_bytes: int, temp_bytes: int, width: int) -> int:
+    """Return the largest number of lanes that fits these devices, of all hosts together.
+
+    Args:
+        devices: all that a sweep may use.
+        lane_bytes: one lane's state.
+        temp_bytes: what a program needs beside it on one device, in a group of `width` lanes.
+        width: of the groups.
+
+    """
+    memory, count = memory_of(devices)
+    limit = memory // count
+    fitting = max(limit - temp_bytes, 0) // (lane_bytes * width) * width
+    if not fitting:  # not one group of this width: a narrower one, whose temporaries shrink with it
+        fitting = int(limit // (lane_bytes + temp_bytes / width))
+    return fitting * count * jax.process_count()
+
+
+def check_lanes(loop: Loop, lanes: int, devices: Sequence[Any]) -> None:
+    """Refuse more lanes than fit before the host makes arrays of them, where these would be large themselves."""
+    if lanes <= MANY_LANES:
+        return
+    limit = memory_of(devices)[0] * jax.process_count()
+    each = bytes_of(jax.eval_shape(loop.init, jax.random.key(0)))
+    if lanes * each > limit:
+        raise MemoryError(
+            f"{lanes} lanes (settings x seeds) of {size(each)} need more than the {size(limit)} of"
+            f" {len(devices)} {devices[0].platform} device(s); at most {limit // each} fit"
+        )

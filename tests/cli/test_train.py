@@ -18,7 +18,7 @@ from qjax.cli import arguments, command, exact, grid, listing, settings, train
 from qjax.cli.arguments import Arguments, settle
 from qjax.cli.presets import PRESETS
 from qjax.mdp import examples, solve
-from qjax.sweeps import hyperparameters
+from qjax.sweeps import hyperparameters, traced
 
 
 def command_line(monkeypatch, *words):
@@ -129,7 +129,7 @@ def test_every_number_that_may_be_traced_counts(name):
         return members.make(name, env, protocol._replace(**hyper), cadence=1)
 
     hyperparameters.check(build, values)
-    assert values and hyperparameters.unused(hyperparameters.program(build, values), values) == []
+    assert values and traced.unused(traced.program(build, values), values) == []
 
 
 @pytest.mark.parametrize(("swept", "alike"), [("learning_rate", True), ("gamma", False)])

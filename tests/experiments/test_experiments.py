@@ -84,7 +84,7 @@ def test_dry_run(tmp_path, monkeypatch, capsys):
     assert "300 = 1 setting(s) x 300 seed(s)" in said and "3 of 2 cpu device(s) x 64 lanes" in said
     assert "compiles    3: init, take, learn" in said and "fits        yes" in said
     assert not out.exists()
-    monkeypatch.setattr(sys.modules["qjax.sweeps.sweep"], "memory_limit", lambda _: 10**6)
+    monkeypatch.setattr(sys.modules["qjax.sweeps.plan"], "memory_limit", lambda _: 10**6)
     assert command_line(monkeypatch, frozenlake, "--dry-run", "--seeds", 30_000, "--out", out) == 2
     assert "error: 30000 lanes need" in capsys.readouterr().err and not out.exists()
 

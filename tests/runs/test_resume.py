@@ -25,11 +25,11 @@ from victim import Crash
 
 import qjax
 from qjax.runs import checkpoint, files, jsonfile, results
-from qjax.sweeps import drive, plan
+from qjax.sweeps import parts, saving
 
 HERE = Path(__file__).parents[1]
 STEPS = {"tabular": 200, "deep": 200}
-TURN_ITERATIONS = plan.TURN_ITERATIONS
+TURN_ITERATIONS = parts.TURN_ITERATIONS
 
 
 def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, accept=False, **options):
@@ -56,8 +56,8 @@ def same(result, other):
 def quick():
     """Chunks of ten iterations, and a checkpoint after each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drive, "CHECKPOINT_SHARE", 0)
-        patch.setattr(plan, "TURN_ITERATIONS", 10)
+        patch.setattr(saving, "CHECKPOINT_SHARE", 0)
+        patch.setattr(parts, "TURN_ITERATIONS", 10)
         yield
 
 
@@ -616,7 +616,7 @@ def undisturbed(quick, tmp_path_factory):
     def made(kind):
         folder = tmp_path_factory.mktemp("undisturbed") / kind
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
+            patch.setattr(parts, "TURN_ITERATIONS", TURN_ITERATIONS)
             victim.main(kind, folder, checkpoint_every=1e9)
         return folder
 
@@ -656,7 +656,7 @@ def killed_at_its_end(kind, last, out, reference, sign, pause):
     _, errors = process.communicate()
     assert process.returncode in (0, -signal.SIGKILL), errors
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
+        patch.setattr(parts, "TURN_ITERATIONS", TURN_ITERATIONS)
         victim.main(kind, out)
     check_equal(out, reference)
     summary, agents = out / "summary.json", qjax.load_agents(out)
@@ -671,7 +671,7 @@ def test_kill_9_forty_times(undisturbed, tmp_path, monkeypatch, kind):
     """At random; while the last agents are saved, and the end; and between the summary and the clean-up."""
     met = killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1)
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(plan, "TURN_ITERATIONS", TURN_ITERATIONS)
+        patch.setattr(parts, "TURN_ITERATIONS", TURN_ITERATIONS)
         patch.setattr(qjax.Run, "end", crash)
         victim.main(kind, tmp_path / "last", checkpoint_every=1e9)
     draw = random.Random(2)

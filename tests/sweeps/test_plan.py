@@ -15,10 +15,12 @@ import victim
 import qjax
 from experiments import cartpole, frozenlake
 from qjax.machine import devices
+from qjax.sweeps import parts
 from qjax.sweeps import plan as plans
-from qjax.sweeps.groups import Groups
+from qjax.sweeps.placement import Placement
+from qjax.sweeps.programs import Programs
 
-SWEEP = sys.modules["qjax.sweeps.sweep"]
+PLAN = sys.modules["qjax.sweeps.plan"]
 
 
 def endless(**kwargs):
@@ -28,7 +30,7 @@ def endless(**kwargs):
 
 
 def lengths(loop, steps, log_points):
-    return [(p.iterations, p.learning, p.log) for p in plans.parts(loop, steps, log_points)]
+    return [(p.iterations, p.learning, p.log) for p in parts.parts(loop, steps, log_points)]
 
 
 def test_parts_end_at_log_points():
@@ -43,7 +45,7 @@ def test_parts_end_at_log_points():
 def test_no_part_outgrows_its_sums():
     """10**12 steps in one log interval: int32 counts and float32 sums of each part stay small, none is lost."""
     loop = endless(num_envs=100, cadence=50)
-    found = plans.parts(loop, 10**12, 1)
+    found = parts.parts(loop, 10**12, 1)
     assert sum(p.iterations * p.repeat for p in found) * 100 == 10**12
     assert max(p.iterations for p in found) <= 2**16 and max(p.iterations for p in found) * 100 < 2**31
     assert [p.log for p in found] == [False, True]
@@ -51,18 +53,18 @@ def test_no_part_outgrows_its_sums():
 
 def test_no_part_makes_more_updates_than_int32_counts():
     loop = endless(updates=2**20)
-    assert max(p.iterations for p in plans.parts(loop, 10**6, 1)) * loop.updates < 2**31
+    assert max(p.iterations for p in parts.parts(loop, 10**6, 1)) * loop.updates < 2**31
     with pytest.raises(ValueError, match=r"4096 iterations make 4294967296 updates, not below 2\*\*31"):
         jax.eval_shape(lambda key: loop.run(loop.init(key), qjax.clock.at(0), 4096), jax.random.key(0))
 
 
 def test_turns_divide_every_part():
-    parts = plans.parts(endless(cadence=5, warmup=30), 1030, 10)
-    assert plans.turn(parts, True, 5) % 5 == 0
+    found = parts.parts(endless(cadence=5, warmup=30), 1030, 10)
+    assert parts.turn(found, True, 5) % 5 == 0
     for learning in (False, True):
-        turn = plans.turn(parts, learning, 5)
-        assert all(part.iterations % turn == 0 for part in parts if part.learning == learning)
-    assert plans.turn(plans.parts(endless(), 4096, 2), True, 1) == 64
+        turn = parts.turn(found, learning, 5)
+        assert all(part.iterations % turn == 0 for part in found if part.learning == learning)
+    assert parts.turn(parts.parts(endless(), 4096, 2), True, 1) == 64
 
 
 @pytest.mark.parametrize("name", [pytest.param("cartpole", marks=pytest.mark.slow), "deep", "frozenlake"])
@@ -78,12 +80,10 @@ def test_the_estimate_is_the_compilers_own(name):
         work = {"seeds": 70, "width": 16, "devices": jax.devices()[:1]}
     plan = qjax.sweep.plan(lambda _: loop, **work)
     assert plan.groups == 5 and plan.lanes == work["seeds"] and plan.fits
-    groups = Groups(
-        lambda _: loop, None, np.zeros(9, int), np.arange(9), jax.random.key(0), plan.width, jax.devices()[:1]
-    )
-    parts = plans.parts(loop, work.get("steps"), 100)
-    groups.compile({True: plans.turn(parts, True, loop.cadence)})
-    found = groups._programs["learn"].memory_analysis()
+    placement = Placement(np.zeros(9, int), np.arange(9), plan.width, jax.devices()[:1])
+    turn = parts.turn(parts.parts(loop, work.get("steps"), 100), True, loop.cadence)
+    programs = Programs(lambda _: loop, None, jax.random.key(0), placement).compile({True: turn})
+    found = programs.compiled["learn"].memory_analysis()
     expected = 5 * found.argument_size_in_bytes + found.temp_size_in_bytes
     assert plan.total_bytes == pytest.approx(expected, rel=0.1)
     # A checkpoint holds the lanes, and what is printed says so.
@@ -97,7 +97,7 @@ def test_what_cannot_fit_is_refused_with_what_does(monkeypatch):
     """Just enough memory for two groups of two devices by two lanes."""
     work = {"steps": 20, "log_points": 1, "width": 2}
     plan = qjax.sweep.plan(lambda _: endless(), seeds=3, **work)
-    monkeypatch.setattr(SWEEP, "memory_limit", lambda _: plan.temp_bytes + 2 * plan.state_bytes)
+    monkeypatch.setattr(PLAN, "memory_limit", lambda _: plan.temp_bytes + 2 * plan.state_bytes)
     assert qjax.sweep(lambda _: endless(), seeds=8, **work).env_steps == 8 * 20
     with pytest.raises(MemoryError, match=r"9 lanes need .* at most 8 lanes fit"):
         qjax.sweep(lambda _: endless(), seeds=9, **work)
@@ -108,7 +108,7 @@ def test_the_largest_number_where_not_one_group_fits(monkeypatch):
     """A width as large as the sweep, as on a GPU: what fits is told all the same."""
     work = {"steps": 20, "log_points": 1, "width": 64, "devices": jax.devices()[:1]}
     plan = qjax.sweep.plan(lambda _: endless(), seeds=64, **work)
-    monkeypatch.setattr(SWEEP, "memory_limit", lambda _: plan.total_bytes // 2)
+    monkeypatch.setattr(PLAN, "memory_limit", lambda _: plan.total_bytes // 2)
     assert qjax.sweep.plan(lambda _: endless(), seeds=64, **work).largest_lanes in (31, 32)
 
 
@@ -125,7 +125,7 @@ import qjax
 qjax.use_cores(2)
 import jax.numpy as jnp
 import probes
-sys.modules["qjax.sweeps.sweep"].memory_limit = lambda _: 2**62
+sys.modules["qjax.sweeps.plan"].memory_limit = lambda _: 2**62
 env = qjax.make(probes.Walk())
 agent = qjax.tabular(env.num_states, 2, 0.5)
 build = lambda _: qjax.make_loop(env, agent, qjax.uniform, qjax.ring(2**24, 1), gamma=0.9)

@@ -20,9 +20,10 @@ import qjax
 from qjax.core import clock as clocks
 from qjax.exploration import schedules
 from qjax.machine.devices import default_width
-from qjax.sweeps import hyperparameters
-from qjax.sweeps import plan as plans
-from qjax.sweeps.groups import Groups, _used
+from qjax.sweeps import parts, traced
+from qjax.sweeps.groups import Groups
+from qjax.sweeps.placement import Placement, devices_for
+from qjax.sweeps.programs import Programs
 from qjax.training.lane import Lane
 
 WIDTH = 2  # small, so that few lanes make several groups on the two devices of the tests
@@ -113,8 +114,8 @@ def test_jax_s_default_keys_do_not_matter(tmp_path):
     configs = [(tmp_path / kind / "config.json").read_text() for kind in ("threefry2x32", "rbg")]
     assert configs[0] == configs[1]
     with jax.default_prng_impl("rbg"):
-        program = hyperparameters.text(hyperparameters.program(tabular, None))
-    assert program == hyperparameters.text(hyperparameters.program(tabular, None))
+        program = traced.text(traced.program(tabular, None))
+    assert program == traced.text(traced.program(tabular, None))
 
 
 def test_seeds_differ_from_their_initialisation_on():
@@ -501,9 +502,9 @@ def test_bits_do_not_depend_on_the_number_of_devices():
 def test_eight_devices_full():
     """Seventeen lanes: all eight devices work, in two groups; each lane is what it is alone."""
     if len(jax.devices()) < 8:
-        code = "import sys; sys.path.insert(0, {!r})\nimport qjax; qjax.use_cores(8)\nimport test_sweep\n"
+        code = "import sys; sys.path[:0] = {!r}\nimport qjax; qjax.use_cores(8)\nimport test_sweep\n"
         code += "test_sweep.test_eight_devices_full(); print('done')"
-        command = [sys.executable, "-c", code.format(str(Path(__file__).parents[1]))]
+        command = [sys.executable, "-c", code.format([str(folder) for folder in Path(__file__).parents[:2]])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.stdout.split() == ["done"], done.stderr
         return
@@ -561,9 +562,9 @@ def test_the_width_is_kept_in_the_config_and_by_a_resumed_run(tmp_path):
 def test_padding_is_no_work():
     """Seven lanes in threes on two devices: the fourth three of them is padding alone, and makes no step."""
     loop = tabular()
-    groups = Groups(lambda _: loop, None, np.zeros(7, int), np.arange(7), jax.random.key(0), 3, jax.devices()[:2])
-    assert (groups.count, groups.mesh.size, groups.size) == (2, 2, 6)
-    groups.compile({True: 5})
+    placement = Placement(np.zeros(7, int), np.arange(7), 3, jax.devices()[:2])
+    groups = Groups(Programs(lambda _: loop, None, jax.random.key(0), placement).compile({True: 5}))
+    assert (placement.count, placement.mesh.size, placement.size) == (2, 2, 6)
     groups.start()
     groups.run(0, 2, True)
     steps = [np.asarray(state.stats.steps).tolist() for state in groups.states]
@@ -577,7 +578,7 @@ def test_padding_is_no_work():
 def test_a_sweep_uses_the_devices_that_leave_the_least_padding(pieces, devices, used):
     """As many groups as all devices would make, and no more devices than those need."""
     found = [SimpleNamespace(process_index=0, id=i) for i in range(devices)]
-    assert len(_used(found, pieces)) == used
+    assert len(devices_for(found, pieces)) == used
     assert -(-pieces // used) == -(-pieces // devices)
 
 
@@ -588,11 +589,11 @@ def test_a_sweep_uses_the_devices_that_leave_the_least_padding(pieces, devices, 
 def test_every_host_has_lanes_of_its_own(pieces, hosts, devices, used):
     """As many devices of each host are used, and the last host has more than padding in the first group."""
     found = [SimpleNamespace(process_index=host) for host in range(hosts) for _ in range(devices)]
-    share = _used(found, pieces)
+    share = devices_for(found, pieces)
     assert [device.process_index for device in share] == [host for host in range(hosts) for _ in range(used)]
     assert pieces > (hosts - 1) * used
     with pytest.raises(ValueError, match=f"lanes of 1 widths leave one of {hosts} hosts without any"):
-        _used(found, 1)
+        devices_for(found, 1)
 
 
 def test_another_width_agrees_over_the_first_updates(many):
@@ -657,7 +658,7 @@ def test_parameters_that_are_not_finite_are_seen_without_a_loss():
 
 def test_stop_on_nan(tmp_path, monkeypatch):
     """It stops within a chunk of the first one, says so in the table, and goes on without a trace of that."""
-    monkeypatch.setattr(plans, "TURN_ITERATIONS", 5)
+    monkeypatch.setattr(parts, "TURN_ITERATIONS", 5)
     work = {"hypers": RATES, "seeds": [3, 8], "steps": 400, "log_points": 2, "width": WIDTH, "chunk_seconds": 1e-9}
     with qjax.Run(tmp_path / "run", "explosion", {}) as run:
         stopped = qjax.sweep(explosive, run=run, stop_on_nan=True, **work)
@@ -681,8 +682,9 @@ def test_a_sweep_crosses_every_boundary_of_the_clock(boundary):
     env = qjax.make(probes.Counter())
     agent = qjax.tabular(env.num_states, 2, 0.5)
     loop = qjax.make_loop(env, agent, qjax.uniform, qjax.ring(12, 1), gamma=0.9)
-    groups = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), jax.random.key(0), WIDTH, jax.devices())
-    groups.compile({True: 4})
+    placement = Placement(np.zeros(3, int), np.arange(3), WIDTH, jax.devices())
+    programs = Programs(lambda _: loop, None, jax.random.key(0), placement).compile({True: 4})
+    groups = Groups(programs)
     groups.start()
     begin = boundary - 8
     groups.run(begin, 4, True)
@@ -695,8 +697,7 @@ def test_a_sweep_crosses_every_boundary_of_the_clock(boundary):
             state.memory.unpacked().obs[:, :, 0], np.tile(expected, (len(state.episodes), 1))
         )
     # Chunks of other lengths draw the same random numbers.
-    again = Groups(lambda _: loop, None, np.zeros(3, int), np.arange(3), jax.random.key(0), WIDTH, jax.devices())
-    again._programs = groups._programs
+    again = Groups(programs)
     again.start()
     for number in range(4):
         again.run(begin + 4 * number, 1, True)

@@ -17,7 +17,8 @@ from compilation import FUSED, sweeps
 import qjax
 from qjax.core import clock as clocks
 from qjax.exploration import schedules
-from qjax.sweeps.groups import Groups
+from qjax.sweeps.placement import Placement
+from qjax.sweeps.programs import Programs
 
 
 def bits(tree):
@@ -348,21 +349,23 @@ def test_the_programs_of_a_sweep_move_no_ring():
     ring = qjax.ring(ROWS * ENVS, 6)
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), ring, gamma=0.9, num_envs=ENVS, warmup=5, cadence=5)
     lanes, root = LANES * jax.device_count(), jax.random.key(0)
-    groups = Groups(lambda _: loop, None, np.zeros(lanes, int), np.arange(lanes), root, LANES, jax.devices())
+    programs = Programs(
+        lambda _: loop, None, root, Placement(np.zeros(lanes, int), np.arange(lanes), LANES, jax.devices())
+    )
     with sweeps(FUSED):
-        groups.compile({False: 5, True: 5})
-    shape = (LANES, *groups.shapes.memory.rows["uint32"].shape[1:])
-    assert set(groups.names) == {"init", "take", "warm up", "learn"}
+        programs.compile({False: 5, True: 5})
+    shape = (LANES, *programs.shapes.memory.rows["uint32"].shape[1:])
+    assert set(programs.names) == {"init", "take", "warm up", "learn"}
     for name in ("take", "warm up", "learn"):
-        program = groups._programs[name]
+        program = programs.compiled[name]
         found = big_instructions(program.as_text(), {math.prod(shape)})
         assert not [x for x in found if x[0] in MOVES], name
         assert not conditionals(program.as_text()), name
         # Every byte of the lanes comes back in the buffer that it came in, and a ring more is nowhere.
-        memory, held = program.memory_analysis(), sum(x.size * x.dtype.itemsize for x in plain(groups.shapes))
+        memory, held = program.memory_analysis(), sum(x.size * x.dtype.itemsize for x in plain(programs.shapes))
         assert memory.alias_size_in_bytes >= held / jax.device_count(), name
         assert memory.temp_size_in_bytes < 4 * math.prod(shape), name
-    written = [x for x in big_instructions(groups._programs["learn"].as_text(), {math.prod(shape)})]
+    written = [x for x in big_instructions(programs.compiled["learn"].as_text(), {math.prod(shape)})]
     assert ("dynamic-update-slice", "u32", shape) in written
 
 

@@ -1,0 +1,68 @@
+"""A described sweep on its devices: its lanes placed, its programs compiled, and what they will take."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from qjax.core.checks import check_size
+from qjax.machine.devices import default_width
+from qjax.sweeps.asked import check_devices
+from qjax.sweeps.described import Described
+from qjax.sweeps.placement import Placement
+from qjax.sweeps.plan import Plan, bytes_of, largest, memory_of
+from qjax.sweeps.programs import Programs
+
+
+def place(described: Described, width: int | None, devices: Sequence[Any] | None) -> Programs:
+    """Return a sweep's programs, not compiled, of lanes in groups of `width`: by default one made of the work."""
+    given, seeds = check_devices(devices), described.seeds
+    if width is None:
+        width = default_width(jax.eval_shape(described.loop.init, described.root), len(seeds), given)
+    else:
+        width = check_size("width", width)
+    placement = Placement(described.settings, seeds, width, given)
+    return Programs(described.build, described.hypers, described.root, placement)
+
+
+class Compiled(NamedTuple):
+    """A sweep whose programs are compiled: its second stage."""
+
+    described: Described
+    programs: Programs
+    plan: Plan
+
+
+def compiled(described: Described, programs: Programs, devices: Sequence[Any] | None, watch: bool) -> Compiled:
+    """Compile a sweep's programs; `watch` those that look for divergence between log points, too."""
+    programs.compile(described.turns, watch, described.report)
+    return Compiled(described, programs, plan_of(described, programs, devices))
+
+
+def plan_of(described: Described, programs: Programs, devices: Sequence[Any] | None) -> Plan:
+    """Return what compiled programs will take; a larger sweep may use devices that this one leaves alone."""
+    placement, lanes, settings = programs.placement, len(described.seeds), int(described.settings.max()) + 1
+    padded, temp = placement.size * placement.count, programs.temp_bytes
+    lane_bytes = bytes_of(programs.shapes) // placement.size
+    limit, local = memory_of(placement.mesh.devices.flat)
+    return Plan(
+        lanes=lanes,
+        settings=settings,
+        seeds=lanes // settings,
+        width=placement.width,
+        padding=padded - lanes,
+        devices=placement.mesh.size,
+        platform=placement.mesh.devices.flat[0].platform,
+        groups=placement.count,
+        hosts=jax.process_count(),
+        iterations=sum(part.iterations * part.repeat for part in described.parts),
+        parts=sum(part.repeat for part in described.parts),
+        compiles=programs.names,
+        lane_bytes=lane_bytes,
+        state_bytes=lane_bytes * placement.width * local * placement.count,
+        temp_bytes=temp * local,
+        limit_bytes=limit,
+        checkpoint_bytes=lane_bytes * padded,
+        largest_lanes=largest(check_devices(devices), lane_bytes, temp, placement.width),
+        unused=tuple(described.unused),
+    )

@@ -1,0 +1,146 @@
+"""A sweep described: what it is asked to do, every argument checked before anything is compiled."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from qjax.core.checks import check_callable
+from qjax.core.random import describe_key, root_key
+from qjax.runs.points import Schedules
+from qjax.runs.run import numerics
+from qjax.sweeps import hyperparameters, traced
+from qjax.sweeps.asked import check_devices, check_seeds, logged
+from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.parts import Part, parts, turn
+from qjax.sweeps.plan import check_lanes
+from qjax.sweeps.programs import Report
+from qjax.training.loop import Loop
+
+
+class Described(NamedTuple):
+    """What a sweep is asked to do, checked: its first stage. Nothing is traced for good or compiled yet."""
+
+    build: Build
+    hypers: Any
+    settings: np.ndarray
+    """`[lanes]`"""
+    seeds: np.ndarray
+    """`[lanes]`"""
+    swept: dict[str, np.ndarray]
+    """The swept hyper-parameters by name, `[settings]` each."""
+    seed: Any
+    """What the root of all randomness was made of, as plain values."""
+    root: Any
+    """The root: a typed key."""
+    loop: Loop
+    """Of the first setting."""
+    steps: int | None
+    parts: list[Part]
+    unused: list[str]
+    log_points: int
+    schedules: Schedules
+    report: Report | None
+    logged: list[str]
+    """Names of what is logged beside the usual columns."""
+
+    @property
+    def title(self) -> str:
+        """What it is called where none is given: its environment, and how many lanes."""
+        settings = int(self.settings[-1]) + 1
+        seeds = len(self.seeds) // settings
+        counts = f"{settings} settings x " * (settings > 1) + f"{seeds} seed" + "s" * (seeds > 1)
+        return f"{self.loop.env.name}, {counts}"
+
+    @property
+    def turns(self) -> dict[bool, int]:
+        """Iterations in one turn of the programs' outer loops, without and with learning."""
+        return {
+            learns: turn(self.parts, learns, self.loop.cadence)
+            for learns in dict.fromkeys(part.learning for part in self.parts)
+        }
+
+    def describe(self, width: int) -> dict[str, Any]:
+        """Return what decides the numbers, as plain values."""
+        loop = self.loop
+        return {
+            "seed": self.seed,
+            "seeds": _count_or_list(self.seeds[self.settings == 0]),
+            "lanes": len(self.seeds),
+            "hypers": {name: column.tolist() for name, column in self.swept.items()},
+            "steps": self.steps,
+            "log_points": self.log_points,
+            "width": width,
+            "environment": loop.env.name,
+            **({"map": loop.env.unwrapped.rows} if getattr(loop.env.unwrapped, "drawn", False) else {}),
+            "num_envs": loop.num_envs,
+            "rollout": loop.rollout,
+            "updates": loop.updates,
+            "cadence": loop.cadence,
+            "warmup": loop.warmup,
+            "episodes": loop.episodes,
+            "columns": list(self.swept),
+            "logged": self.logged,
+            **({"jax": unusual} if (unusual := numerics()) else {}),
+        }
+
+    def program(self) -> str:
+        """Return the text of a lane's start and first iteration: constants in `build` show there."""
+        return traced.text(traced.program(self.build, self.hypers))
+
+    def columns(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what identifies some lanes in a table: seed, setting and its values."""
+        found = {"seed": self.seeds[lanes]}
+        if self.hypers is None:
+            return found
+        settings = self.settings[lanes]
+        return {**found, "setting": settings, **{name: column[settings] for name, column in self.swept.items()}}
+
+    def hypers_of(self, lanes: np.ndarray) -> Any:
+        """Return the setting of each of some lanes, None where there are no hypers."""
+        return None if self.hypers is None else jax.tree.map(lambda x: x[self.settings[lanes]], self.hypers)
+
+
+def describe(
+    build: Build,
+    seeds: int | Sequence[int],
+    hypers: Any,
+    seed: Any,
+    steps: int | None,
+    log_points: int,
+    devices: Sequence[Any] | None,
+    schedules: Schedules | None = None,
+    report: Report | None = None,
+) -> Described:
+    """Return a sweep's arguments, checked; they are those of `qjax.sweep`."""
+    check_callable("build", build, "(hyper) -> loop")
+    given = check_seeds(seeds)
+    root = root_key(seed)
+    swept, num_settings = hyperparameters.check(build, hypers)
+    loop, numbers = build(hyperparameters.setting(swept, 0)), np.asarray(given)
+    check_lanes(loop, num_settings * len(given), check_devices(devices))
+    found, named = parts(loop, steps, log_points), {} if schedules is None else schedules
+    columns = {} if swept is None else hyperparameters.columns(swept)
+    jaxpr = None if swept is None else traced.program(build, swept)
+    return Described(
+        build=build,
+        hypers=swept,
+        settings=np.repeat(np.arange(num_settings), len(numbers)),
+        seeds=np.tile(numbers, num_settings),
+        swept=columns,
+        seed=int(seed) if isinstance(seed, int | np.integer) else describe_key(seed),
+        root=root,
+        loop=loop,
+        steps=steps,
+        parts=found,
+        unused=[] if swept is None else traced.unused(jaxpr, swept),
+        log_points=log_points,
+        schedules=named,
+        report=report,
+        logged=logged(loop, hyperparameters.setting(swept, 0), list(columns), named, report),
+    )
+
+
+def _count_or_list(seeds: np.ndarray) -> int | list[int]:
+    return len(seeds) if (seeds == np.arange(len(seeds))).all() else seeds.tolist()

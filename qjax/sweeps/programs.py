@@ -1,0 +1,173 @@
+"""The compiled programs of a sweep: a lane's functions for a whole group, the same for every group.
+
+A group's lanes are donated to every call, so nothing is copied.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from qjax.core import clock as clocks
+from qjax.sweeps import compiler
+from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.placement import AXIS, Placement
+from qjax.training.lane import Lane, take
+
+Report = Callable[[Any, Any], dict[str, Any]]
+"""`(hyper, agent) -> {name: number}`, of one lane's setting and its agent's state."""
+
+
+class Programs:
+    """Programs of lanes where they stand: known by their shapes from the start, callable once they are compiled."""
+
+    def __init__(self, build: Build, hypers: Any, root: Any, placement: Placement):
+        """Put the lanes' settings and seeds in their places; nothing is traced yet.
+
+        Args:
+            build: returns one setting's loop.
+            hypers: NumPy arrays `[settings, ...]`, or None.
+            root: the key that lanes' keys are folded from, with their seeds.
+            placement: where the lanes stand.
+
+        """
+        self.build, self.placement = build, placement
+        self._root, self._impl = np.asarray(jax.random.key_data(root)), jax.random.key_impl(root)
+        spread = placement.spread
+        self.hypers = [None if hypers is None else spread(_cells(hypers, s)) for s in placement.settings]
+        """Of each group."""
+        self.seeds = [spread(seeds.astype(np.uint32)) for seeds in placement.seeds]
+        self.compiled: dict[str, Any] = {}
+        self.compile_s = 0.0
+        self.temp_bytes = 0
+        """What a program needs on one device beside its arguments, by the compiler's own analysis."""
+
+    @cached_property
+    def shapes(self) -> Lane:
+        """One group's lanes as shapes."""
+        return self._look[0]
+
+    @property
+    def keys(self) -> list[Any]:
+        """The key implementation of each of a lane's leaves, None where it is no key."""
+        return self._look[1]
+
+    @cached_property
+    def _look(self) -> tuple[Lane, list[Any], Any]:
+        """One group's lanes as shapes, each leaf's key implementation (None: no key), and the traced start.
+
+        Only an array or a tracer tells the implementation; tracing takes a while, and is done once.
+        """
+        found: list[Any] = []
+
+        def look(hyper: Any, number: Any) -> Lane:
+            lane = self._init(hyper, number)
+            found.extend(jax.random.key_impl(x) if is_key(x) else None for x in jax.tree.leaves(lane))
+            return lane
+
+        traced = jax.jit(self._program(look)).trace(self.hypers[0], self.seeds[0])
+        placed = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.placement.place), traced.out_info
+        )
+        return placed, found, traced
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return name, shape and dtype of each leaf of a lane; of a key, its implementation."""
+        paths = jax.tree_util.tree_leaves_with_path(self.shapes)
+        return [
+            {"name": jax.tree_util.keystr(path), "shape": list(x.shape[1:]), "dtype": str(impl or x.dtype)}
+            for (path, x), impl in zip(paths, self.keys, strict=True)
+        ]
+
+    def _init(self, hyper: Any, number: Any) -> Lane:
+        root = jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
+        return self.build(hyper).init(jax.random.fold_in(root, number))
+
+    def _program(self, function: Callable[..., Any], *more: PartitionSpec) -> Callable[..., Any]:
+        """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh.
+
+        Further arguments are the same for all lanes of a device; `more` says how they lie on the mesh.
+        """
+        return jax.shard_map(
+            jax.vmap(function, in_axes=(0, 0) + (None,) * len(more)),
+            mesh=self.placement.mesh,
+            in_specs=(AXIS, AXIS, *more),
+            out_specs=AXIS,
+            check_vma=False,
+        )
+
+    def compile(self, turns: dict[bool, int], watch: bool = False, report: Report | None = None) -> "Programs":
+        """Compile the programs: the start, what `take` fetches, and one for each kind of iteration.
+
+        Args:
+            turns: iterations in one turn of the outer loop, without and with learning.
+            watch: compile `peek`, which looks at the agents' states too.
+            report: compile what `report` returns.
+
+        Returns:
+            Itself; `compile_s` is how many seconds it took.
+
+        """
+        began = time.perf_counter()
+        with compiler.no_collection():
+            options = compiler.known_options(compiler.OPTIONS)
+            self.compiled["init"] = self._look[2].lower().compile(compiler_options=options)
+            self._compile("take", lambda _, lane: take(lane), donate=True)
+            if watch:
+                self._compile("peek", lambda _, lane: take(lane)[1])
+            if report is not None:
+                self._compile("report", lambda hyper, lane: report(hyper, lane.agent))
+            for learning, turn in turns.items():
+                self._compile_run(turn, learning)
+        self.compile_s, self.temp_bytes = time.perf_counter() - began, self._temp_bytes()
+        return self
+
+    def _compile_run(self, turn: int, learning: bool) -> None:
+        """Compile a number of turns, decided while running: one program for chunks of any length."""
+
+        def run(hyper: Any, lane: Lane, clock: Any, counts: Any) -> Lane:
+            loop = self.build(hyper)
+
+            def once(number: Any, lane: Lane) -> Lane:
+                return loop.run(lane, clocks.plus(clock, number * (turn * loop.rollout)), turn, learning)
+
+            return jax.lax.fori_loop(0, counts[0], once, lane)
+
+        none = (clocks.at(0), self.placement.spread(self.placement.busy[0]))
+        self._compile("learn" if learning else "warm up", run, *none, more=(PartitionSpec(), AXIS), donate=True)
+
+    def _compile(
+        self, name: str, function: Any, *arguments: Any, more: tuple[PartitionSpec, ...] = (), donate: bool = False
+    ) -> None:
+        """Compile a function of one lane's setting and the lane, and of `arguments`; `donate` the lanes."""
+        # What a program does not read is kept as well: what is donated comes back in its own buffer.
+        donated = (1,) if donate else ()
+        program = jax.jit(self._program(function, *more), donate_argnums=donated, keep_unused=True)
+        lowered = program.lower(self.hypers[0], self.shapes, *arguments)
+        self.compiled[name] = lowered.compile(compiler_options=compiler.known_options(compiler.OPTIONS))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The compiled programs."""
+        return tuple(self.compiled)
+
+    def _temp_bytes(self) -> int:
+        found = {name: program.memory_analysis() for name, program in self.compiled.items()}
+        # What the start returns are the lanes themselves.
+        made = {n: x.output_size_in_bytes - x.alias_size_in_bytes if n != "init" else 0 for n, x in found.items()}
+        return max(x.temp_size_in_bytes + made[name] for name, x in found.items())
+
+
+def is_key(array: Any) -> bool:
+    """Return whether an array, or its shape, is one of keys."""
+    return jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+
+
+def _cells(hypers: Any, settings: np.ndarray) -> Any:
+    """Return each lane's own values; JAX's default precision, as every argument of a program."""
+    return jax.tree.map(lambda x: x[settings].astype(jax.dtypes.canonicalize_dtype(x.dtype)), hypers)

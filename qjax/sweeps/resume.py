@@ -1,0 +1,99 @@
+"""A run's folder opened for a sweep: from where it goes on, and whether it is the same sweep."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from qjax.core.text import apart, short
+from qjax.runs.checkpoint import Checkpoint, first_difference
+from qjax.runs.points import of_lanes
+from qjax.runs.run import Run, load_agents, versions
+from qjax.sweeps.described import Described
+from qjax.sweeps.programs import Programs
+from qjax.sweeps.result import Result
+
+
+class Opened(NamedTuple):
+    """A run, and where it stands."""
+
+    run: Run
+    program: str
+    """The text of a lane's start and first iteration."""
+    found: Checkpoint | None
+    """What to go on from, or what the sweep ended with; None where it begins."""
+    elsewhere: dict[str, Any] | None
+    """What the run's config is to say of going on elsewhere than it stopped, None where nothing has changed."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.found is not None and self.found.ended
+
+
+def open_run(run: Run, described: Described, programs: Programs) -> Opened:
+    """Lock a run's folder for a sweep, and look at what it holds; nothing is changed."""
+    program = described.program()
+    found = run.open(described.describe(programs.placement.width))
+    elsewhere = None if found is None else _check_same(found, programs.describe(), program, run.accept_program)
+    return Opened(run, program, found, elsewhere)
+
+
+def returned(opened: Opened, described: Described, programs: Programs) -> Result:
+    """Return what a sweep that has ended returned, from its run's folder."""
+    assert opened.found is not None
+    manifest, placement = opened.found.manifest, programs.placement
+    agents = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((placement.lanes, *x.shape[1:]), x.dtype), programs.shapes.agent
+    )
+    return Result(
+        agents=load_agents(opened.run.folder, agents),
+        points=[of_lanes(point, placement.local) for point in opened.run.points(manifest["points"])],
+        seeds=described.seeds,
+        settings=described.settings,
+        hypers=described.swept,
+        diverged_at=opened.found.totals(np.arange(placement.lanes))["diverged_at"],
+        width=placement.width,
+        env_steps=manifest["env_steps"],
+        compile_s=manifest["compile_s"],
+        run_s=manifest["seconds"],
+        stopped=None,
+    )
+
+
+def _check_same(
+    found: Checkpoint, leaves: list[dict[str, Any]], program: str, accept: bool
+) -> dict[str, Any] | None:
+    """Refuse a checkpoint of lanes of another structure, or of another program unless it is accepted.
+
+    Return what the run's config is to say of going on elsewhere than it stopped, None where nothing has changed.
+    """
+    if difference := first_difference(found.manifest["leaves"], leaves, "lane"):
+        raise ValueError(f"checkpoint {found.folder} holds lanes of another structure: {difference}")
+    before, now = ({**own, "devices": ""} for own in (found.manifest["versions"], versions()))
+    changed = {name: [before.get(name, "none"), own] for name, own in now.items() if before.get(name) != own}
+    said = short(", ".join(f"{name} {old} before, {new} now" for name, (old, new) in changed.items()), 100)
+    differs = _other_program(found.program(), program)
+    if differs is not None and not accept:
+        how = "returns it as it ended" if found.ended else "goes on all the same, and the run's config says so"
+        why = said or "by the same versions: something in build has changed"
+        raise ValueError(
+            f"checkpoint {found.folder} was written by another program ({why}): {differs}; accept_program=True"
+            f" (--accept-program) {how}"
+        )
+    if changed and not found.ended:
+        warnings.warn(f"going on where another version stopped, last digits may differ: {said}", stacklevel=5)
+    if differs is None and not changed:
+        return None
+    return {"log_points": len(found.manifest["points"]), "versions": changed, "program": differs}
+
+
+def _other_program(before: str, now: str) -> str | None:
+    """Return the first difference of two programs' texts, None where there is none."""
+    lines = [[line.strip() for line in text.splitlines()] for text in (before, now)]
+    for old, new in zip(*lines, strict=False):
+        if old != new:
+            return "{!r} before, {!r} now".format(*apart(old, new, most=60))
+    counts = [len(each) for each in lines]
+    return None if counts[0] == counts[1] else f"{counts[0]} lines before, {counts[1]} now"

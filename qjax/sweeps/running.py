@@ -1,0 +1,199 @@
+"""A compiled sweep running: chunks, log points, checkpoints and signals, in one loop of the host."""
+
+import re
+import signal
+import time
+from contextlib import nullcontext
+from typing import Any
+
+import jax
+import numpy as np
+
+from qjax.core.text import short
+from qjax.machine import hosts
+from qjax.machine.interrupt import Again, Interrupt
+from qjax.runs.points import NEVER, Point, Tally
+from qjax.sweeps.compiled import Compiled
+from qjax.sweeps.groups import Groups
+from qjax.sweeps.log import Log
+from qjax.sweeps.options import Options
+from qjax.sweeps.parts import Part, remaining
+from qjax.sweeps.progress import Progress
+from qjax.sweeps.result import Result
+from qjax.sweeps.resume import Opened
+from qjax.sweeps.saving import Saving
+
+
+class Running:
+    """A sweep under way: where its lanes stand, on this host."""
+
+    def __init__(self, compiled: Compiled, options: Options, opened: Opened | None):
+        """Stand before the start."""
+        self.options, self.opened, self.plan = options, opened, compiled.plan
+        self.described = described = compiled.described
+        self.groups = groups = Groups(compiled.programs)
+        hypers = described.hypers_of(groups.local)
+        self.tally = Tally(described.loop, len(groups.local), described.steps, described.schedules, hypers)
+        self.log = Log(described, groups.local, opened and opened.run, options.sinks)
+        self.saving = opened and Saving(opened, groups, self.tally, self.log, options.checkpoint_every)
+        self.tick, self.seconds = 0, 0.0
+        self.signal: str | None = None
+        """The signal that came, on any host."""
+        self._speed: dict[bool, float] = {}
+        self._diverged = 0
+
+    def go(self) -> str | None:
+        """Run from the start, or from the run's checkpoint, to the end, or until something stops it; return what.
+
+        Raises:
+            MemoryError: the devices do not hold what they promised.
+
+        """
+        try:
+            self._begin()
+            return self._watched()
+        except jax.errors.JaxRuntimeError as error:
+            if not re.search("RESOURCE_EXHAUSTED|out of memory", str(error), re.IGNORECASE):
+                raise
+            raise MemoryError(f"{self.plan.exhausted()}: {short(str(error).splitlines()[0], 200)}") from error
+        finally:
+            self.log.close()
+
+    def _begin(self) -> None:
+        if self.saving is None or self.opened is None or self.opened.found is None:
+            self.groups.start()
+        else:
+            self.tick, self.seconds = self.saving.restore()
+
+    def _watched(self) -> str | None:
+        """Run, signals being looked for between chunks where there is a run to go on from."""
+        with Again() as again, nullcontext(None) if self.saving is None else Interrupt() as interrupt:
+            stopped = self._run(interrupt, again)
+        if interrupt is not None:
+            self.signal = self.signal or interrupt.received
+        return stopped
+
+    def _run(self, interrupt: Interrupt | None, again: Again) -> str | None:
+        start = self._look(interrupt)
+        self._diverged = sum(message["diverged"] for message in start)
+        if self.tick and min(message["done"] for message in start) >= 1:
+            return None
+        for part, left in remaining(self.described.parts, self.tick // self.described.loop.rollout):
+            ahead = left
+            while ahead:
+                ahead -= self._chunk(part, ahead)
+                if not ahead:
+                    self._fetch(part)
+                again.check()
+                stopped, done = self._between(part, interrupt)
+                if stopped or done:
+                    return stopped
+        return None
+
+    def _chunk(self, part: Part, left: int) -> int:
+        """Run about `chunk_seconds` of a part's iterations; return how many."""
+        turn = self.described.turns[part.learning]
+        wanted = self.options.chunk_seconds * self._speed.get(part.learning, 0.0)
+        count = int(np.clip(wanted // turn, 1, left // turn))
+        began = time.perf_counter()
+        self.groups.run(self.tick, count, part.learning)
+        took = time.perf_counter() - began
+        self.seconds += took
+        self.tick += count * turn * self.described.loop.rollout
+        slowest = max(message["took"] for message in hosts.gather({"took": took}))
+        self._speed[part.learning] = count * turn / max(slowest, 1e-9)
+        return count * turn
+
+    def _fetch(self, part: Part) -> None:
+        """Take the lanes' sums at the end of a part, and make a log point of them where one is due."""
+        began = time.perf_counter()
+        self.tally.add(self.groups.take())
+        self.seconds += time.perf_counter() - began
+        if part.log:
+            point = self.tally.point(self.seconds)
+            point = point._replace(values={**point.values, **self.groups.report()})
+            self.log.add(point)
+            self._show("on_log", point)
+
+    def _show(self, name: str, news: Point | Progress) -> None:
+        """Call what watches the sweep; an error of its own comes after a checkpoint."""
+        try:
+            self.options = self.options.show(name, news)
+        except Exception:
+            if self.saving is not None and hosts.alone():
+                self.saving.save(self.tick, self.seconds, must=False)
+            raise
+
+    def _between(self, part: Part, interrupt: Interrupt | None) -> tuple[str | None, bool]:
+        """Look around at the end of a chunk: return what stops the sweep, and whether it is done."""
+        messages = self._look(interrupt)
+        progress = self._progress(messages)
+        self._show("on_progress", progress)
+        done = min(message["done"] for message in messages) >= 1
+        self.signal = stopped = next((message["stop"] for message in messages if message["stop"]), None)
+        if stopped is None and self.options.stop_on_nan and progress.diverged > self._diverged:
+            stopped = "nan"
+        if self.saving is not None and (stopped or done or messages[0]["due"]):
+            self.saving.save(self.tick, self.seconds, must=bool(stopped or done))
+        if stopped == "nan":
+            self._flag(part)
+        return (None if done else stopped), done
+
+    def _look(self, interrupt: Interrupt | None) -> list[dict[str, Any]]:
+        """Return where every host stands."""
+        peek, totals = self.groups.peek(), self.tally.totals
+        diverged = (totals.diverged_at != NEVER) | (peek["diverged_at"] > 0)
+        return hosts.gather(
+            {
+                "stop": interrupt.received if interrupt is not None else None,
+                "done": self.tally.done(0),
+                "share": self.tally.done(peek["steps"]),
+                "steps": int(totals.env_steps.sum() + peek["steps"].astype(np.int64).sum()),
+                "updates": int(totals.updates.sum() + peek["updates"].astype(np.int64).sum()),
+                "diverged": int(diverged.sum()),
+                "due": self.saving is not None and self.saving.due(),
+            }
+        )
+
+    def _progress(self, messages: list[dict[str, Any]]) -> Progress:
+        """Return where the whole sweep stands."""
+        return Progress(
+            done=min(message["share"] for message in messages),
+            seconds=self.seconds,
+            env_steps=sum(message["steps"] for message in messages),
+            updates=sum(message["updates"] for message in messages),
+            iqm_return=self.log.iqm_return(),
+            diverged=sum(message["diverged"] for message in messages),
+        )
+
+    def _flag(self, part: Part) -> None:
+        """Log the lanes as they are where one has diverged: after the checkpoint, so a resumed run drops it."""
+        if any(message["some"] for message in hosts.gather({"some": bool(self.groups.peek()["steps"].any())})):
+            self._fetch(part._replace(log=True))
+            if self.opened is not None:
+                self.opened.run.join()
+
+    def end(self, stopped: str | None) -> Result:
+        """Write what the sweep ends with into its run where nothing `stopped` it, and return it."""
+        groups, programs, totals = self.groups, self.groups.programs, self.tally.totals
+        agents = groups.agents()
+        everywhere = groups.placement.everywhere
+        env_steps = int(everywhere(totals.env_steps + groups.peek()["steps"]).sum())
+        if self.saving is not None and stopped is None:
+            ended = {"env_steps": env_steps, "compile_s": programs.compile_s}
+            self.saving.end(self.tick, self.seconds, agents, ended)
+            if self.signal is not None:  # it came too late to stop the sweep, and is not to be lost
+                signal.raise_signal(signal.Signals[self.signal])
+        return Result(
+            agents=agents,
+            points=self.log.points,
+            seeds=self.described.seeds,
+            settings=self.described.settings,
+            hypers=self.described.swept,
+            diverged_at=everywhere(totals.diverged_at),
+            width=groups.placement.width,
+            env_steps=env_steps,
+            compile_s=programs.compile_s,
+            run_s=self.seconds,
+            stopped=stopped,
+        )
