@@ -14,7 +14,7 @@ from typing import Any, Literal
 import qjax
 from qjax.algorithms import members
 from qjax.cli.arguments import protocol
-from qjax.cli.command import Common, agents_of, conclude, main, train, written
+from qjax.cli.command import Common, conclude, main, train, written
 from qjax.cli.presets import PRESETS
 from qjax.core.checks import MOST_STEPS, check_size
 
@@ -51,9 +51,8 @@ def build(constants: members.Protocol, cadence: int | None = None) -> qjax.Loop:
 
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
     """Return a run's loop and its final agents, `DQNState`s with leaves `[seeds, ...]`."""
-    arguments = written(folder, Arguments, needs=("preset", "steps", "seeds"))
-    loop = build(preset(arguments["preset"], arguments["steps"]))
-    return loop, qjax.load_agents(folder, agents_of(loop, arguments["seeds"]))
+    arguments = written(folder, Arguments, needs=("preset", "steps"))
+    return build(preset(arguments["preset"], arguments["steps"])), qjax.load_agents(folder)
 
 
 def run(args: Arguments) -> None:

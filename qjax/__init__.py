@@ -32,8 +32,9 @@ from qjax.replay.memory import latest, n_step, ring
 from qjax.replay.prioritized import PrioritizedState, prioritized
 from qjax.replay.waiting import WaitingState, pairs
 from qjax.runs import results, sinks
+from qjax.runs.agents import load_agents
 from qjax.runs.points import Point
-from qjax.runs.run import Run, load_agents, load_config, load_points
+from qjax.runs.run import Run, load_config, load_points
 from qjax.runs.tables import load_metrics
 from qjax.sweeps import progress
 from qjax.sweeps.hyperparameters import grid, zipped

@@ -24,8 +24,8 @@ from qjax.cli.render import frames, renderer, write_gif
 from qjax.core.checks import check_range, check_size
 from qjax.core.text import short
 from qjax.runs import jsonfile
+from qjax.runs.agents import AGENTS
 from qjax.runs.config import CONFIG, lane_seeds
-from qjax.runs.run import AGENTS
 from qjax.training.evaluation import evaluation_key
 from qjax.training.recording import Recording, record
 

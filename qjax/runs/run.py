@@ -15,7 +15,6 @@ import io
 import math
 import platform
 import shutil
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,18 +26,18 @@ import numpy as np
 
 from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
 from qjax.core.distribution import VERSION
-from qjax.core.text import short
 from qjax.machine import hosts
 from qjax.machine.devices import processor
 from qjax.machine.streams import tell
 from qjax.runs import checkpoint, files, jsonfile, tables
+from qjax.runs.agents import AGENTS, write_agents
 from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.config import CONFIG, SUMMARY, lane_seeds, load_config, load_sweep
 from qjax.runs.ended import ENDED, WHEN_ENDED, altered, tell_of_altered
 from qjax.runs.points import Point
 from qjax.runs.tables import METRICS, PARQUET, TIMING
 
-CHECKPOINTS, PARTS, LOCK, AGENTS = "checkpoints", "parts", "lock", "agents"
+CHECKPOINTS, PARTS, LOCK = "checkpoints", "parts", "lock"
 WRITTEN = (
     METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
     "tensorboard", "wandb", "learning_curve.png", "policy.png", "watch_*.gif", "plots",
@@ -473,13 +472,7 @@ class Run:
         if self._ended is not None:
             self._refuse_ended()
         self.begin()
-        import orbax.checkpoint as ocp
-
-        # Orbax takes no arrays without entries.
-        whole = jax.tree.map(lambda x: x if np.size(x) else None, agents)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((self.folder / AGENTS).absolute(), {"agents": whole}, force=True)
-        files.sync_all(self.folder / AGENTS)
+        write_agents(self.folder, agents)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, drop the checkpoint and let others at the folder; one that was there before stands."""
@@ -504,47 +497,6 @@ class Run:
         writer.writerows(rows)
         with path.open("a", newline="") as file:
             file.write(text.getvalue())
-
-
-def load_agents(folder: str | Path, like: Any = None) -> Any:
-    """Return the agents' final states of a run, NumPy arrays `[lanes, ...]`.
-
-    Args:
-        folder: the run's folder.
-        like: a pytree of that structure, arrays or `jax.ShapeDtypeStruct`s (`jax.eval_shape` of the agent's
-            `init`), to restore records such as `DQNState` as they were; without it they come back as dicts.
-
-    Raises:
-        FileNotFoundError: the folder holds no finished run.
-        ValueError: they are damaged, or are of another structure than `like`.
-
-    """
-    check_path("folder", folder)
-    import orbax.checkpoint as ocp
-
-    path = (Path(folder) / AGENTS).absolute()
-    if not path.is_dir():
-        raise FileNotFoundError(f"{folder} holds no final agents: no run has finished there")
-    wrong = altered(Path(folder), AGENTS)
-    if own := [name for name in wrong if name.startswith(f"{AGENTS}/")]:
-        raise ValueError(f"{Path(folder) / own[0]} is damaged: it is not what the run wrote")
-    if wrong:
-        warnings.warn(f"{folder}: {'; '.join(wrong)} {WHEN_ENDED}", stacklevel=2)
-    there = jax.tree.map(lambda x: x if np.size(x) else None, like)
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            restored = checkpointer.restore(path, *(() if like is None else ({"agents": there},)))
-    except Exception as error:  # Orbax raises of every kind
-        raise ValueError(f"{path} is damaged, or holds other agents: {short(str(error), 200)}") from error
-    agents = restored["agents"]
-    if like is None:
-        return agents
-    for wanted, found in zip(jax.tree.leaves(there), jax.tree.leaves(agents), strict=True):
-        if np.shape(wanted) != np.shape(found):  # Orbax looks at the structure alone
-            shapes = f"an array {list(np.shape(found))}, not {list(np.shape(wanted))}"
-            raise ValueError(f"{path} holds other agents: {shapes}")
-    flat = iter(jax.tree.leaves(agents))
-    return jax.tree.map(lambda x: next(flat) if np.size(x) else np.zeros(x.shape, x.dtype), like)
 
 
 def load_points(folder: str | Path) -> list[Point]:
