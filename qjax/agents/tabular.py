@@ -21,7 +21,7 @@ from qjax.core.checks import (
     check_states,
 )
 from qjax.core.default_rules import makes_usual, usual
-from qjax.core.returned import check_returned
+from qjax.core.returned import check_returned, of_arrays
 from qjax.exploration.schedules import as_schedule
 from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import double, maximum
@@ -182,7 +182,8 @@ def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
         q, *next_q = lax.optimization_barrier(table[where])
         online, target = next_q[0], next_q[-1]
         keys = jax.random.split(key, weight.size)
-        weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, online, target, time)
+        weigh = jax.vmap(of_arrays("select", select, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
+        weights = weigh(keys, row, online, target, time)
         check_returned("the weights of select", weights, target.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
         if counts:

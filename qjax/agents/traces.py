@@ -27,7 +27,7 @@ from qjax.core.checks import (
     check_states,
 )
 from qjax.core.default_rules import makes_usual, usual
-from qjax.core.returned import check_returned
+from qjax.core.returned import check_returned, of_arrays
 from qjax.exploration.schedules import as_schedule
 from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import check_next_action, maximum
@@ -147,7 +147,8 @@ def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool
     def learn_row(key, state, row, weight, time):
         q, next_q = lax.optimization_barrier((state.table[row.obs], state.table[row.next_obs]))
         keys = jax.random.split(key, weight.size)
-        weights = jax.vmap(select, in_axes=(0, 0, 0, 0, PER_ENV))(keys, row, next_q, next_q, time)
+        weigh = jax.vmap(of_arrays("select", select, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
+        weights = weigh(keys, row, next_q, next_q, time)
         check_returned("the weights of select", weights, next_q.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, next_q, weights))
         counted = weight > 0
@@ -155,7 +156,8 @@ def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool
         visits: Any = count_visits(state.visits, (row.obs, row.action), weight) if counts else ()
         step = step_of(alpha, visits) if counts else rate(time._replace(env=0))
         change = step * eligible_error(weight * left_out(weight, delta), jnp.where(_each(counted), trace, 0))
-        kept = ~row.last & check_returned("what cut returns", jax.vmap(cut)(row, next_q), row.last.shape)
+        held = jax.vmap(of_arrays("cut", cut, "one bool"))(row, next_q)
+        kept = ~row.last & check_returned("what cut returns", held, row.last.shape)
         decay = jnp.where(counted, jnp.where(kept, row.discount * lam, 0), 1)
         state = TracesState(state.table + change, _each(decay) * trace, visits)
         return state, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])

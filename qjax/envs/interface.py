@@ -1,5 +1,6 @@
 """What an environment object must be, checked before anything runs: its methods, and by shapes what they return."""
 
+import sys
 from typing import Any
 
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 
 from qjax.core.checks import check_callable, describe
 from qjax.core.random import root_key
+from qjax.core.returned import check_scalar, of_arrays, told
 from qjax.core.text import telling
+from qjax.envs.names import construct, known
 
 METHODS = {
     "reset": "(key, params) -> (obs, state)",
@@ -24,12 +27,13 @@ def check_object(name: str, env: Any) -> None:
         TypeError: it has not; what to use in the place of a class, or of an object of gymnasium's, is said.
 
     """
-    if isinstance(env, type):
-        raise TypeError(f"{env.__name__} is a class; give an object of it, {env.__name__}()")
     if hasattr(env, "encode") and hasattr(env, "unwrapped") and isinstance(env, tuple):
         raise TypeError(f"{name} is made already, by qjax.make, which takes a name or an environment object")
-    if {cls.__module__.partition(".")[0] for cls in type(env).__mro__} & {"gymnasium", "gym"}:
-        raise TypeError(f"{type(env).__name__} runs on the host, one step at a time; {_in_place_of(env)}")
+    cls = env if isinstance(env, type) else type(env)
+    if {each.__module__.partition(".")[0] for each in cls.__mro__} & {"gymnasium", "gym"}:
+        raise TypeError(f"{cls.__name__} runs on the host, one step at a time; {_in_place_of(env, cls)}")
+    if isinstance(env, type):
+        raise TypeError(f"{env.__name__} is a class; give an object of it, {env.__name__}()")
     for method, signature in METHODS.items():
         if not callable(getattr(env, method, None)):
             raise TypeError(
@@ -38,23 +42,38 @@ def check_object(name: str, env: Any) -> None:
         check_callable(f"{name}.{method}", getattr(env, method), signature)
 
 
-def _in_place_of(env: Any) -> str:
-    """Return what to use in the place of an object with gymnasium's interface."""
-    from qjax.envs.names import known
-
+def _in_place_of(env: Any, cls: type) -> str:
+    """Return what to use in the place of a class, an object or a specification of gymnasium's."""
     inner: Any = getattr(env, "unwrapped", env)
-    spec: Any = getattr(env, "spec", None)
     if type(inner).__module__.startswith("gymnax"):
         return "give qjax.make the gymnax environment that it wraps"
-    if getattr(spec, "id", None) in known():
+    spec: Any = env if hasattr(env, "entry_point") else getattr(env, "spec", None)
+    if spec is None and not hasattr(inner, "P"):
+        spec = _spec_of(cls)
+    if spec is not None and (name := spec.id) in known():
+        if not _is_discrete(name):
+            return "its actions are continuous, and qjax needs discrete ones"
         hosts = ("render_mode", "num_envs", "vectorization_mode")
         given = {key: value for key, value in spec.kwargs.items() if key not in hosts}
-        words = ", ".join([repr(spec.id), *(f"{key}={value!r}" for key, value in given.items())])
+        words = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in given.items())])
         several = ", and num_envs of qjax.make_loop for several" if hasattr(env, "num_envs") else ""
         return f"use qjax.make({words}){several}"
     if hasattr(inner, "P"):
         return "use qjax.make(qjax.mdp.from_gymnasium(env), max_steps_in_episode=...)"
     return "qjax needs one written in JAX, with gymnax's interface"
+
+
+def _spec_of(cls: type) -> Any:
+    """Return gymnasium's specification of the environments of a class, of several the newest plain one, or None."""
+    registry = getattr(sys.modules.get("gymnasium"), "registry", {})
+    own = [spec for spec in registry.values() if spec.entry_point == f"{cls.__module__}:{cls.__qualname__}"]
+    return max(own, key=lambda spec: (-len(spec.id), spec.id), default=None)
+
+
+def _is_discrete(name: str) -> bool:
+    """Return whether an environment of this name has discrete actions."""
+    env, params, _ = construct(name, {})
+    return hasattr(env.action_space(params), "n")
 
 
 def check_environment(made: Any, env: Any, params: Any, asked: str = "") -> None:
@@ -74,7 +93,7 @@ def check_environment(made: Any, env: Any, params: Any, asked: str = "") -> None
     key, action = jax.eval_shape(lambda: root_key(0)), jax.ShapeDtypeStruct((), jnp.int32)
     first = _shapes(f"{made.name}.reset", asked, lambda key: env.reset(key, params), key)
     if not isinstance(first, tuple) or len(first) != 2:
-        raise TypeError(f"{made.name}.reset must return (obs, state), it returned {_told(first)}")
+        raise TypeError(f"{made.name}.reset must return (obs, state), it returned {told(first)}")
     obs, state = first
     returned = _shapes(f"{made.name}.step", asked, lambda *at: env.step(*at, params), key, state, action)
     count = len(returned) if isinstance(returned, tuple) else 1
@@ -85,9 +104,9 @@ def check_environment(made: Any, env: Any, params: Any, asked: str = "") -> None
         )
     after, later, reward, terminated, truncated, info = returned
     _check_observations(made, obs, {"step": after, "final_observation": info["final_observation"]})
-    _check_scalar(made.name, "reward", reward, "a number")
-    _check_scalar(made.name, "terminated", terminated, "a bool")
-    _check_scalar(made.name, "truncated", truncated, "a bool")
+    check_scalar(made.name, "reward", reward, "a number")
+    check_scalar(made.name, "terminated", terminated, "a bool")
+    check_scalar(made.name, "truncated", truncated, "a bool")
     _check_state(made.name, state, later)
 
 
@@ -95,10 +114,14 @@ def _shapes(what: str, asked: str, function: Any, *args: Any) -> Any:
     """Return the shapes of what a function returns."""
     with telling(f"{what}{asked} fails"):
         try:
-            return jax.eval_shape(function, *args)
+            return jax.eval_shape(of_arrays(what, function), *args)
         except jax.errors.JAXTypeError as error:
-            told = f"{what} cannot be compiled: {str(error).splitlines()[0]}"
-    raise TypeError(told)
+            said = f"{what} cannot be compiled: {str(error).splitlines()[0]}"
+        except TypeError as error:
+            if not str(error).startswith(f"{what} must return"):
+                raise
+            said = str(error)
+    raise TypeError(said)
 
 
 def _check_observations(made: Any, first: Any, others: dict[str, Any]) -> None:
@@ -120,14 +143,6 @@ def _check_observations(made: Any, first: Any, others: dict[str, Any]) -> None:
         raise TypeError(f"{made.name}: observations are {describe(first)}; {wanted} are needed")
 
 
-def _check_scalar(name: str, what: str, found: Any, wanted: str) -> None:
-    """Check that a step returns one number, or one bool."""
-    kinds = (jnp.bool_,) if wanted == "a bool" else (jnp.bool_, jnp.integer, jnp.floating)
-    right = getattr(found, "shape", None) == () and any(jnp.issubdtype(found.dtype, kind) for kind in kinds)
-    if not right:
-        raise TypeError(f"{name}: step gives {what} as {_told(found)}; {wanted} of shape () is needed")
-
-
 def _check_state(name: str, before: Any, after: Any) -> None:
     """Check that a step leaves the state's structure, shapes and dtypes as `reset` makes them."""
     old: Any = jax.tree.structure(before)
@@ -140,8 +155,3 @@ def _check_state(name: str, before: Any, after: Any) -> None:
                 f"{name}: the state{jax.tree_util.keystr(path)} is {describe(x)} after reset, {describe(y)} after a"
                 " step; a scan needs them alike"
             )
-
-
-def _told(found: Any) -> str:
-    """Return dtypes and shapes, or that there is nothing."""
-    return describe(found) if jax.tree.leaves(found) else repr(found)

@@ -14,6 +14,7 @@ from qjax.core import sums
 from qjax.core.checks import check_callable, check_key, check_listed, check_record, check_size, check_table
 from qjax.core.default_rules import usual
 from qjax.core.random import root_key
+from qjax.core.returned import check_returned, resetting, stepping
 from qjax.core.sums import Sum
 from qjax.core.text import shown
 from qjax.exploration.policies import draw, greedy
@@ -120,7 +121,11 @@ def play(
     if limit is None:
         raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
     reset_key, run_key = jax.random.split(key)
-    obs, env_state = jax.vmap(env.reset)(jax.random.split(reset_key, episodes))
+    obs, env_state = jax.vmap(resetting(env))(jax.random.split(reset_key, episodes))
+
+    def probabilities_of(q, time):
+        return check_returned("what the policy returns", policy(q, time), q.shape)
+
     # A policy that explores by the clock sees its end: evaluation follows training.
     time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
 
@@ -132,9 +137,9 @@ def play(
         tick, limit, obs, env_state, _, _, rest, result = carry
         act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
         q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
-        probabilities = jax.vmap(policy, in_axes=(0, None))(q, time)
+        probabilities = jax.vmap(probabilities_of, in_axes=(0, None))(q, time)
         action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
-        step = jax.vmap(env.step)(jax.random.split(step_key, episodes), env_state, action)
+        step = jax.vmap(stepping(env))(jax.random.split(step_key, episodes), env_state, action)
         returns, rest = sums.plus(Sum(result.returns, rest), jnp.where(result.ended, 0, step.reward))
         result = Episodes(
             returns=returns,

@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, Key
 
 from qjax.core import clock as clocks
 from qjax.core import sums
+from qjax.core.returned import stepping
 from qjax.core.sums import Sum
 from qjax.exploration.policies import draw
 from qjax.training.lane import Lane, count_episodes
@@ -60,7 +61,7 @@ def tick(parts: Parts, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clo
     probabilities = jax.vmap(parts.policy, in_axes=(0, _PER_ENV))(q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
     # Behind the barrier nobody computes the new state again from the old one, which would have to be copied for it.
-    after = lax.optimization_barrier(jax.vmap(parts.env.step)(env_keys, lane.env, action))
+    after = lax.optimization_barrier(jax.vmap(stepping(parts.env))(env_keys, lane.env, action))
     last = after.terminated | after.truncated
     discount = (parts.gamma * (1 - after.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, after.reward, discount, after.final_obs, last)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from qjax.core import clock as clocks
 from qjax.core import sums
 from qjax.core.checks import check_key, describe
+from qjax.core.returned import of_arrays, resetting
 from qjax.training.iteration import Parts, tick, update_once
 from qjax.training.lane import Lane, Stats
 from qjax.types import State, Time
@@ -18,8 +19,8 @@ def init(parts: Parts, key: Any) -> Lane:
     """Return a lane before its first step."""
     check_key(key)
     lane_key, env_key, agent_key = jax.random.split(key, 3)
-    obs, env_state = jax.vmap(parts.env.reset)(jax.random.split(env_key, parts.num_envs))
-    state = parts.agent.init(agent_key, obs)
+    obs, env_state = jax.vmap(resetting(parts.env))(jax.random.split(env_key, parts.num_envs))
+    state = of_arrays("agent.init", parts.agent.init)(agent_key, obs)
     _check_values(parts, state, obs)
     none, (unpaid, rest) = jnp.int32(0), sums.zero(parts.num_envs)
     lane = Lane(
@@ -47,13 +48,14 @@ def _check_values(parts: Parts, state: State, obs: Any) -> None:
     """Check that the agent gives a value, and the policy a probability, for every action."""
     actions = parts.env.num_actions
     one = jax.tree.map(lambda x: x[0], obs)
-    q = jax.eval_shape(lambda: parts.agent.values(None, state, one))
+    q = jax.eval_shape(of_arrays("agent.values", lambda: parts.agent.values(None, state, one)))
     if getattr(q, "shape", None) != (actions,):
         raise ValueError(
             f"the agent gives values {describe(q)} for one observation; {parts.env.name} has {actions} actions"
         )
     time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0), parts.num_envs)
-    probabilities = jax.eval_shape(lambda q: parts.policy(q, time), q)  # the number of environments stays static
+    acts = of_arrays("the policy", lambda q: parts.policy(q, time), "probabilities")  # envs stay static
+    probabilities = jax.eval_shape(acts, q)
     if getattr(probabilities, "shape", None) != (actions,):
         raise ValueError(
             f"the policy gives probabilities {describe(probabilities)}; {parts.env.name} has {actions} actions"

@@ -80,6 +80,77 @@ def test_a_policy_has_a_probability_for_every_action(policy):
         )
 
 
+TEXT = r"got 'x'"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: deep(select=lambda *args: "x"), "the weights of select must be an array or a number, " + TEXT),
+        (lambda: deep(reward=lambda *args: "x"), "what reward returns must be an array or a number, " + TEXT),
+        (lambda: pqn(select=lambda *args: "x"), "the weights of select must be an array or a number, " + TEXT),
+        (lambda: qjax.tabular(16, 4, 0.1, select=lambda *args: "x"), "select must return weights, " + TEXT),
+        (lambda: qjax.traces(16, 4, 0.1, 0.9, select=lambda *args: "x"), "select must return weights, " + TEXT),
+        (lambda: qjax.traces(16, 4, 0.1, 0.9, cut=lambda *args: "x"), "cut must return one bool, " + TEXT),
+    ],
+)
+def test_text_is_named_with_who_returned_it(make, message):
+    with pytest.raises(TypeError, match=message):
+        traced(make())
+
+
+def test_a_policy_that_returns_text():
+    with pytest.raises(TypeError, match="the policy must return probabilities, " + TEXT):
+        traced(qjax.tabular(16, 4, 0.1), lambda q, time: "x")
+    agent = qjax.tabular(16, 4, 0.1)
+    state = jax.eval_shape(lambda: agent.init(jax.random.key(0), jnp.zeros(1, jnp.int32)))
+    for given in ("x", None, jnp.ones(3)):
+        with pytest.raises((TypeError, ValueError), match="what the policy returns must"):
+            jax.eval_shape(
+                lambda state, given=given: qjax.evaluate(
+                    lake(), agent, state, jax.random.key(0), 2, lambda q, time: given
+                ),
+                state,
+            )
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("step", lambda step: step._replace(reward="x"), "Env.step must return a Step of arrays, " + TEXT),
+        ("step", lambda step: step._replace(terminated="x"), "Env.step must return a Step of arrays, " + TEXT),
+        ("step", lambda step: step._replace(reward=None), "step gives reward as None; a number of"),
+        (
+            "step",
+            lambda step: step._replace(reward=jnp.ones(2)),
+            r"step gives reward as float32\[2\]",
+        ),
+        (
+            "step",
+            lambda step: step._replace(truncated=0.0),
+            r"step gives truncated as float32\[\]; a bool",
+        ),
+        (
+            "step",
+            lambda step: None,
+            "Env.step must return a qjax.types.Step, that of Frozen",
+        ),
+        ("reset", lambda first: ("x", first[1]), "Env.reset must return arrays, " + TEXT),
+        (
+            "reset",
+            lambda first: first[0],
+            r"Env.reset must return \(obs, state\), that of Frozen",
+        ),
+    ],
+)
+def test_an_environment_of_ones_own_functions(field, change, message):
+    own = getattr(lake(), field)
+    env = lake()._replace(**{field: lambda *args: change(own(*args))})
+    loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.greedy, qjax.latest(), gamma=0.9)
+    with pytest.raises(TypeError, match=message):
+        jax.eval_shape(loop.init, jax.random.key(0))
+
+
 @pytest.mark.parametrize("wrong", [jnp.full(1, 0.1), jnp.full(4, 0.1), [0.1, 0.2]])
 @pytest.mark.parametrize("form", [lambda value: value, lambda value: lambda time: value])
 def test_schedules_are_one_number(wrong, form):

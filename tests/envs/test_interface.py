@@ -7,6 +7,8 @@ import numpy as np
 import optax
 import probes
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv, PendulumEnv
+from gymnasium.envs.toy_text import FrozenLakeEnv
 
 import qjax
 from qjax.core.checks import check_callable
@@ -53,6 +55,19 @@ def test_an_environment_that_is_made_already():
             lambda: gymnasium.make_vec("CartPole-v1", num_envs=2),
             r"qjax.make\('CartPole-v1', max_episode_steps=500\), and num_envs of qjax.make_loop for several$",
         ),
+        (lambda: gymnasium.spec("CartPole-v1"), r"use qjax.make\('CartPole-v1'\)$"),
+        (lambda: CartPoleEnv, r"^CartPoleEnv runs on the host.*use qjax.make\('CartPole-v1'\)$"),
+        (CartPoleEnv, r"^CartPoleEnv runs on the host.*use qjax.make\('CartPole-v1'\)$"),
+        (lambda: FrozenLakeEnv, r"use qjax.make\('FrozenLake-v1', map_name='4x4'\)$"),
+        *[
+            (make, "its actions are continuous, and qjax needs discrete ones$")
+            for make in (
+                lambda: gymnasium.make("Pendulum-v1"),
+                lambda: gymnasium.spec("Pendulum-v1"),
+                lambda: PendulumEnv,
+                lambda: gymnasium.make_vec("Pendulum-v1", num_envs=2),
+            )
+        ],
         (lambda: gymnasium.make("Blackjack-v1"), "qjax needs one written in JAX, with gymnax's interface"),
     ],
 )
@@ -62,7 +77,6 @@ def test_gymnasiums_objects_are_told_what_to_use_in_their_place(make, instead):
 
 
 def test_objects_of_gymnasiums_without_a_name():
-    from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
     from gymnax.environments.classic_control.cartpole import CartPole
     from gymnax.wrappers.gym import GymnaxToGymWrapper
 
