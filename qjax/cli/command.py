@@ -247,8 +247,6 @@ def train(
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
-    if args.resume and not (args.out / "config.json").is_file() and hosts.is_first():
-        print(f"{args.out} holds no run yet: it begins", file=sys.stderr)
     with _closed_on_failure(folder):
         result = qjax.sweep(
             build,

@@ -124,6 +124,9 @@ class Run:
             raise FileExistsError(f"{self.folder} is a file; a run needs a folder")
         if not self.folder.exists() or not {path.name for path in self.folder.iterdir()} - {LOCK, NEW_CONFIG}:
             return
+        if self._began and not self.resume:
+            begun, saved = ("begun", "") if self._ended is None else ("ended", ", and its agents are saved")
+            raise FileExistsError(f"a sweep has {begun} in {self.folder}{saved}: give another one a Run of its own")
         is_run = (self.folder / CONFIG).is_file() and "experiment" in load_config(self.folder)
         if self.resume or self._overwrite:
             if not is_run:
@@ -222,7 +225,11 @@ class Run:
 
     def _find(self) -> Checkpoint | None:
         """Return the checkpoint to go on from, checked."""
-        if not self.resume or not (self.folder / CONFIG).is_file():
+        if not self.resume:
+            return None
+        if not (self.folder / CONFIG).is_file():
+            if hosts.is_first():
+                tell(f"{self.folder} holds no run yet: it begins")
             return None
         config = load_config(self.folder)
         self._compare(config, CONFIG)

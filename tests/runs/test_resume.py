@@ -747,7 +747,8 @@ def test_a_watcher_that_cannot_write_is_left_out(whole, tmp_path, capsys, name):
     said = (
         f"warning: {name} failed and is called no more: BrokenPipeError: [Errno 32] Broken pipe; training goes on"
     )
-    assert len(calls) == 1 and capsys.readouterr().err == f"\n{said}\n"
+    begun = f"{tmp_path / 'run'} holds no run yet: it begins"
+    assert len(calls) == 1 and capsys.readouterr().err == f"{begun}\n\n{said}\n"
 
 
 @pytest.mark.parametrize("name", ["on_log", "on_progress"])

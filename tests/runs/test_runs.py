@@ -2,6 +2,7 @@
 
 import json
 
+import folders
 import jax
 import numpy as np
 import optax
@@ -109,6 +110,33 @@ def test_a_folder_that_holds_something_is_refused(folder, tmp_path):
     assert (tmp_path / "album" / "holiday.png").exists()
     with pytest.raises(FileExistsError, match="is a file"):
         qjax.Run(folder / "notes.txt", "cartpole", {})
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_resumed_run_that_is_not_there_begins_and_says_so(tmp_path, there, capsys):
+    """As where the path is mistyped."""
+    if there:
+        (tmp_path / "rnu").mkdir()
+    with qjax.Run(tmp_path / "rnu", "walk", {}, resume=True) as run:
+        assert run.open(folders.SWEEP) is None
+    assert capsys.readouterr().err == f"{tmp_path / 'rnu'} holds no run yet: it begins\n"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_takes_one_sweep(tmp_path, overwrite):
+    """What a second one would write over is told as it is, and stands."""
+    sweep, lanes = {**folders.SWEEP, "width": folders.LANES}, {"seed": np.arange(folders.LANES)}
+    with qjax.Run(tmp_path / "run", "walk", {}, overwrite=overwrite) as run:
+        run.open(sweep)
+        run.log(folders.point(0), lanes)
+        with pytest.raises(FileExistsError, match=r"^a sweep has begun in .*/run: give another one"):
+            run.open(sweep)
+        whole = {**folders.describe(1), "env_steps": 20, "compile_s": 1.0}
+        run.end({"q": np.zeros((folders.LANES, 3))}, folders.groups(1), {}, "program", whole)
+        before = (run.folder / "metrics.csv").read_bytes()
+        with pytest.raises(FileExistsError, match=r"^a sweep has ended in .*, and its agents are saved: "):
+            run.open(sweep)
+    assert (run.folder / "metrics.csv").read_bytes() == before and qjax.results.load(run.folder).complete
 
 
 def test_returns_by_episode_are_means_over_the_same_episodes():
