@@ -4,9 +4,9 @@ Each page's blocks run in order, in a folder of their own. Commands run under a 
 that writes down how it was called; what an experiment was called with is then parsed, as the experiment would.
 """
 
-import functools
 import importlib
 import os
+import pkgutil
 import re
 import runpy
 import shlex
@@ -120,7 +120,7 @@ def test_what_is_named_is_there(page):
     """Names of qjax, modules and files, wherever they stand between backquotes."""
     code = " ".join(re.findall(r"`([^`\n]+)`", page.read_text()))
     for name in re.findall(r"\bqjax\.([a-zA-Z_][\w.]*\w)", code):
-        functools.reduce(getattr, name.removesuffix(".py").split("."), qjax)
+        pkgutil.resolve_name(f"qjax.{name.removesuffix('.py')}")
     for module in re.findall(r"\b(?:experiments|benchmarks)\.\w+", code):
         assert importlib.util.find_spec(module.replace("benchmarks.NAME", "benchmarks.all")), module
     for file in re.findall(r"\b(?:tests|docs|qjax|experiments|benchmarks)/[\w/]+\.\w+", code):

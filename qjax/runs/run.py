@@ -140,7 +140,7 @@ class Run:
             raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
         if self.resume:
             self._compare(load_config(self.folder), CONFIG)
-            if wrong := [*altered(self.folder), *altered(self.folder, AGENTS)]:
+            if wrong := altered(self.folder):  # agents are looked at where they are read
                 raise ValueError(f"{self.folder / wrong[0]} {WHEN_ENDED}")
 
     def _unfinished(self) -> bool:
