@@ -212,6 +212,16 @@ def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
         stop(EXIT["SIGINT"])
 
 
+@as_command()
+def answer(run: Callable[[Any], int], arguments: type, program: str) -> NoReturn:
+    """Parse a command line that needs no device, run, and end with the status that is returned, 2 for an error."""
+    try:
+        sys.exit(run(parse(arguments, sys.argv[1:], program)))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
+        sys.exit(2)
+
+
 def train(
     args: Common,
     experiment: str,

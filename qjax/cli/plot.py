@@ -7,7 +7,6 @@ both (7 inches) wide. What is missing is told on stderr.
 """
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,11 @@ import tyro
 
 from qjax import plot, stats
 from qjax.cli import compare, studies
-from qjax.cli.command import LONGEST, as_command
+from qjax.cli.command import answer
 from qjax.cli.compare import DRAW, Choices, Group, Kind, Pictures
-from qjax.cli.studies import Study
-from qjax.cli.words import parse
+from qjax.cli.studies import Study, tell
 from qjax.core.checks import check_size
-from qjax.core.text import short
 from qjax.plot.reach import MEDIAN_SEEDS
-from qjax.runs.config import CONFIG
 
 KINDS = tuple(DRAW)
 
@@ -61,7 +57,7 @@ def run(args: Arguments) -> int:
         raise ValueError("name at least one RUN")
     if args.labels and len(args.labels) != len(args.folders):
         raise ValueError(f"give one label for each RUN: {len(args.labels)} labels, {len(args.folders)} runs")
-    found, lost = _load(args)
+    found, lost = studies.load_all(args.folders, args.metric, args.window)
     groups = _groups(found, args)
     out = next(iter(found.values())).folder / "plots" if args.out is None else args.out
     drawn = 0
@@ -73,27 +69,6 @@ def run(args: Arguments) -> int:
     if not drawn:
         raise ValueError("nothing could be drawn")
     return 1 if lost else 0
-
-
-def _load(args: Arguments) -> tuple[dict[int, Study], int]:
-    """Return the runs that can be read, by their number, and how many cannot; tell what is missing."""
-    found: dict[int, Study] = {}
-    errors: list[Exception] = []
-    for number, folder in enumerate(args.folders):
-        try:
-            found[number] = studies.load(folder, args.metric, args.window)
-        except KeyError as lacking:
-            errors.append(ValueError(f"{folder} is of another version: its {CONFIG} has no {lacking}"))
-        except (ValueError, OSError, ImportError) as error:
-            errors.append(error)
-        else:
-            for note in found[number].notes:
-                _tell(note)
-    if not found:
-        raise errors[0] if len(errors) == 1 else ValueError("; ".join(map(str, errors)))
-    for each in errors:
-        _tell(f"passed over: {each}")
-    return found, len(errors)
 
 
 def _groups(found: Mapping[int, Study], args: Arguments) -> list[Group]:
@@ -142,7 +117,7 @@ def _score(runs: Mapping[str, Study], args: Arguments) -> studies.Score:
     none = "no evaluation of " + " and of ".join(f"{names}, {why}" for why, names in told.items() if names)
     if args.score == "evaluation":
         raise ValueError(none)
-    _tell(f"{none}: scores are final training returns")
+    tell(f"{none}: scores are final training returns")
     return "final"
 
 
@@ -153,14 +128,14 @@ def _compare(group: Group, kinds: Sequence[Kind]) -> None:
     if len(ends) > 1:
         over = "after each run's own end" if group.score == "evaluation" else f"of the first {ends[0]:,}"
         scored = f": scores are {over}" if group.shared else ""
-        _tell(f"runs end after {ends[0]:,} to {ends[-1]:,} {group.unit}{scored}")
+        tell(f"runs end after {ends[0]:,} to {ends[-1]:,} {group.unit}{scored}")
     elif len({tuple(sample.x) for _, sample in samples}) > 1:
-        _tell("runs have different log points: each line is drawn at its own")
+        tell("runs have different log points: each line is drawn at its own")
     needs = {"of a mean": stats.LEAST_SEEDS} | ({"of a median": MEDIAN_SEEDS} if "efficiency" in kinds else {})
     for name, seeds in {name: len(sample.values) for name, sample in samples}.items():
         lacking = [f"{what}, which needs {least}" for what, least in needs.items() if seeds < least]
         if lacking:
-            _tell(f"{name} has {seeds} seed{'s' * (seeds > 1)}: no interval {', nor '.join(lacking)}")
+            tell(f"{name} has {seeds} seed{'s' * (seeds > 1)}: no interval {', nor '.join(lacking)}")
 
 
 def _write(pictures: Pictures, kind: str, out: Path, suffix: str) -> int:
@@ -174,19 +149,10 @@ def _write(pictures: Pictures, kind: str, out: Path, suffix: str) -> int:
             print(f"wrote {png} and {svg.name}")
             count += 1
     except ValueError as error:
-        _tell(f"no {kind}{' of ' + suffix if suffix else ''}: {error}")
+        tell(f"no {kind}{' of ' + suffix if suffix else ''}: {error}")
     return count
 
 
-def _tell(note: str) -> None:
-    print(f"note: {note}", file=sys.stderr)
-
-
-@as_command()
 def main() -> None:
-    """Draw; a bad argument or folder ends with one line, status 2, a run that was passed over with status 1."""
-    try:
-        sys.exit(run(parse(Arguments, sys.argv[1:], "qjax plot")))
-    except (ValueError, OSError, ImportError, TypeError) as error:
-        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
-        sys.exit(2)
+    """Draw as the command line says; a run that was passed over ends with status 1."""
+    answer(run, Arguments, "qjax plot")

@@ -3,6 +3,7 @@
 Read from the tables alone; no device is needed.
 """
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,37 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
     if window > 1:
         samples = [replace(sample, values=trailing(sample.values, window)) for sample in samples]
     return Study(folder, config["experiment"], environment, unit, samples, config["arguments"], notes)
+
+
+def load_all(folders: Sequence[Path], metric: str = "mean_return", window: int = 1) -> tuple[dict[int, Study], int]:
+    """Return the runs that can be read, by their number, and how many cannot; tell what is missing.
+
+    Raises:
+        ValueError, OSError: none can be read.
+
+    """
+    found: dict[int, Study] = {}
+    errors: list[Exception] = []
+    for number, folder in enumerate(folders):
+        try:
+            found[number] = load(folder, metric, window)
+        except KeyError as lacking:
+            errors.append(ValueError(f"{folder} is of another version: its {CONFIG} has no {lacking}"))
+        except (ValueError, OSError, ImportError) as error:
+            errors.append(error)
+        else:
+            for note in found[number].notes:
+                tell(note)
+    if not found:
+        raise errors[0] if len(errors) == 1 else ValueError("; ".join(map(str, errors)))
+    for each in errors:
+        tell(f"passed over: {each}")
+    return found, len(errors)
+
+
+def tell(note: str) -> None:
+    """Print what a reader should know beside what was asked for."""
+    print(f"note: {note}", file=sys.stderr)
 
 
 def environment_of(name: str, arguments: Mapping[str, Any]) -> str:

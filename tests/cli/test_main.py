@@ -36,7 +36,7 @@ def test_words_that_name_no_command(monkeypatch, capsys):
     assert capsys.readouterr().out == main.USAGE + "\n"
 
 
-@pytest.mark.parametrize("name", ["train", "plot", "watch"])
+@pytest.mark.parametrize("name", ["train", "plot", "watch", "results"])
 def test_every_command_has_help_under_its_own_name(monkeypatch, capsys, name):
     assert command(monkeypatch, name, "--help") == 0
     assert f"usage: qjax {name}" in " ".join(capsys.readouterr().out.split())
@@ -56,6 +56,8 @@ def test_errors_end_with_status_2(monkeypatch, capsys):
     for words, said in (
         (("train", "dqnn", "--out", "x"), "no member 'dqnn'"),
         (("plot", "nowhere"), "nowhere"),
+        (("results", "nowhere"), "nowhere"),
+        (("results",), "RUN"),
         (("watch", "nowhere"), "there is no folder nowhere"),
     ):
         assert command(monkeypatch, *words) == 2
