@@ -33,9 +33,10 @@ from qjax.replay.prioritized import PrioritizedState, prioritized
 from qjax.replay.waiting import WaitingState, pairs
 from qjax.runs import results, sinks
 from qjax.runs.agents import load_agents
+from qjax.runs.config import load_config
 from qjax.runs.points import Point
-from qjax.runs.run import Run, load_config, load_points
-from qjax.runs.tables import load_metrics
+from qjax.runs.reading import load_metrics, load_points
+from qjax.runs.run import Run
 from qjax.sweeps import progress
 from qjax.sweeps.hyperparameters import grid, zipped
 from qjax.sweeps.plan import Plan

@@ -4,11 +4,14 @@ What is wrong with a file is one ValueError in one line that names it, and the k
 """
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import numpy as np
 
 from qjax.core.text import short, shown
 
@@ -147,3 +150,16 @@ def broken(content: Mapping[str, Any]) -> bool:
 
 def _checksum(content: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold; it has no NaN, so that is null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

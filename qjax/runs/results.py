@@ -19,9 +19,10 @@ from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.runs.config import CONFIG, lane_seeds, load_config
 from qjax.runs.ended import WHEN_ENDED, altered, has_ended
+from qjax.runs.folder import CHECKPOINTS
 from qjax.runs.points import NEVER, Point
-from qjax.runs.run import CHECKPOINTS, read_points
-from qjax.runs.tables import COLUMNS, TIMING, argument, read_csv
+from qjax.runs.reading import read_csv, read_points
+from qjax.runs.tables import COLUMNS, TIMING, argument
 
 
 @dataclass(frozen=True)

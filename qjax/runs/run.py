@@ -10,43 +10,27 @@ when it is resumed. On several hosts each process writes the rows of its own lan
 CSV at every checkpoint.
 """
 
-import csv
-import io
-import math
-import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import jax
 import numpy as np
 
 from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
-from qjax.core.distribution import VERSION
 from qjax.machine import hosts
-from qjax.machine.devices import processor
 from qjax.machine.streams import tell
-from qjax.runs import checkpoint, files, jsonfile, tables
+from qjax.runs import checkpoint, files, jsonfile, reading, tables
 from qjax.runs.agents import AGENTS, write_agents
 from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.config import CONFIG, SUMMARY, lane_seeds, load_config, load_sweep
-from qjax.runs.ended import ENDED, WHEN_ENDED, altered, tell_of_altered
+from qjax.runs.ended import ENDED
+from qjax.runs.folder import CHECKPOINTS, PARTS, Folder
+from qjax.runs.jsonfile import plain
 from qjax.runs.points import Point
-from qjax.runs.tables import METRICS, PARQUET, TIMING
-
-CHECKPOINTS, PARTS, LOCK = "checkpoints", "parts", "lock"
-WRITTEN = (
-    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
-    "tensorboard", "wandb", "learning_curve.png", "policy.png", "watch_*.gif", "plots",
-)  # fmt: skip
-"""What a run writes beside its config, and what is made of it there: what replaces it removes them."""
-
-NEW_CONFIG = f"{CONFIG}.new"
-KNOWN = ("seed", "setting", "env_steps", "episodes", "mean_return", "loss", "mean_q", "diverged_at")
-"""Columns of every table."""
+from qjax.runs.recorder import Recorder
+from qjax.runs.versions import versions
 
 
 class Run:
@@ -103,50 +87,17 @@ class Run:
             check_text("free (each)", argument)
         self.folder = Path(folder)
         self.resume, self.accept_program = resume, accept_program
-        self._overwrite = overwrite
+        self._config: dict[str, Any] = {"experiment": experiment, "arguments": plain(arguments)}
         self._free = set(free)
-        self._parquet = parquet
-        self._config: dict[str, Any] = {"experiment": experiment, "arguments": _plain(arguments)}
-        self._last = (0.0, 0)
-        self._next = 0
-        self._digests: dict[str, list[int]] = {}
+        self._place = Folder(self.folder, self._config, overwrite, resume, self._free)
+        self._recorder = Recorder(self.folder, parquet)
         self._began = False
-        self._lock: Any = None
         self._ended: Mapping[str, Any] | None = None
         if parquet:
             tables.arrow()
         if overwrite and resume:
             raise ValueError("either overwrite a run or resume it, not both")
-        hosts.agreed(self._check_folder)  # all have looked before the first one writes
-
-    def _check_folder(self) -> None:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f"{self.folder} is a file; a run needs a folder")
-        if not self.folder.exists() or not {path.name for path in self.folder.iterdir()} - {LOCK, NEW_CONFIG}:
-            return
-        if self._began and not self.resume:
-            begun, saved = ("begun", "") if self._ended is None else ("ended", ", and its agents are saved")
-            raise FileExistsError(f"a sweep has {begun} in {self.folder}{saved}: give another one a Run of its own")
-        is_run = (self.folder / CONFIG).is_file() and "experiment" in load_config(self.folder)
-        if self.resume or self._overwrite:
-            if not is_run:
-                raise FileExistsError(f"{self.folder} holds no run: choose another --out")
-        elif self._unfinished():
-            raise FileExistsError(
-                f"{self.folder} holds an unfinished run: go on with --resume, choose another --out, or give"
-                " --overwrite"
-            )
-        else:
-            raise FileExistsError(f"{self.folder} is not empty: choose another --out, or give --overwrite")
-        if self.resume:
-            self._compare(load_config(self.folder), CONFIG)
-            if wrong := altered(self.folder):  # agents are looked at where they are read
-                raise ValueError(f"{self.folder / wrong[0]} {WHEN_ENDED}")
-
-    def _unfinished(self) -> bool:
-        """Return whether there is something to go on from."""
-        found = [path for name in (CHECKPOINTS, ENDED) for path in (self.folder / name).glob("[0-9]*")]
-        return bool(found) and not (self.folder / SUMMARY).is_file()
+        hosts.agreed(self._place.check)  # all have looked before the first one writes
 
     def __enter__(self) -> "Run":
         return self
@@ -173,11 +124,7 @@ class Run:
 
     def close(self) -> None:
         """Let other processes at the folder; remove it if nothing was written."""
-        if self._lock is not None:
-            if {path.name for path in self.folder.iterdir()} == {LOCK}:
-                shutil.rmtree(self.folder)
-            self._lock.release()
-            self._lock = None
+        self._place.unlock()
 
     @property
     def finished(self) -> bool:
@@ -213,12 +160,13 @@ class Run:
             ValueError: what was written differs from this run, or the checkpoint is damaged.
 
         """
-        self._config["sweep"] = _plain(sweep)
+        self._config["sweep"] = plain(sweep)
 
         def take() -> None:
             if hosts.is_first():
-                self._take_lock()
-                self._check_folder()
+                self._place.lock()
+                self._refuse_another()
+                self._place.check()
 
         hosts.agreed(take)
         return hosts.agreed(self._find)
@@ -232,20 +180,26 @@ class Run:
                 tell(f"{self.folder} holds no run yet: it begins")
             return None
         config = load_config(self.folder)
-        self._compare(config, CONFIG)
+        self._place.compare(config, CONFIG)
         found = checkpoint.find(self.folder / ENDED) or checkpoint.find(self.folder / CHECKPOINTS)
         if found is None:
             self._refuse_ended()
             if hosts.is_first():
                 tell(f"{self.folder} has no checkpoint to go on from: the run begins again")
         else:
-            self._compare(found.manifest["config"], str(found.folder.name))
+            self._place.compare(found.manifest["config"], str(found.folder.name))
             for name, (length, digest) in found.manifest["tables"].items():
                 path = self.folder / name
                 if not path.is_file() or files.digest(path, length)[1] != digest:
                     raise ValueError(f"{path} is not what the checkpoint at {found.folder} was written with")
             self._ended = found.manifest if found.ended else None
         return found
+
+    def _refuse_another(self) -> None:
+        """Raise where a sweep has begun in this very run."""
+        if self._began and not self.resume:
+            begun, saved = ("begun", "") if self._ended is None else ("ended", ", and its agents are saved")
+            raise FileExistsError(f"a sweep has {begun} in {self.folder}{saved}: give another one a Run of its own")
 
     def _refuse_ended(self) -> None:
         """Raise where the run to resume has ended."""
@@ -255,30 +209,6 @@ class Run:
                 " qjax.results.load and qjax.load_agents, or replace it with overwrite"
             )
 
-    def _take_lock(self) -> None:
-        """Lock the folder with a lock that the system frees when its holder dies."""
-        import filelock
-
-        if self._lock is not None:
-            return
-        files.make(self.folder)
-        lock = filelock.FileLock(self.folder / LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            raise BlockingIOError(f"another process runs in {self.folder}") from None
-        self._lock = lock
-
-    def _compare(self, written: Mapping[str, Any], where: str) -> None:
-        """Refuse a run whose config differs from the one written in a field that changes the numbers."""
-
-        def counted(config: Mapping[str, Any]) -> dict[str, Any]:
-            arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self._free}
-            return {**{name: config.get(name) for name in self._config}, "arguments": arguments}
-
-        if difference := checkpoint.first_difference(counted(written), counted(self._config)):
-            raise ValueError(f"{self.folder} ({where}) was written by another run: {difference}")
-
     def begin(self) -> None:
         """Clear an earlier run's files away and write the config."""
         if self._began:
@@ -287,64 +217,27 @@ class Run:
 
         def replace() -> None:
             if hosts.is_first():
-                self._take_lock()
-                self._replace()
+                self._place.lock()
+                self._place.replace({**self._config, "parquet": self._recorder.parquet, "versions": versions()})
 
         hosts.agreed(replace)
-        self._start_parts()
-
-    def _replace(self) -> None:
-        """Clear an earlier run's files away and write the config; a kill leaves no run with another's files.
-
-        The new config is on the disk before anything goes. What says that the old run has ended goes first, then
-        what says where it stands, then the rest; at last the new config takes the old one's place.
-        """
-        content = {**self._config, "parquet": self._parquet, "versions": versions()}
-        config = files.prepare(self.folder / CONFIG, jsonfile.text(content))
-        (self.folder / SUMMARY).unlink(missing_ok=True)
-        files.sync(self.folder)
-        for name in (ENDED, CHECKPOINTS):
-            if (self.folder / name).is_dir():
-                shutil.rmtree(self.folder / f"{name}.old", ignore_errors=True)
-                files.put(self.folder / name, self.folder / f"{name}.old")
-        for path in [path for name in WRITTEN for path in self.folder.glob(name)]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        files.sync(self.folder)
-        files.put(config, self.folder / CONFIG)
+        self._began = True
+        self._recorder.start()
 
     def go_on(self, found: Checkpoint, elsewhere: Mapping[str, Any] | None = None) -> None:
         """Cut the tables back to a checkpoint; what it is to say of that, the config says first."""
         config = load_config(self.folder)
-        self._parquet = config.get("parquet", False)
 
         def cut() -> None:
             if hosts.is_first():
                 before = config.get("resumed", [])
                 if elsewhere is not None and before[-1:] != [elsewhere]:
                     files.write(self.folder / CONFIG, jsonfile.text({**config, "resumed": [*before, elsewhere]}))
-                tables.cut(self.folder, found.manifest["tables"])
-                shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+                self._recorder.cut(found.manifest["tables"])
 
         hosts.agreed(cut)
-        if found.manifest["points"]:
-            _, _, seconds, env_steps = found.manifest["points"][-1]
-            self._last = (seconds, env_steps)
-            self._next = len(found.manifest["points"])
-        self._start_parts()
-
-    def _start_parts(self) -> None:
         self._began = True
-        if hosts.alone() or self._parquet:
-            return
-
-        def make() -> None:
-            (self.folder / PARTS).mkdir(exist_ok=True)
-            self._part().write_text("")
-
-        hosts.agreed(make)
-
-    def _part(self) -> Path:
-        return self.folder / PARTS / f"metrics_{jax.process_index():05d}.csv"
+        self._recorder.go_on(config.get("parquet", False), found.manifest["points"])
 
     def log(
         self,
@@ -365,36 +258,18 @@ class Run:
 
         """
         self.begin()
-        number = self._next if number is None else number
-        self._next = number + 1
         table = tables.rows(point, columns)
         swept = set(columns) - {"seed"}  # an argument `seed` is the root, not a lane's
         fixed = {k: v for k, v in self.arguments.items() if k not in self._free | swept}
         table |= tables.constants(fixed, table)
-        if self._parquet:
-            tables.write_part(self.folder, number, jax.process_index(), table)
-        elif jax.process_count() > 1:
-            which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
-            ids = [[str(number), str(lane)] for lane in which.tolist()]
-            rows = [[*of, *row] for of, row in zip(ids, tables.cells(table), strict=True)]
-            self._append(self._part(), rows)
-        else:
-            self._append(self.folder / METRICS, tables.cells(table), table)
+        which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
+        self._recorder.add(table, self._recorder.number if number is None else number, which)
         if hosts.is_first():
-            if not self._parquet:
-                self._header(table)
-            self._time(point.seconds, *(totals or (int(point.env_steps.sum()), point.updates)))
+            self._recorder.time(point.seconds, *(totals or (int(point.env_steps.sum()), point.updates)))
 
-    def _header(self, table: Iterable[str]) -> None:
-        if not (self.folder / METRICS).is_file():
-            self._append(self.folder / METRICS, [], table)
-
-    def _time(self, now: float, env_steps: int, updates: int) -> None:
-        (before, steps_before), self._last = self._last, (now, env_steps)
-        seconds = max(now - before, 1e-9)
-        rates = (f"{(env_steps - steps_before) / seconds:.0f}", f"{updates / seconds:.0f}")
-        header = ("seconds", "env_steps", "env_steps_per_s", "updates_per_s")
-        self._append(self.folder / TIMING, [(f"{now:.3f}", str(env_steps), *rates)], header)
+    def join(self) -> None:
+        """Bring the tables of all processes together; all call."""
+        self._recorder.join()
 
     def save(self, groups: Any, totals: dict[str, Any], program: str, manifest: Mapping[str, Any]) -> None:
         """Write a checkpoint of the sweep and of where the tables stand; all processes call.
@@ -405,8 +280,8 @@ class Run:
         """
         self.begin()
         self.join()
-        self._digests = tables.digests(self.folder, self._digests)
-        whole = {"config": self._config, "versions": versions(), "tables": self._digests, **manifest}
+        kept = self._recorder.digests()
+        whole = {"config": self._config, "versions": versions(), "tables": kept, **manifest}
         checkpoint.write(self.folder / CHECKPOINTS, groups, totals, program, whole)
 
     def end(
@@ -441,33 +316,11 @@ class Run:
         agents = sorted((self.folder / AGENTS).rglob("*"))
         paths = [self.folder / CONFIG, *(path for path in agents if path.is_file())]
         found = {path.relative_to(self.folder).as_posix(): list(files.digest(path)) for path in paths}
-        return found | tables.digests(self.folder, self._digests)
-
-    def join(self) -> None:
-        """Move what the processes wrote since the last checkpoint into metrics.csv, by log point and lane.
-
-        Files of Parquet stand where they belong; then the processes only wait for each other.
-        """
-        if hosts.alone():
-            return
-        hosts.gather({})
-        if self._parquet:
-            return
-
-        def move() -> None:
-            if not hosts.is_first():
-                return
-            text = "".join(path.read_text() for path in sorted((self.folder / PARTS).glob("metrics_*.csv")))
-            rows = sorted(csv.reader(io.StringIO(text)), key=lambda row: (int(row[0]), int(row[1])))
-            if rows:  # the first one, at the first log point, has written the header
-                self._append(self.folder / METRICS, [row[2:] for row in rows])
-
-        hosts.agreed(move)
-        self._part().write_text("")
+        return found | self._recorder.digests()
 
     def points(self, notes: Sequence[Sequence[float]]) -> list[Point]:
         """Return the log points so far, of all lanes, from the table and what a checkpoint notes of each."""
-        return tables.points(self.folder, load_sweep(self.folder), notes)
+        return reading.points(self.folder, load_sweep(self.folder), notes)
 
     def save_agents(self, agents: Any) -> None:
         """Write the agents' final states (without their memories); all processes call. A sweep does so at its end.
@@ -489,80 +342,8 @@ class Run:
             return
         if self._ended is None:
             self.begin()
-        whole = {**_plain(summary), "files": self._written()}
+        whole = {**plain(summary), "files": self._written()}
         files.write(self.folder / SUMMARY, jsonfile.text(jsonfile.sealed(whole)))
         for name in (CHECKPOINTS, PARTS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.close()
-
-    def _append(self, path: Path, rows: Sequence[Sequence[str]], header: Iterable[str] = ()) -> None:
-        """Add rows to a table, below its header where it is new; whole rows reach the file at once."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if header and not path.is_file():
-            writer.writerow(header)
-        writer.writerows(rows)
-        with path.open("a", newline="") as file:
-            file.write(text.getvalue())
-
-
-def load_points(folder: str | Path) -> list[Point]:
-    """Return the log points of a run so far, of all its lanes, from its tables.
-
-    Where a lane did not step it keeps its counts and has no means. `updates` and `done` are not in the tables: 0
-    and NaN.
-
-    Raises:
-        FileNotFoundError: there is no run or no table.
-        ValueError: a table is damaged, or none that a sweep wrote.
-
-    """
-    check_path("folder", folder)
-    tell_of_altered(Path(folder))
-    return read_points(folder)
-
-
-def read_points(folder: str | Path) -> list[Point]:
-    """Do as `load_points`, without a warning of a finished run's files that were altered since."""
-    try:
-        return tables.points(Path(folder), load_sweep(folder))
-    except ValueError as error:
-        written, here = load_config(folder).get("versions", {}).get("qjax"), VERSION
-        if written == here:
-            raise
-        raise ValueError(f"{error}; it was written by qjax {written}, and this is qjax {here}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold; it has no NaN, so that is null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
-
-
-def numerics() -> dict[str, Any]:
-    """Return those of JAX's settings that change numbers, and are not what they are by default."""
-    config, usual = jax.config, {"default_matmul_precision": None, "threefry_partitionable": True}
-    found = {name: getattr(config, f"jax_{name}") for name in usual}
-    return {name: value for name, value in found.items() if value != usual[name]}
-
-
-def versions() -> dict[str, str]:
-    """Return what else decides a run's last digits: libraries, machine and backend."""
-    packages = {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy")}
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "processor": processor()}
-    backend = jax.default_backend()
-    devices = {"backend": backend, "devices": str(jax.device_count())}
-    return {
-        "qjax": VERSION,
-        **packages,
-        **machine,
-        **devices,
-        "default_width": "by the work" + " and the devices" * (backend != "cpu"),
-    }

@@ -12,7 +12,8 @@ from qjax.core.random import root_key
 from qjax.core.returned import check_returned, of_arrays
 from qjax.core.text import shown
 from qjax.runs.points import Schedules
-from qjax.runs.run import KNOWN, Run
+from qjax.runs.run import Run
+from qjax.runs.tables import KNOWN
 from qjax.sweeps.programs import Report
 from qjax.training.evaluation import EVALUATION
 from qjax.training.loop import Loop

@@ -9,7 +9,7 @@ import numpy as np
 from qjax.core.checks import check_callable
 from qjax.core.random import describe_key, root_key
 from qjax.runs.points import Schedules
-from qjax.runs.run import numerics
+from qjax.runs.versions import numerics
 from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.asked import check_devices, check_seeds, logged
 from qjax.sweeps.hyperparameters import Build

@@ -10,7 +10,8 @@ from qjax.core.text import apart, short
 from qjax.runs.agents import load_agents
 from qjax.runs.checkpoint import Checkpoint, first_difference
 from qjax.runs.points import of_lanes
-from qjax.runs.run import Run, versions
+from qjax.runs.run import Run
+from qjax.runs.versions import versions
 from qjax.sweeps.described import Described
 from qjax.sweeps.programs import Programs
 from qjax.sweeps.result import Result

@@ -101,13 +101,7 @@ def make_loop(
 
     """
     check_range("gamma", gamma, 0, 1)
-    check_record("env", env, Env)
-    check_record("agent", agent, Agent)
-    check_record("memory", memory, Memory)
-    check_callable("policy", policy, "(q, time) -> probabilities")
-    check_table("an agent", agent.table, env)
-    check_table("a memory", memory.table, env)
-    check_fit(agent, memory)
+    _check_pieces(env, agent, policy, memory)
     num_envs, rollout = check_size("num_envs", num_envs), check_size("rollout", rollout)
     updates = check_size(
         "updates", updates if replay_ratio is None else _updates(replay_ratio, updates, rollout, num_envs)
@@ -135,6 +129,17 @@ def make_loop(
         warmup=warmup,
         episodes=episodes,
     )
+
+
+def _check_pieces(env: Env, agent: Agent, policy: Policy, memory: Memory) -> None:
+    """Check that they are such, and fit one another."""
+    check_record("env", env, Env)
+    check_record("agent", agent, Agent)
+    check_record("memory", memory, Memory)
+    check_callable("policy", policy, "(q, time) -> probabilities")
+    check_table("an agent", agent.table, env)
+    check_table("a memory", memory.table, env)
+    check_fit(agent, memory)
 
 
 def _updates(replay_ratio: float, updates: int, rollout: int, num_envs: int) -> int:

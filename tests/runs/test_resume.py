@@ -25,6 +25,7 @@ from victim import Crash
 
 import qjax
 from qjax.runs import checkpoint, files, jsonfile, results
+from qjax.runs.folder import Folder
 from qjax.sweeps import parts, saving
 
 HERE = Path(__file__).parents[1]
@@ -542,9 +543,10 @@ def test_out_cannot_be_written():
 
 
 def test_two_runs_in_one_folder(broken):
-    with qjax.Run(broken, "tabular", {"rate": 1}, resume=True) as first:
-        first._take_lock()
-        refused(broken, "another process runs in", BlockingIOError)
+    first = Folder(broken, {}, overwrite=False, resume=True, free=())
+    first.lock()
+    refused(broken, "another process runs in", BlockingIOError)
+    first.unlock()
     run("tabular", broken)
 
 

@@ -1,0 +1,121 @@
+"""A run's folder: who may write there, and how an earlier run makes place for another."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qjax.runs import checkpoint, files, jsonfile
+from qjax.runs.agents import AGENTS
+from qjax.runs.config import CONFIG, SUMMARY, load_config
+from qjax.runs.ended import ENDED, WHEN_ENDED, altered
+from qjax.runs.tables import METRICS, PARQUET, TIMING
+
+CHECKPOINTS, PARTS, LOCK, NEW_CONFIG = "checkpoints", "parts", "lock", f"{CONFIG}.new"
+WRITTEN = (
+    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
+    "tensorboard", "wandb", "learning_curve.png", "policy.png", "watch_*.gif", "plots",
+)  # fmt: skip
+"""What a run writes beside its config, and what is made of it there: what replaces it removes them."""
+
+
+class Folder:
+    """The folder of a run, and what of it is to be written or gone on from."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any], overwrite: bool, resume: bool, free: Iterable[str]):
+        """Look at nothing yet.
+
+        Args:
+            path: where it is.
+            config: what the run is; it may grow.
+            overwrite: an earlier run makes place.
+            resume: an earlier run goes on, if it is the same.
+            free: names of arguments that may differ when it does.
+
+        """
+        self.path, self.resume = path, resume
+        self._config, self._overwrite, self._free = config, overwrite, set(free)
+        self._lock: Any = None
+
+    def check(self) -> None:
+        """Refuse a folder that may not be written to.
+
+        Raises:
+            FileExistsError: it holds something that neither goes on nor is replaced.
+            ValueError: the run to resume is another, or not what it wrote.
+
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file; a run needs a folder")
+        if not self.path.exists() or not {path.name for path in self.path.iterdir()} - {LOCK, NEW_CONFIG}:
+            return
+        is_run = (self.path / CONFIG).is_file() and "experiment" in load_config(self.path)
+        if self.resume or self._overwrite:
+            if not is_run:
+                raise FileExistsError(f"{self.path} holds no run: choose another --out")
+        elif self.unfinished():
+            raise FileExistsError(
+                f"{self.path} holds an unfinished run: go on with --resume, choose another --out, or give"
+                " --overwrite"
+            )
+        else:
+            raise FileExistsError(f"{self.path} is not empty: choose another --out, or give --overwrite")
+        if self.resume:
+            self.compare(load_config(self.path), CONFIG)
+            if wrong := altered(self.path):  # agents are looked at where they are read
+                raise ValueError(f"{self.path / wrong[0]} {WHEN_ENDED}")
+
+    def unfinished(self) -> bool:
+        """Return whether there is something to go on from."""
+        found = [path for name in (CHECKPOINTS, ENDED) for path in (self.path / name).glob("[0-9]*")]
+        return bool(found) and not (self.path / SUMMARY).is_file()
+
+    def compare(self, written: Mapping[str, Any], where: str) -> None:
+        """Refuse a run whose config differs from the one written in a field that changes the numbers."""
+
+        def counted(config: Mapping[str, Any]) -> dict[str, Any]:
+            arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self._free}
+            return {**{name: config.get(name) for name in self._config}, "arguments": arguments}
+
+        if difference := checkpoint.first_difference(counted(written), counted(self._config)):
+            raise ValueError(f"{self.path} ({where}) was written by another run: {difference}")
+
+    def lock(self) -> None:
+        """Lock the folder with a lock that the system frees when its holder dies."""
+        import filelock
+
+        if self._lock is not None:
+            return
+        files.make(self.path)
+        lock = filelock.FileLock(self.path / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise BlockingIOError(f"another process runs in {self.path}") from None
+        self._lock = lock
+
+    def unlock(self) -> None:
+        """Let other processes at the folder; remove it if nothing was written."""
+        if self._lock is not None:
+            if {path.name for path in self.path.iterdir()} == {LOCK}:
+                shutil.rmtree(self.path)
+            self._lock.release()
+            self._lock = None
+
+    def replace(self, config: Mapping[str, Any]) -> None:
+        """Clear an earlier run's files away and write the config; a kill leaves no run with another's files.
+
+        The new config is on the disk before anything goes. What says that the old run has ended goes first, then
+        what says where it stands, then the rest; at last the new config takes the old one's place.
+        """
+        new = files.prepare(self.path / CONFIG, jsonfile.text(config))
+        (self.path / SUMMARY).unlink(missing_ok=True)
+        files.sync(self.path)
+        for name in (ENDED, CHECKPOINTS):
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / f"{name}.old", ignore_errors=True)
+                files.put(self.path / name, self.path / f"{name}.old")
+        for path in [path for name in WRITTEN for path in self.path.glob(name)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        files.sync(self.path)
+        files.put(new, self.path / CONFIG)
