@@ -46,6 +46,12 @@ class Arguments(Common):
     """Intervals into which the run is cut, each with a row of the table for every seed."""
     out: Path = Path("runs/frozenlake")
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a run's config.json has as its arguments."""
+        made = [f"is_slippery={str(self.slippery).lower()}", f"map_name={self.map}"]
+        return {**super().config, "env_kwargs": made}
+
 
 EPSILON = schedules.geometric(1.0, 0.995, 0.01, "episode")
 

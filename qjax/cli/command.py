@@ -80,6 +80,11 @@ class Setting(Machine):
         return qjax.fast_key(self.seed) if self.fast_keys else self.seed
 
     @property
+    def config(self) -> dict[str, Any]:
+        """What a run's config.json has as its arguments; `env_kwargs` there tell environments of one name apart."""
+        return {**dataclasses.asdict(self), "script": self.script()}
+
+    @property
     def count(self) -> str:
         """The number of seeds in words."""
         return f"{self.seeds} seed{'s' * (self.seeds != 1)}"
@@ -242,7 +247,7 @@ def train(
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
     work["log_points"] = args.log_points
-    config = {**dataclasses.asdict(args), "script": args.script()}
+    config = args.config
     if assumed is not None:
         config["assumed"] = assumed
         if hosts.is_first():

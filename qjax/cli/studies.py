@@ -181,10 +181,8 @@ def tell(note: str) -> None:
 
 def environment_of(name: str, arguments: Mapping[str, Any]) -> str:
     """Return a run's environment with what it was made with: lakes of two maps are two environments."""
-    lake = {"map_name": arguments.get("map"), "is_slippery": arguments.get("slippery")}  # of experiments.frozenlake
-    words = [f"{key}={str(value).lower()}" for key, value in lake.items() if value is not None]
     own = {"map_name=8x8"} if name == "FrozenLake8x8-v1" else set()  # what the name says already
-    return " ".join((name, *sorted({*words, *arguments.get("env_kwargs", ())} - own)))
+    return " ".join((name, *sorted({*arguments.get("env_kwargs", ())} - own)))
 
 
 def trailing(values: np.ndarray, window: int) -> np.ndarray:

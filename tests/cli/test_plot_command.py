@@ -324,7 +324,11 @@ def test_lakes_of_two_maps_are_two_environments(tmp_path):
     of = {
         "small": {"arguments": {"env_kwargs": []}},
         "large": {"arguments": {"env_kwargs": ["is_slippery=false"]}, "env": large},
-        "lake": {"arguments": {"map": "8x8", "slippery": False}, "experiment": "frozenlake", "env": large},
+        "lake": {
+            "arguments": {"env_kwargs": ["is_slippery=false", "map_name=8x8"]},
+            "experiment": "frozenlake",
+            "env": large,
+        },
         "short": {"arguments": {"env_kwargs": ["map_name=8x8", "is_slippery=false"]}},
     }
     runs = [written(tmp_path / name, returns(1, 4, 3), **options) for name, options in of.items()]
