@@ -79,7 +79,7 @@ def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = Non
     from experiments import cartpole
 
     # Without an end: a lane that has its episodes would stand still, and its steps would count.
-    constants = cartpole.preset(protocol, None)._replace(episodes=None)
+    constants = cartpole.preset(protocol, None).replace(episodes=None)
     cadence = 1 if without == "sync outside the loop" else None
     return _sweep(cartpole.build(constants, cadence), lanes, width, False, without)
 
@@ -216,7 +216,7 @@ def table(member: str, states: int) -> Measure:
     import jax
 
     import qjax
-    from qjax.algorithms import members
+    from qjax import algorithms
     from qjax.mdp import examples
     from qjax.mdp.environment import mdp_params
 
@@ -224,7 +224,7 @@ def table(member: str, states: int) -> Measure:
     world, params = qjax.MDPEnvironment(mdp), mdp_params(mdp)
 
     def loop(params: Any) -> Any:
-        return members.make(member, qjax.make(world, params), members.TabularProtocol())
+        return algorithms.make(member, qjax.make(world, params))
 
     @partial(jax.jit, donate_argnums=0)
     def run(held: Any, params: Any) -> Any:

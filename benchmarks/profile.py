@@ -43,7 +43,7 @@ def loop_of(name: str) -> tuple[qjax.Loop, int]:
     if name == "lake":
         return lake_loop(), 512
     constants = cartpole.preset("cleanrl" if name == "dqn" else "tutorial", None)
-    return cartpole.build(constants._replace(episodes=None)), 8
+    return cartpole.build(constants.replace(episodes=None)), 8
 
 
 def traced(groups: Groups, ticks: int, turns: int) -> collections.Counter[str]:

@@ -3,7 +3,7 @@
     python -m benchmarks.tables
 
 The worlds are random MDPs (`mdps.garnet`) of 4 actions and 2 outcomes. That every operation of a step on a whole
-table is an update in place is tested (`tests/algorithms/test_tabular_members.py`); here is what that is worth.
+table is an update in place is tested (`tests/algorithms/test_tabular_algorithms.py`); here is what that is worth.
 """
 
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from rich.table import Table
 
 import qjax
 from benchmarks.harness import Contender, machine, ratio, rounds
-from qjax.algorithms import members
+from qjax import algorithms
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class Arguments:
     states: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     """Sizes of the table; the first is the baseline."""
     names: tuple[str, ...] = ("q-learning", "sarsa", "double-q-learning", "dyna-q")
-    """Which members."""
+    """Which algorithms."""
     seconds: float = 2.0
     """Of one measurement."""
     repeats: int = 5
@@ -52,7 +52,7 @@ def by_states(args: Arguments) -> Table:
 def taxi(lanes: int, steps: int) -> str:
     """Return what many lanes of Taxi took."""
     qjax.use_cores()
-    loop = members.make("q-learning", qjax.make("Taxi-v4"), members.TabularProtocol(steps=steps))
+    loop = algorithms.make("q-learning", qjax.make("Taxi-v4"), algorithms.Tabular(steps=steps))
     result = qjax.sweep(lambda _: loop, seeds=lanes, steps=steps, log_points=2)
     returns = result.points[-1].mean_return
     size = result.agents.nbytes / 2**20

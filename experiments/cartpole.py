@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import qjax
-from qjax.algorithms import members
-from qjax.cli.arguments import protocol
+from qjax import algorithms
+from qjax.algorithms.presets import PRESETS
 from qjax.cli.command import Common, conclude, main, train, written
-from qjax.cli.presets import PRESETS
 from qjax.core.checks import MOST_STEPS, check_size
 
 
@@ -33,20 +32,19 @@ class Arguments(Common):
     out: Path = Path("runs/cartpole")
 
 
-VALUES = {"cleanrl": {"steps": 500_000}, "tutorial": PRESETS["tutorial-dqn"].values}
-"""Fields of the protocol; what is not there is its default."""
+CONFIGS = {"cleanrl": algorithms.DQN(), "tutorial": PRESETS["tutorial-dqn"].config}
 
 
-def preset(name: str, steps: int | None) -> members.Protocol:
-    """Return a protocol's constants; with other `steps` than its own, epsilon still falls over half the run."""
+def preset(name: str, steps: int | None) -> algorithms.DQN:
+    """Return the constants; with other `steps` than its own, epsilon still falls over half the run."""
     if steps is not None:
         check_size("steps", steps, most=MOST_STEPS)
-    return protocol("dqn", {**VALUES[name], **({} if steps is None else {"steps": steps})})
+    return CONFIGS[name] if steps is None else CONFIGS[name].replace(steps=steps)
 
 
-def build(constants: members.Protocol, cadence: int | None = None) -> qjax.Loop:
-    """Return the training loop of one seed; cadence as for `members.make`."""
-    return members.make("dqn", qjax.make("CartPole-v1"), constants, cadence=cadence)
+def build(constants: algorithms.DQN, cadence: int | None = None) -> qjax.Loop:
+    """Return the training loop of one seed; cadence as for `qjax.algorithms.make`."""
+    return algorithms.make("dqn", qjax.make("CartPole-v1"), constants, cadence=cadence)
 
 
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:
@@ -60,7 +58,7 @@ def run(args: Arguments) -> None:
     check_size("eval_episodes", args.eval_episodes)
     constants = preset(args.preset, args.steps)
     trained = train(
-        args, "cartpole", lambda _: build(constants), {"epsilon": members.epsilon(constants)}, constants.steps
+        args, "cartpole", lambda _: build(constants), {"epsilon": constants.epsilon_schedule()}, constants.steps
     )
     if trained is not None:
         title = f"DQN on CartPole-v1 ({args.preset}), {args.count}"
@@ -68,4 +66,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(run, Arguments)
+    main(run, Arguments.parse)

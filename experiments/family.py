@@ -17,8 +17,7 @@ import jax
 import numpy as np
 
 import qjax
-from qjax import plot
-from qjax.algorithms import members
+from qjax import algorithms, plot
 from qjax.cli.command import EXIT, Setting, main, stop
 from qjax.cli.exact import report_of, table_of
 from qjax.core.checks import check_size
@@ -64,7 +63,7 @@ class Arguments(Setting):
     seeds: int = 256
     tasks: tuple[str, ...] = tuple(TASKS)
     """Which of lake-4x4, lake-4x4-slippery, lake-8x8, lake-8x8-slippery, cliff and taxi."""
-    names: tuple[str, ...] = tuple(members.TABULAR)
+    names: tuple[str, ...] = tuple(algorithms.TABULAR)
     """Which members."""
     shorten: int = 1
     """Divides the steps: for a quick look."""
@@ -78,8 +77,8 @@ class Arguments(Setting):
 def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[qjax.Point], np.ndarray]:
     """Return the log points of one member in one environment, and its last tables `[seeds, S, A]`."""
     steps = TASKS[key].steps // args.shorten
-    protocol = members.TabularProtocol(steps=steps)
-    loop = members.make(name, env, protocol)
+    config = algorithms.config(name, steps=steps)
+    loop = algorithms.make(name, env, config)
     given = {"task": key, "name": name, "seeds": args.seeds, "seed": args.seed, "shorten": args.shorten}
     title = f"{name}, {TASKS[key].title}"
     out, accepts = args.out / key / name, args.accept_program
@@ -91,7 +90,7 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
             seed=args.root,
             steps=steps,
             log_points=args.log_points,
-            report=report_of(lambda _: loop, env, protocol.gamma),
+            report=report_of(lambda _: loop, env, config.gamma),
             run=run,
             progress=title,
         )
@@ -104,7 +103,7 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
 
 def run(args: Arguments) -> None:
     """Train what is not trained yet, and draw the page and the maps."""
-    for given, known in ((args.tasks, TASKS), (args.names, members.TABULAR)):
+    for given, known in ((args.tasks, TASKS), (args.names, algorithms.TABULAR)):
         if unknown := [x for x in given if x not in known]:
             raise ValueError(f"{unknown} is none of {', '.join(known)}")
     check_size("shorten", args.shorten)
@@ -131,4 +130,4 @@ def tiles_of(key: str, env: qjax.Env) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(run, Arguments)
+    main(run, Arguments.parse)

@@ -179,4 +179,4 @@ def _spread(values: np.ndarray) -> tuple[str, str, str]:
 
 
 if __name__ == "__main__":
-    main(run, Arguments)
+    main(run, Arguments.parse)

@@ -21,10 +21,10 @@ import numpy as np
 import tyro
 
 import qjax
-from qjax import stats
-from qjax.algorithms import members
-from qjax.cli.arguments import FIELDS, Arguments, from_config, settle
+from qjax import algorithms, stats
+from qjax.cli.arguments import FIELDS, arguments_of, settle
 from qjax.cli.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
+from qjax.cli.reading import from_config
 from qjax.cli.studies import environment_of
 from qjax.cli.words import parse
 from qjax.core.text import short
@@ -81,13 +81,13 @@ PUBLISHED = {
 
 
 def command(arguments: dict[str, Any]) -> str:
-    """Return the command of a run: every argument that is not the member's or the preset's default."""
+    """Return the command of a run: every argument that is not the algorithm's or the preset's default."""
     args = from_config(arguments, Path(arguments["out"]))
-    usual = settle(Arguments(name=args.name, preset=args.preset, out=args.out))
+    usual = settle(arguments_of(args.name)(name=args.name, preset=args.preset, out=args.out))
     words = ["qjax train", args.name]
     first = ("env", "env_kwargs", "preset", "seeds", "steps")
     places = {name: place for place, name in enumerate(first)} | {"out": len(FIELDS)}
-    for field in sorted(dataclasses.fields(Arguments), key=lambda each: places.get(each.name, len(first))):
+    for field in sorted(dataclasses.fields(args), key=lambda each: places.get(each.name, len(first))):
         value = getattr(args, field.name)
         always = field.name in ("env", "preset", "seeds", "steps", "out")
         if field.name == "name" or (field.name in FREE and field.name != "out") or value is None:
@@ -165,18 +165,18 @@ def optimum(arguments: Mapping[str, Any]) -> str:
     Known is it of a table's environment with an MDP and a time limit.
     """
     args = settle(from_config(dict(arguments), Path(arguments["out"])))
-    if args.name not in members.TABULAR or (env := args.make()).max_steps is None:
+    if args.name not in algorithms.TABULAR or (env := args.make()).max_steps is None:
         return ""
     try:
         mdp = examples.of(env)
     except TypeError:
         return ""
     steps = int(env.max_steps)
-    policy = jax.vmap(qjax.greedy)(solve.exact(mdp, args.gamma).q)
+    policy = jax.vmap(qjax.greedy)(solve.exact(mdp, args.constants.gamma).q)
     reached, best = solve.expected_return(mdp, policy, steps), solve.best_return(mdp, steps)
     return (
-        f"Exact: within the limit of {steps} steps the greedy policy of Q* (gamma {args.gamma:g}) has a mean "
-        f"return of {reached:.3f}, the best policy one of {best:.3f}.\n\n"
+        f"Exact: within the limit of {steps} steps the greedy policy of Q* (gamma {args.constants.gamma:g}) has a "
+        f"mean return of {reached:.3f}, the best policy one of {best:.3f}.\n\n"
     )
 
 
@@ -208,7 +208,7 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
 
 def page(records: Iterable[Mapping[str, Any]]) -> str:
     """Return the whole page, of records as `record` returns them."""
-    order = list(members.MEMBERS)
+    order = list(algorithms.ALGORITHMS)
 
     def place(each: Mapping[str, Any]) -> tuple[str, int, str, int]:
         arguments = each["arguments"]

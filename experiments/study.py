@@ -16,6 +16,7 @@ from experiments import frozenlake
 from qjax import plot, stats
 from qjax.cli import plot as pictures
 from qjax.cli import train
+from qjax.cli.arguments import arguments_of
 from qjax.cli.command import Setting, main
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import NUMBER
@@ -73,7 +74,7 @@ def rates(args: Arguments) -> None:
     """Train every cell, and draw the map."""
     out, swept = args.out / "rates", {"learning_rate": args.learning_rates, "target_period": args.target_periods}
     given: dict[str, Any] = {"name": "dqn", "seeds": args.seeds, "steps": args.steps, **swept}
-    train.run(train.Arguments(**given, **shared(args), out=out))
+    train.run(arguments_of("dqn")(**given, **shared(args), out=out))
     pictures.run(pictures.Arguments(folders=(out,), kind=("sensitivity",), out=args.out))
 
 
@@ -88,4 +89,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(run, Arguments)
+    main(run, Arguments.parse)

@@ -14,8 +14,7 @@ from rich.table import Table
 
 import qjax
 from experiments.family import CLIFF, CLIFF_ARROWS, greedy_policies
-from qjax import plot
-from qjax.algorithms import members
+from qjax import algorithms, plot
 from qjax.cli.command import Setting, main
 from qjax.mdp.arrays import TabularMDP, from_outcomes
 from qjax.plot import Example
@@ -86,7 +85,7 @@ def trained(
     args: Arguments, name: str, env: qjax.Env, steps: int, log_points: int = 1000, **constants: Any
 ) -> qjax.Result:
     """Train a member for its episodes, in at most so many steps."""
-    loop = members.make(name, env, members.TabularProtocol(epsilon=0.1, **constants))
+    loop = algorithms.make(name, env, algorithms.config(name, epsilon=0.1, **constants))
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
     return qjax.sweep(lambda _: loop, progress=f"{name}, {env.name}", **work)
 
@@ -186,4 +185,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(run, Arguments)
+    main(run, Arguments.parse)

@@ -42,4 +42,4 @@ if __name__ == "__main__":
     if MODE == "alone":
         hosts.JOIN_SECONDS = 1
         hosts.initialize.__defaults__ = (1,)
-    command.main(run, Arguments)
+    command.main(run, Arguments.parse)

@@ -19,9 +19,11 @@ import matplotlib
 import numpy as np
 import optax
 import pytest
+from constants import constants
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
+from qjax.algorithms import deep
 from qjax.exploration import schedules
 from qjax.mdp import solve
 from qjax.types import Noise, Time, Transition
@@ -62,7 +64,7 @@ def public() -> dict[str, Any]:
 def _is_function(value: Any) -> bool:
     """Return whether it is a function, or a class with arguments of its own that are no record's fields."""
     if isinstance(value, type):
-        return not issubclass(value, tuple | qjax.results.Table)
+        return not issubclass(value, tuple | qjax.results.Table | algorithms.Config)
     return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
 
 
@@ -277,8 +279,8 @@ def runs() -> dict[str, Entry]:
     values = values._replace(
         bad=(*values.bad[:-5], [2**31], [2**63], 1.5, [], [[1.0, 2.0], [3.0]], np.ones((2, 2)))
     )
-    folder, member = k.path("nowhere"), k.name("sarsa")._replace(called="member")
-    protocol = k.optional(k.record(members.TabularProtocol())._replace(called="Protocol"))
+    folder, name = k.path("nowhere"), k.name("sarsa")._replace(called="algorithm")
+    config = k.optional(k.record(algorithms.Tabular())._replace(called="Tabular"))
     return {
         "evaluate": entry(
             **evaluation, state=k.raw(jnp.zeros((2, 2)), "the agent's own, which checks it"), key=k.key()
@@ -301,15 +303,24 @@ def runs() -> dict[str, Entry]:
         "load_config": entry(folder=folder, runs=False),
         "load_metrics": entry(folder=folder, runs=False),
         "load_points": entry(folder=folder, runs=False),
-        "algorithms.member": entry(name=k.name("dqn")._replace(called="member")),
-        "algorithms.protocol_of": entry(name=k.name("dqn", "sarsa")._replace(called="member")),
-        "algorithms.make": entry(
-            name=member, env=k.record(env), protocol=protocol,
-            cadence=k.optional(k.size(1), first=True),
+        "algorithms.algorithm": entry(name=name),
+        "algorithms.config": entry(
+            lambda name, constants=None: algorithms.config(name, **(constants or {})), name=name,
+            constants=k.raw(None, "of the algorithm: `test_constants`"),
         ),
-        "algorithms.reads": entry(name=member, protocol=protocol),
-        **member_parts(),
-        "algorithms.traced": entry(field=k.name("gamma", "alpha")),
+        "algorithms.parts": entry(name=name, env=k.record(env), config=config),
+        "algorithms.make": entry(
+            name=name, env=k.record(env), config=config, cadence=k.optional(k.size(1), first=True)
+        ),
+        "algorithms.fields": entry(config=k.raw(algorithms.DQN(), "any dataclass")),
+        "algorithms.traced": entry(config=k.raw(algorithms.DQN(), "any dataclass")),
+        "algorithms.meanings": entry(kind=k.raw(algorithms.DQN, "any dataclass")),
+        "algorithms.preset": entry(
+            name=k.name("cleanrl-dqn")._replace(called="preset"),
+            of=k.optional(k.name("dqn")._replace(called="algorithm")),
+        ),
+        "algorithms.assumed": entry(env=k.record(env)),
+        "algorithms.support_of": entry(env=k.record(env), config=k.record(algorithms.C51())),
         "progress.show_progress": entry(
             lambda **given: qjax.progress.show_progress(**given).__enter__(), description=k.text(), shown=k.flag()),
         "progress.describe": entry(progress=k.record(qjax.Progress(0.5, 1.0, 1, 1, 0.0, 0))),
@@ -343,35 +354,6 @@ def runs() -> dict[str, Entry]:
         "take": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
         "use_cache": entry(folder=k.optional(k.path("x")), runs=False),
         "use_cores": entry(count=k.optional(k.size(2)), runs=False),
-    }  # fmt: skip
-
-
-def member_parts() -> dict[str, Entry]:
-    """Return what members are made of, with the arguments that their functions take as they are."""
-    env, family = k.record(loop().env), members.protocol_of("rainbow")._replace(**SMALL, optimizer_eps=1e-8)
-    protocol, options = k.record(family), k.Kind(({},), ({"select": 3},), called="select")
-    both = {"env": env, "protocol": protocol}
-    net = k.Kind(({}, {"noisy": True}), ({"noisy": "no"},), called="noisy")
-    rate = k.positive(1e-3)._replace(traced=False)
-    rate = rate._replace(good=(*rate.good, optax.constant_schedule(0.1)))
-
-    def with_options(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        return lambda **given: function(**given.pop(name, {}), **given)
-
-    return {
-        "algorithms.assumed": entry(env=env),
-        "algorithms.support_of": entry(**both),
-        "algorithms.network": entry(with_options(members.network, "options"), **both, options=net),
-        "algorithms.optimizer": entry(protocol=protocol, rate=rate),
-        "algorithms.epsilon": entry(protocol=k.record(family, members.TabularProtocol())),
-        "algorithms.valued": entry(
-            with_options(members.valued, "agent"), **both, memory=k.function(qjax.ring), head=k.optional(k.record(
-            qjax.scalar()), first=True), policy=k.optional(k.function(qjax.greedy), first=True),
-            net=k.optional(k.record({}), first=True), agent=options,
-        ),
-        "algorithms.c51": entry(with_options(members.c51, "options"), **both, options=options),
-        "algorithms.rainbow": entry(**both),
-        "algorithms.pqn_parts": entry(**both),
     }  # fmt: skip
 
 
@@ -684,19 +666,19 @@ def test_checks_are_nothing_in_a_program(name):
     assert checked == plain
 
 
-def deep_fields() -> dict[str, tuple[str, k.Kind]]:
-    """Return which member reads a field of `Protocol`, and its kind."""
+def deep_constants() -> dict[str, tuple[str, k.Kind]]:
+    """Return an algorithm that has a constant of the deep family, and its kind."""
     size, steps = k.size(1), k.size(500, most=2**53)
-    counts = {name: k.optional(size) for name in ("num_envs", "rollout", "n")}
+    counts = dict.fromkeys(("num_envs", "rollout", "n"), size)
     dqn = {
         "steps": steps._replace(bad=tuple(x for x in steps.bad if x is not None)),
         "episodes": k.optional(k.size(3, 1, 2**30)),
         "hidden": k.listed(k.size(4), (4,), [4], ())._replace(called="hidden"),
         "initializer": k.name(*qjax.networks.layers.INITIALIZERS),
         "output_scale": k.number(0.5, 0, 1e3, traced=False),
-        "optimizer": k.optional(k.name(*members.OPTIMIZERS)),
+        "optimizer": k.name(*deep.OPTIMIZERS),
         "optimizer_eps": k.optional(k.positive(1e-5)),
-        "learning_rate": k.optional(k.positive(1e-3)),
+        "learning_rate": k.positive(1e-3),
         "max_grad_norm": k.optional(k.number(1.0, 0, open_low=True, infinite=True)),
         "loss": k.name("squared", "huber"),
         "gamma": k.unit(),
@@ -713,7 +695,7 @@ def deep_fields() -> dict[str, tuple[str, k.Kind]]:
     return {
         **{name: ("dqn", kind) for name, kind in dqn.items()},
         "norm_eps": ("pqn", k.number(1e-5, 0, 1, open_low=True, traced=False)),
-        "alpha": ("prioritized-dqn", k.optional(k.number(0.5, 0))),
+        "alpha": ("prioritized-dqn", k.number(0.5, 0)),
         "beta": ("prioritized-dqn", k.unit()),
         "temperature": ("munchausen-dqn", k.positive()),
         "low": ("munchausen-dqn", k.number(-1.0, high=0, infinite=True)),
@@ -729,8 +711,8 @@ def deep_fields() -> dict[str, tuple[str, k.Kind]]:
     }
 
 
-def tabular_fields() -> dict[str, tuple[str, k.Kind]]:
-    """Return which member reads a field of `TabularProtocol`, and its kind."""
+def tabular_constants() -> dict[str, tuple[str, k.Kind]]:
+    """Return an algorithm that has a constant of the tabular family, and its kind."""
     initial, steps = k.array(0.0, np.ones((2, 2))), k.size(500, most=2**53)
     q_learning = {
         "steps": steps._replace(bad=tuple(x for x in steps.bad if x is not None)),
@@ -758,23 +740,25 @@ def tabular_fields() -> dict[str, tuple[str, k.Kind]]:
 
 
 SMALL = {"steps": 500, "hidden": (4,), "batch_size": 1, "num_envs": 1, "rollout": 1, "warmup": 0}
-PROTOCOLS: dict[Any, Any] = {
-    members.Protocol: (deep_fields, members.Protocol(**SMALL)),
-    members.TabularProtocol: (tabular_fields, members.TabularProtocol()),
-}
+FAMILIES = {"deep": (algorithms.DEEP, deep_constants), "tabular": (algorithms.TABULAR, tabular_constants)}
+
+
+def has(family: str) -> set[str]:
+    """Return the names of all constants of a family."""
+    return {field for each in FAMILIES[family][0].values() for field in algorithms.fields(each.config)}
 
 
 @pytest.mark.parametrize(
-    ("protocol", "field"), [(protocol, field) for protocol in PROTOCOLS for field in protocol._fields]
+    ("family", "field"), [(family, field) for family in FAMILIES for field in sorted(has(family))]
 )
-def test_fields_of_a_protocol(protocol, field):
-    fields, usual = PROTOCOLS[protocol][0](), PROTOCOLS[protocol][1]
-    assert set(fields) == set(protocol._fields)
-    member, kind = fields[field]
-    env = loop().env
-    call = lambda **given: members.make(member, env, usual._replace(**given))
+def test_constants(family, field):
+    found = FAMILIES[family][1]()
+    assert set(found) == has(family)
+    name, kind = found[field]
+    env, small = loop().env, constants(name, **SMALL)
+    call = lambda **given: algorithms.make(name, env, small.replace(**given))
     wrong = refusals(call, {}, field, kind)
-    assert not wrong, "\n".join([f"{member}: {field}", *wrong])
+    assert not wrong, "\n".join([f"{name}: {field}", *wrong])
     for value in kind.good:
         call(**{field: value})
 

@@ -20,7 +20,7 @@ import pytest
 from compilation import AS_USERS
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.core import clock as clocks
 from qjax.mdp import examples
 from qjax.mdp.arrays import TabularMDP, reachable
@@ -75,8 +75,8 @@ def errors(name, steps, options=None):
     def learned(mdp, key):
         env = qjax.make(one, mdp_params(mdp, max_steps=limit))
         constants = {"gamma": GAMMA, "epsilon": 1.0 if name == "dyna-q" else EPSILON, "lam": 0.5, "planning": 2}
-        protocol = members.TabularProtocol(alpha=1.0, alpha_power=0.7, **constants)
-        loop = members.make(name, env, protocol)
+        config = algorithms.config(name, alpha=1.0, alpha_power=0.7, **constants)
+        loop = algorithms.make(name, env, config)
         lane = loop.run(loop.init(key), clocks.at(0), steps)
         return jax.vmap(loop.agent.values, in_axes=(None, None, 0))(None, lane.agent, jnp.arange(S))
 

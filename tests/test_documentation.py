@@ -20,6 +20,7 @@ import pytest
 import qjax
 from qjax.cli.arguments import settle
 from qjax.cli.main import COMMANDS
+from qjax.cli.reading import read
 from qjax.cli.words import parse
 
 TOP = Path(__file__).parents[1]
@@ -110,9 +111,12 @@ def parsed(module, arguments):
     if "--config" in arguments:  # a run of another command, which nobody has run here
         at = arguments.index("--config")
         arguments = ["dqn", *arguments[:at], *arguments[at + 2 :]]
-    args = made.parse(arguments) if hasattr(made, "parse") else parse(made, arguments, module)
     if module == "qjax.cli.train":
-        settle(args)
+        settle(read(arguments))
+    elif hasattr(made, "parse"):
+        made.parse(arguments)
+    else:
+        parse(made, arguments, module)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))

@@ -1,50 +1,30 @@
-"""Named compositions of the family, with their constants.
+"""Algorithms by name, each a function of an environment and a dataclass of constants, and published presets.
 
-Read `parts`, `members`, `tabular`. Imports `training` and what is below.
+Read `constants`, `tabular`, `deep`, `registry`, `presets`. Imports `training` and what is below.
 """
 
-from qjax.algorithms.members import (
-    DEEP,
-    MEMBERS,
-    Protocol,
+from qjax.algorithms.constants import Config, EpsilonGreedy, Parts, Real, Traced, Whole, fields, meanings, traced
+from qjax.algorithms.deep import (
+    C51,
+    DQN,
+    IQN,
+    PQN,
+    QRDQN,
+    MunchausenDQN,
+    NoisyDQN,
+    NStepDQN,
+    PrioritizedDQN,
+    Rainbow,
     assumed,
-    c51,
-    epsilon,
-    make,
-    member,
-    network,
-    optimizer,
-    pqn_parts,
-    protocol_of,
-    rainbow,
-    reads,
     support_of,
-    traced,
-    valued,
 )
-from qjax.algorithms.parts import Member, Parts
-from qjax.algorithms.tabular import TABULAR, TabularProtocol
+from qjax.algorithms.presets import PRESETS, Preset, preset
+from qjax.algorithms.registry import ALGORITHMS, DEEP, TABULAR, Algorithm, algorithm, config, make, parts
+from qjax.algorithms.tabular import DynaQ, NStepQ, Tabular, Traces
 
 __all__ = [
-    "DEEP",
-    "MEMBERS",
-    "TABULAR",
-    "Member",
-    "Parts",
-    "Protocol",
-    "TabularProtocol",
-    "assumed",
-    "c51",
-    "epsilon",
-    "make",
-    "member",
-    "network",
-    "optimizer",
-    "pqn_parts",
-    "protocol_of",
-    "rainbow",
-    "reads",
-    "support_of",
-    "traced",
-    "valued",
-]
+    "ALGORITHMS", "C51", "DEEP", "DQN", "IQN", "PQN", "PRESETS", "QRDQN", "TABULAR", "Algorithm", "Config", "DynaQ",
+    "EpsilonGreedy", "MunchausenDQN", "NStepDQN", "NStepQ", "NoisyDQN", "Parts", "Preset", "PrioritizedDQN",
+    "Rainbow", "Real", "Tabular", "Traced", "Traces", "Whole", "algorithm", "assumed", "config", "fields", "make",
+    "meanings", "parts", "preset", "support_of", "traced",
+]  # fmt: skip

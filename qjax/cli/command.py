@@ -182,10 +182,10 @@ def _end(number: int) -> None:
 
 
 @as_command()
-def main(run: Callable[[Arguments], None], arguments: type[Arguments]) -> None:
+def main(run: Callable[[Arguments], None], parse: Callable[[list[str]], Arguments]) -> None:
     """Parse the command line and run; a bad argument, full disk or missing extra ends with one line, status 2."""
     try:
-        args = arguments.parse(sys.argv[1:])
+        args = parse(sys.argv[1:])
     except (ValueError, OSError) as error:
         print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)

@@ -5,20 +5,19 @@ that shape the program make one run after another.
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from tyro.constructors import PrimitiveConstructorSpec
 
 import qjax
-from qjax.algorithms import members
 from qjax.cli.words import whole
 
 T = TypeVar("T")
 
-PLAIN = ("steps", "episodes", "support", "replacing")
-"""Fields of the protocols that take no several values on the command line."""
+PLAIN = ("steps", "episodes", "support")
+"""Constants that take no several values on the command line."""
 
 
 def widths(text: str) -> str:
@@ -98,12 +97,12 @@ class Grid(NamedTuple):
         )
 
 
-def split(values: Mapping[str, Any]) -> Grid:
-    """Return which fields have several values, and what can be made of them."""
+def split(values: Mapping[str, Any], traced: Collection[str]) -> Grid:
+    """Return which fields have several values, and what can be made of them: side by side those that are traced."""
     several = {name: x for name, x in values.items() if isinstance(x, tuple) and name not in PLAIN}
     return Grid(
-        {name: x for name, x in several.items() if members.traced(name)},
-        {name: x for name, x in several.items() if not members.traced(name)},
+        {name: x for name, x in several.items() if name in traced},
+        {name: x for name, x in several.items() if name not in traced},
     )
 
 

@@ -1,4 +1,4 @@
-"""Any member of either family on any gymnax environment, many seeds and settings at once.
+"""Any algorithm on any gymnax environment, many seeds and settings at once.
 
 qjax train dqn --env Acrobot-v1 --seeds 64 --lr 1e-4 2.5e-4 1e-3 --out runs/rates
 qjax train --preset minatar-pqn --env Asterix-MinAtar --seeds 8 --out runs/asterix
@@ -14,11 +14,13 @@ from typing import Any
 import jax
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
+from qjax.algorithms.deep import Categorical
 from qjax.cli import command, grid, settings
-from qjax.cli.arguments import Arguments, protocol, read_back, settle
+from qjax.cli.arguments import Arguments, settle
 from qjax.cli.command import FREE
 from qjax.cli.exact import report_of
+from qjax.cli.reading import read, read_back
 from qjax.core.checks import check_size
 from qjax.core.random import root_key
 from qjax.machine import hosts
@@ -34,13 +36,12 @@ def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qj
         env: the environment; default made from its name.
 
     """
-    swept = hyper or {}
-    cadence = 1 if "target_period" in grid.split(args.given).traced else None
+    cadence = 1 if "target_period" in args.grid.traced else None
     made = args.make() if env is None else env
-    chosen = protocol(args.name, args.given)._replace(**swept)
+    chosen = dataclasses.replace(args.constants, **(hyper or {}))
     with warnings.catch_warnings():  # what is assumed is told once, by `run_one`
         warnings.filterwarnings("ignore", message="the range of .* rewards is not known")
-        return members.make(args.name, made, chosen, cadence=cadence)
+        return algorithms.make(args.name, made, chosen, cadence=cadence)
 
 
 def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:
@@ -51,13 +52,12 @@ def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:
 
 def epsilons(args: Arguments) -> Callable[[Any], dict[str, Any]]:
     """Return what is logged of one setting beside the usual columns: epsilon, where it is no hyper-parameter."""
-    logged = (
-        not {"epsilon_end", "epsilon"}.isdisjoint(args.given) and "epsilon" not in grid.split(args.given).traced
-    )
+    logged = not {"epsilon_end", "epsilon"}.isdisjoint(args.given) and "epsilon" not in args.grid.traced
 
     def schedules(hyper: Any) -> dict[str, Any]:
-        chosen = protocol(args.name, args.given)._replace(**(hyper or {}))
-        return {"epsilon": members.epsilon(chosen)} if logged else {}
+        chosen = dataclasses.replace(args.constants, **(hyper or {}))
+        falls = logged and isinstance(chosen, algorithms.EpsilonGreedy)
+        return {"epsilon": chosen.epsilon_schedule()} if falls else {}
 
     return schedules
 
@@ -75,7 +75,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
 
     """
     args = settle(read_back(folder))
-    made = grid.split(args.given)
+    made = args.grid
     if made.static:
         raise ValueError(f"{folder} holds several runs: {', '.join(map(grid.folder, made.runs))}")
     swept, make = made.hypers, builder(args)
@@ -92,7 +92,7 @@ def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder, or one for each static setting."""
     check_size("eval_episodes", args.eval_episodes)
     args = settle(args)
-    made = grid.split(args.given)
+    made = args.grid
     if str(made):
         print(made)
     if not made.static:
@@ -123,18 +123,25 @@ def run(args: Arguments) -> None:
 def check(args: Arguments) -> None:
     """Trace what one program will run, and raise what is wrong with it, as `qjax.sweep` would."""
     make = builder(args)
-    hyperparameters.check(make, grid.split(args.given).hypers)
+    hyperparameters.check(make, args.grid.hypers)
     loop = make(None)
     jax.eval_shape(loop.init, root_key(0))
-    parts.parts(loop, args.steps, log_points=1)
+    parts.parts(loop, args.given.get("steps"), log_points=1)
 
 
 def run_one(args: Arguments) -> None:
     """Train the settings that one program has side by side, evaluate, and write the run's folder."""
-    make, swept = builder(args), grid.split(args.given).hypers
-    report = report_of(make, args.make(), args.gamma) if args.exact else None
+    make, swept = builder(args), args.grid.hypers
+    report = report_of(make, args.make(), args.given["gamma"]) if args.exact else None
     trained = command.train(
-        args, args.name, make, epsilons(args), args.steps, hypers=swept, report=report, assumed=assumed(args)
+        args,
+        args.name,
+        make,
+        epsilons(args),
+        args.given.get("steps"),
+        hypers=swept,
+        report=report,
+        assumed=assumed(args),
     )
     if trained is None:
         return
@@ -146,9 +153,9 @@ def run_one(args: Arguments) -> None:
 
 def assumed(args: Arguments) -> str | None:
     """Return what is taken for granted of the environment, None for nothing."""
-    if args.support is not None or "support" not in members.reads(args.name, protocol(args.name, args.given)):
+    if not issubclass(args.algorithm.config, Categorical) or args.given.get("support") is not None:
         return None
-    doubt = members.assumed(args.make())
+    doubt = algorithms.assumed(args.make())
     return doubt and f"{doubt}; --support LEAST LARGEST gives another"
 
 
@@ -159,4 +166,4 @@ def title(args: Arguments) -> str:
 
 def main() -> None:
     """Train as the command line says."""
-    command.main(run, Arguments)
+    command.main(run, read)

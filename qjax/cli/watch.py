@@ -179,4 +179,4 @@ def run(args: Arguments) -> None:
 
 def main() -> None:
     """Watch as the command line says."""
-    command.main(run, Arguments)
+    command.main(run, Arguments.parse)

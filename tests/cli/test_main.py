@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.cli import main
 
 
@@ -23,7 +23,7 @@ def command(monkeypatch, *words):
 def test_the_list_has_every_member():
     done = subprocess.run([sys.executable, "-m", "qjax", "list"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in members.MEMBERS) and "Hessel et al. 2018" in done.stdout
+    assert all(name in done.stdout for name in algorithms.ALGORITHMS) and "Hessel et al. 2018" in done.stdout
 
 
 def test_words_that_name_no_command(monkeypatch, capsys):
@@ -54,7 +54,7 @@ def test_a_bare_install_says_which_extra_is_missing(library):
 
 def test_errors_end_with_status_2(monkeypatch, capsys):
     for words, said in (
-        (("train", "dqnn", "--out", "x"), "no member 'dqnn'"),
+        (("train", "dqnn", "--out", "x"), "no algorithm 'dqnn'"),
         (("plot", "nowhere"), "nowhere"),
         (("results", "nowhere"), "nowhere"),
         (("results",), "RUN"),

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from constants import constants
 
 import qjax
 from experiments import cartpole, frozenlake, results
-from qjax.algorithms import members
-from qjax.cli import arguments, command, exact, grid, listing, settings, train
-from qjax.cli.arguments import Arguments, settle
-from qjax.cli.presets import PRESETS
+from qjax import algorithms
+from qjax.algorithms import deep
+from qjax.algorithms.presets import PRESETS
+from qjax.cli import command, exact, grid, listing, reading, settings, train
+from qjax.cli.arguments import arguments_of, settle
 from qjax.mdp import examples, solve
 from qjax.sweeps import hyperparameters, traced
 
@@ -25,18 +27,18 @@ def command_line(monkeypatch, *words):
     """Run a command line in this process; return its exit status, None where it just returned."""
     monkeypatch.setattr(sys, "argv", ["train", "--cores", "2", *map(str, words)])
     try:
-        command.main(train.run, Arguments)
+        command.main(train.run, reading.read)
     except SystemExit as ended:
         return ended.code
     return None
 
 
 def parsed(*words):
-    return settle(Arguments.parse([*map(str, words), "--out", "runs/x"]))
+    return settle(reading.read([*map(str, words), "--out", "runs/x"]))
 
 
 def named(name, **given):
-    return settle(Arguments(name=name, out="runs/x", **given))
+    return settle(arguments_of(name)(name=name, out="runs/x", **given))
 
 
 # ---- grids
@@ -103,7 +105,7 @@ def test_the_grid_is_one_program(tmp_path, monkeypatch, capsys):
 
 def test_what_is_traced_and_what_is_in_turn():
     args = parsed("dqn", "--lr", "1e-3", "1e-4", "--target-period", 100, 500, "--hidden", "64", "64,64", "--n", 3)
-    made = grid.split(args.given)
+    made = args.grid
     assert made.traced == {"learning_rate": (1e-3, 1e-4), "target_period": (100, 500)}
     assert made.static == {"hidden": ("64", "64,64")} and args.n == 3 and args.gamma == 0.99
     assert grid.folder({"hidden": "64,64", "n": 3}) == "hidden=64,64_n=3"
@@ -115,18 +117,17 @@ def test_what_is_traced_and_what_is_in_turn():
 
 @pytest.mark.parametrize("name", ["munchausen-dqn", "iqn", "rainbow", "pqn", "sarsa-lambda"])
 def test_every_number_that_may_be_traced_counts(name):
-    """Each field `Any` that a member reads, swept, is an input of the program that something depends on."""
+    """Each constant that may be traced, swept, is an input of the program that something depends on."""
     small = {"hidden": (4,), "steps": 2_000, "levels": 4, "rollout": 4, "warmup": 0, "target_period": 40}
     small |= {"optimizer_eps": 1e-8}
-    own = members.protocol_of(name)
-    protocol = own._replace(**{field: value for field, value in small.items() if field in own._fields})
-    fields = [field for field in sorted(members.reads(name)) if members.traced(field)]
-    values = {field: getattr(protocol, field) for field in fields if field not in ("epsilon", "epsilon_decay")}
+    config = constants(name, **small)
+    fields = sorted(algorithms.traced(config) - config.idle())
+    values = {field: getattr(config, field) for field in fields if field not in ("epsilon", "epsilon_decay")}
     values = {field: np.array([value, value]) for field, value in values.items() if value is not None}
     env = qjax.make("FrozenLake-v1")
 
     def build(hyper):
-        return members.make(name, env, protocol._replace(**hyper), cadence=1)
+        return algorithms.make(name, env, config.replace(**hyper), cadence=1)
 
     hyperparameters.check(build, values)
     assert values and traced.unused(traced.program(build, values), values) == []
@@ -135,7 +136,7 @@ def test_every_number_that_may_be_traced_counts(name):
 @pytest.mark.parametrize(("swept", "alike"), [("learning_rate", True), ("gamma", False)])
 def test_agents_are_evaluated_with_their_own_support(swept, alike):
     args = named("c51", **{swept: (0.5, 0.9)})
-    build, values = train.builder(args), grid.split(args.given).hypers
+    build, values = train.builder(args), args.grid.hypers
     agent = jax.eval_shape(lambda: build({swept: 0.5}).init(jax.random.key(0))).agent
     lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), agent)
     assert settings._alike(build, values, lanes) is alike
@@ -185,12 +186,12 @@ def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
 # ---- where constants come from
 
 
-def test_a_members_own_constants():
+def test_an_algorithms_own_constants():
     assert (named("rainbow").alpha, named("rainbow").n, named("prioritized-dqn").alpha) == (0.5, 3, 0.6)
     assert (named("munchausen-dqn").alpha, named("munchausen-dqn").temperature) == (0.9, 0.03)
     pqn = named("pqn")
     assert (pqn.learning_rate, pqn.num_envs, pqn.rollout, pqn.optimizer, pqn.lam) == (5e-4, 4, 128, "radam", 0.65)
-    assert pqn.warmup is None and pqn.steps == 500_000 and pqn.env == "CartPole-v1"
+    assert not hasattr(pqn, "warmup") and pqn.steps == 500_000 and pqn.env == "CartPole-v1"
     assert named("sarsa").steps == 100_000 and named("sarsa").env == "FrozenLake-v1"
     assert settle(pqn) == pqn
 
@@ -199,9 +200,8 @@ def test_a_members_own_constants():
 def test_presets(name):
     args = parsed("--preset", name)
     preset = PRESETS[name]
-    assert (args.name, args.env) == (preset.name, preset.env)
-    assert {field: getattr(args, field) for field in preset.values} == dict(preset.values)
-    assert args.episodes == preset.values.get("episodes") and args.steps == preset.values.get("steps")
+    assert (args.name, args.env) == (preset.algorithm, preset.env)
+    assert args.constants == preset.config
     assert settle(args) == args
     train.build(args)
 
@@ -211,15 +211,14 @@ def test_cleanrls_protocol():
     for name in ("cleanrl-dqn", "cleanrl-c51"):
         loop = train.build(parsed("--preset", name))
         assert (loop.num_envs, loop.rollout, loop.updates, loop.warmup, loop.cadence) == (1, 10, 1, 1_000, 50)
-    # The experiment with ten environments is the member's own protocol, and stays as it is.
-    assert cartpole.preset("cleanrl", None) == train.protocol("dqn", named("dqn").given)
+    # The experiment with ten environments is the algorithm's own constants, and stays as it is.
+    assert cartpole.preset("cleanrl", None) == named("dqn").constants
 
 
 def test_the_optimizers_epsilon():
     """Adam's first step is rate g / (|g| + eps)."""
     for eps, name in itertools.product((None, 0.5), ("adam", "rmsprop")):
-        protocol = members.Protocol(optimizer=name, optimizer_eps=eps, learning_rate=0.1)
-        made = members.optimizer(protocol, 0.1)
+        made = deep.optimizer(algorithms.DQN(optimizer=name, optimizer_eps=eps, learning_rate=0.1), 0.1)
         update, _ = made.update(np.float32(0.25), made.init(np.float32(0)), np.float32(0))
         square, own = (1, 1e-8) if name == "adam" else (0.05 - 0.05**2, 0.01)
         expected = -0.1 * 0.25 / (0.25 * square**0.5 + (own if eps is None else eps))
@@ -228,7 +227,7 @@ def test_the_optimizers_epsilon():
 
 def test_a_flag_without_a_value():
     args = parsed("sarsa-lambda", "--replacing")
-    assert args.replacing and train.protocol(args.name, args.given).replacing
+    assert args.replacing and args.constants.replacing
     assert "--replacing" in results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str))).split()
     assert not parsed("sarsa-lambda").replacing
     with pytest.raises(ValueError, match="dqn does not read --replacing"):
@@ -238,8 +237,8 @@ def test_a_flag_without_a_value():
 def test_how_a_table_explores_and_learns():
     args = parsed("sarsa", "--temperature", 0.5, 1, "--alpha", 1, "--alpha-power", 0.7, "--initial", 1)
     assert (args.temperature, args.alpha_power, args.initial, args.ties) == ((0.5, 1.0), 0.7, 1.0, None)
-    assert set(grid.split(args.given).traced) == {"temperature"}
-    made = train.protocol(args.name, args.given)
+    assert set(args.grid.traced) == {"temperature"}
+    made = args.constants
     assert made.temperature == 0.5 and (made.alpha, made.alpha_power) == (1.0, 0.7)
     train.build(args)
 
@@ -253,7 +252,7 @@ def test_flags_override_a_preset():
 
 def test_young_and_tians_optimizer():
     """Centred RMSProp with momentum as PyTorch has it: v / (sqrt(E g^2 - (E g)^2) + eps), twice by hand."""
-    made = members.OPTIMIZERS["rmsprop"](0.5)
+    made = deep.OPTIMIZERS["rmsprop"](0.5)
     params, state = np.float32(1.0), made.init(np.float32(1.0))
     square = mean = velocity = 0.0
     for gradient in (2.0, -1.0):
@@ -278,7 +277,7 @@ def test_a_config_given_back(tmp_path):
     folder = written(tmp_path / "run", args)
     found = parsed("--config", folder)
     assert found == dataclasses.replace(args, width=4, out=found.out)
-    assert settle(arguments.read_back(folder / "config.json")).gamma == (0.9, 0.99)
+    assert settle(reading.read_back(folder / "config.json")).gamma == (0.9, 0.99)
     other = parsed("c51", "--config", folder, "--gamma", 0.5, "--seed", 2)
     assert (other.gamma, other.seed, other.support) == (0.5, 2, (0.0, 9.0))
 
@@ -297,41 +296,13 @@ def test_a_grids_config_given_back_has_its_runs_width(tmp_path):
     assert parsed("--config", folder).width == 2
 
 
-def test_what_older_runs_wrote(tmp_path):
-    """Every flag stood in a config, a table's too; PQN took twice the rate."""
-    flags = {
-        "env": "CartPole-v1", "seeds": 2, "steps": 9_000, "learning_rate": 2.5e-4, "gamma": 0.99, "batch_size": 128,
-        "capacity": 10_000, "warmup": 1_000, "target_period": 500, "epsilon_fraction": 0.5, "epsilon": None,
-        "alpha": 0.1, "initial": 0.0, "ties": "random", "n": 3, "lam": 0.9, "replacing": False, "planning": 10,
-        "support": None, "eval_episodes": 20, "out": "runs/x", "seed": 0, "width": None,
-    }  # fmt: skip
-    old = lambda name: settle(arguments.from_config({"name": name, **flags}, tmp_path))
-    expected = lambda name, **given: named(name, seeds=2, steps=9_000, env="CartPole-v1", **given).given
-    assert old("dqn").given == expected("dqn", warmup=1_000)
-    assert old("rainbow").given == expected("rainbow", warmup=1_000)
-    assert old("pqn").given == expected("pqn")
-    assert old("sarsa-lambda").given == expected("sarsa-lambda")
-    words = results.command({"name": "pqn", **flags})
-    assert words == "qjax train pqn --env CartPole-v1 --seeds 2 --steps 9000 --out runs/x"
-
-
-def test_a_preset_of_before_there_were_options_is_what_it_was(tmp_path):
-    for name in ("cleanrl-dqn", "cleanrl-c51", "cleanrl-pqn"):
-        today = named(PRESETS[name].name, preset=name)
-        wrote = {field: value for field, value in vars(today).items() if field not in arguments.BEFORE}
-        found = settle(arguments.from_config(wrote, tmp_path))
-        read = {field: value for field, value in arguments.BEFORE.items() if getattr(today, field) is not None}
-        assert found.given == {**today.given, **read} and found.given != today.given
-        assert settle(arguments.from_config(vars(today), tmp_path)).given == today.given
-
-
 # ---- what is refused
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("dqnn",), "no member 'dqnn'; did you mean dqn"),
+        (("dqnn",), "no algorithm 'dqnn'; did you mean dqn"),
         (
             ("dqnn", "--lerning-rate", 3),
             "did you mean dqn or qr-dqn. And no flag --lerning-rate; did you mean --lear",
@@ -351,7 +322,7 @@ def test_a_preset_of_before_there_were_options_is_what_it_was(tmp_path):
         (("sarsa", "--lr", 0.1), r"sarsa does not read --learning-rate; it reads .*--alpha"),
         (("sarsa", "--epsilon", 0.1, "--epsilon-fraction", 0.2), "--epsilon-fraction with the other flags given"),
         (("sarsa", "--temperature", 0.1, "--ties", "first"), "--ties with the other flags given"),
-        (("c51", "--preset", "minatar-dqn"), "preset minatar-dqn is another member's: c51 does not read --loss"),
+        (("c51", "--preset", "minatar-dqn"), "preset minatar-dqn is another algorithm's: c51 has no loss"),
         (("dqn", "--preset", "cleanrl-dqm"), "no preset 'cleanrl-dqm'; did you mean cleanrl-dqn"),
         (("dqn", "--optimizer", "adm"), "no optimizer 'adm'; did you mean adam"),
         (("noisy-dqn", "--initializer", "orthogonal"), "noisy-dqn does not read --initializer; it reads"),
@@ -365,7 +336,7 @@ def test_a_preset_of_before_there_were_options_is_what_it_was(tmp_path):
 )
 def test_refused(words, said):
     with pytest.raises((ValueError, OSError), match=said):
-        parsed(*words)
+        train.build(parsed(*words))
 
 
 def test_configs_of_others_are_refused(tmp_path):
@@ -396,7 +367,7 @@ def test_configs_of_others_are_refused(tmp_path):
 )
 def test_mistyped_flags_and_values(words, said, monkeypatch, capsys):
     """One line as of any other error, whatever looked at the value first."""
-    assert command_line(monkeypatch, "dqn", "--out", "nowhere", *words) == 2
+    assert command_line(monkeypatch, "c51", "--out", "nowhere", *words) == 2
     line = capsys.readouterr().err
     assert line.startswith("error: ") and line.count("\n") == 1 and said in line
 
@@ -413,16 +384,16 @@ def test_a_dry_run_refuses_what_the_run_does(flag, value, monkeypatch, capsys):
 
 def test_what_is_missing_is_told_after_what_is_mistyped():
     for words, said in (
-        ([], "name a MEMBER, or give --preset or --config"),
-        (["dqnn"], "no member 'dqnn'"),
+        ([], "name an ALGORITHM, or give --preset or --config"),
+        (["dqnn"], "no algorithm 'dqnn'"),
         (["dqn"], "--out is missing, the folder for the results; --dry-run needs none"),
         (["dqn", "--lerning-rate", "3"], "no flag --lerning-rate; did you mean --learning-rate"),
         (["dqn", "--dry-run", "--resume"], "--out is missing"),
     ):
         with pytest.raises(ValueError, match=said):
-            Arguments.parse(words)
-    assert Arguments.parse(["dqn", "--dry-run"]).dry_run
-    assert Arguments.parse(["--preset", "cleanrl-pqn", "--dry-run"]).name == "pqn"
+            reading.read(words)
+    assert reading.read(["dqn", "--dry-run"]).dry_run
+    assert reading.read(["--preset", "cleanrl-pqn", "--dry-run"]).name == "pqn"
 
 
 def test_how_numbers_are_written():
@@ -454,16 +425,89 @@ def test_log_points(monkeypatch, tmp_path):
 
 def test_the_list_breaks_no_word():
     words = listing.listing(10_000).split()
-    assert {*members.MEMBERS, *PRESETS} <= {*words}
+    assert {*algorithms.ALGORITHMS, *PRESETS} <= {*words}
     for columns in (20, 40, 60, 80, 100, 200):
         shown = listing.listing(columns)
         assert shown.split() == words
         assert all(len(line) <= columns for line in shown.splitlines() if len(line.split()) > 1)
 
 
-def test_help_shows_what_a_member_reads(capsys):
+def test_help_shows_what_an_algorithm_has(capsys):
     with pytest.raises(SystemExit) as ended:
         parsed("pqn", "--preset", "minatar-pqn", "--help")
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert "--minibatches" in said and "(default: 32)" in said and "--warmup" not in said and "--ties" not in said
+
+
+# ---- an algorithm of one's own
+
+OWN = '''
+from dataclasses import dataclass
+
+import optax
+
+import qjax
+from qjax.algorithms import Real
+
+
+@dataclass(frozen=True)
+class Mine:
+    rate: Real = 1e-3
+    """Step size."""
+    hidden: tuple[int, ...] = (4,)
+    batch: int = 2
+    greedy: bool = False
+    gamma: float = 0.9
+
+
+def mine(env: qjax.Env, config: Mine) -> qjax.Loop:
+    """A DQN of one's own."""
+    network = qjax.encoded(qjax.MLP(env.num_actions, config.hidden), env.encode)
+    agent = qjax.dqn(network, optax.adam(config.rate))
+    policy = qjax.greedy if config.greedy else qjax.epsilon_greedy(0.1)
+    return qjax.make_loop(env, agent, policy, qjax.ring(64, config.batch), gamma=config.gamma, num_envs=8)
+
+
+def plain(env, config: int):
+    return None
+
+
+def empty(env: qjax.Env, config: Mine):
+    return 3
+'''
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "an_algorithm.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("an_algorithm", None)
+
+
+@pytest.mark.usefixtures("own")
+def test_an_algorithm_of_ones_own_has_the_command_line(tmp_path):
+    args = parsed("an_algorithm:mine", "--rate", "1e-3", "1e-2", "--batch", 2, 4, "--hidden", "8,8", "--greedy")
+    assert args.grid.traced == {"rate": (1e-3, 1e-2)} and args.grid.static == {"batch": (2, 4)}
+    assert args.constants.hidden == (8, 8) and args.constants.greedy and args.env == "CartPole-v1"
+    assert train.build(args, {"rate": 1e-2}).num_envs == 8
+    assert parsed("--config", written(tmp_path / "run", args)) == dataclasses.replace(args, width=4)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_module:mine", "no_module:mine: no_module cannot be imported: ModuleNotFoundError"),
+        ("an_algorithm:yours", "an_algorithm:yours: an_algorithm has no function 'yours'"),
+        (
+            "an_algorithm:plain",
+            r"whose config is annotated with a dataclass, got \(env, config\) with <class 'int'>",
+        ),
+        ("an_algorithm:empty", r"an_algorithm:empty must return qjax.algorithms.Parts or a qjax.Loop, got 3"),
+    ],
+)
+def test_an_algorithm_that_is_none_is_refused(name, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        train.build(parsed(name))

@@ -24,7 +24,7 @@ PATH = [0, 4, 8, 9, 10, 14, 15]
 def command_line(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["qjax watch", "--cores", "2", *map(str, arguments)])
     try:
-        command.main(watch.run, watch.Arguments)
+        command.main(watch.run, watch.Arguments.parse)
     except SystemExit as ended:
         return ended.code
     return None

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from experiments import cartpole, family, frozenlake, results, study, textbook
-from qjax.cli import plot, train, watch, words
+from qjax.cli import plot, reading, train, watch, words
 from qjax.cli.arguments import settle
 from qjax.cli.words import keywords, literal, whole
 from qjax.mdp.lakes import lake_map
@@ -78,15 +78,18 @@ def test_keywords():
 def test_a_map_from_the_command_line():
     """Letters stay as they are typed, and the run's command can be pasted into a shell."""
     rows = ['desc=["SFFF","FHFH","FFFH","HFFG"]', "is_slippery=False", "reward_schedule=1,-1,-0.01"]
-    args = settle(train.Arguments.parse(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
+    args = settle(reading.read(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
     assert lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
     written = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str)))
-    assert train.Arguments.parse(shlex.split(written)[2:]).env_kwargs == tuple(rows)
+    assert reading.read(shlex.split(written)[2:]).env_kwargs == tuple(rows)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_every_program_reads_words_alike(program, capsys):
-    parse, needed = program.Arguments.parse, {train: ["dqn", "--out", "x"], watch: ["RUN"]}.get(program, [])
+    parse, needed = (
+        reading.read if program is train else program.Arguments.parse,
+        {train: ["dqn", "--out", "x"], watch: ["RUN"]}.get(program, []),
+    )
     whole_flag = "--lake-seeds" if program is study else "--seed"
     name = whole_flag.removeprefix("--").replace("-", "_")
     assert getattr(parse([*needed, whole_flag, "1e1"]), name) == 10

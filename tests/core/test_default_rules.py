@@ -13,9 +13,10 @@ import numpy as np
 import optax
 import probes
 import pytest
+from constants import constants
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.core import clock as clocks
 from qjax.core.default_rules import makes_usual, usual
 from qjax.exploration import schedules
@@ -46,9 +47,9 @@ def shapes(tree):
 
 def traced(name):
     """Return the lanes of a member at the start, after warm-up and after learning, and what is taken of them."""
-    tables = name in members.TABULAR
-    protocol = members.TabularProtocol() if tables else members.Protocol(hidden=(8,))
-    loop = members.make(name, qjax.make("FrozenLake-v1" if tables else "CartPole-v1"), protocol)
+    tables = name in algorithms.TABULAR
+    env = qjax.make("FrozenLake-v1" if tables else "CartPole-v1")
+    loop = algorithms.make(name, env, constants(name, hidden=(8,)))
     lanes = [jax.eval_shape(loop.init, KEY)]
     for learning in (False, True):
         run = lambda lane, learning=learning: loop.run(lane, clocks.at(0), loop.cadence, learning)
@@ -73,7 +74,7 @@ def test_members_are_traced_alike(name, setting):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*members.DEEP, *members.TABULAR])
+@pytest.mark.parametrize("name", [*algorithms.DEEP, *algorithms.TABULAR])
 def test_every_member_is_traced_alike(name):
     same_shapes(name, all_settings)
 
@@ -90,14 +91,16 @@ print(*map(test_default_rules.trained, test_default_rules.SWEPT))
 
 def trained(name):
     """Return the bits of a sweep over a rate, given in 64 bits, and of an evaluation of its agents."""
-    tables = name in members.TABULAR
+    tables = name in algorithms.TABULAR
     env = qjax.make(probes.Walk(box=not tables, limit=20))
     small = {"hidden": (4,), "batch_size": 4, "capacity": 64, "warmup": 8, "num_envs": 4}
 
     def build(hyper):
         if tables:
-            return members.make(name, env, members.TabularProtocol(alpha=hyper["rate"], steps=None, epsilon=0.1))
-        return members.make(name, env, members.Protocol(learning_rate=hyper["rate"], target_period=20, **small))
+            given = {"alpha": hyper["rate"], "steps": None, "epsilon": 0.1}
+        else:
+            given = {"learning_rate": hyper["rate"], "target_period": 20, **small}
+        return algorithms.make(name, env, constants(name, **given))
 
     epsilon = schedules.linear(1.0, 0.1, 50)
     kwargs = {"seeds": 2, "hypers": {"rate": np.array([0.1, 0.01])}, "log_points": 2, "width": 2}

@@ -10,9 +10,9 @@ import probes
 import pytest
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.cli import train
-from qjax.cli.arguments import Arguments, settle
+from qjax.cli.arguments import arguments_of, settle
 from qjax.types import Batch, Time, Transition
 
 KEY = jax.random.key(0)
@@ -27,7 +27,7 @@ LARGE = [
 
 
 def support(env, gamma=0.99):
-    return members.support_of(env, members.Protocol(gamma=gamma))
+    return algorithms.support_of(env, algorithms.C51(gamma=gamma))
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_what_is_assumed_is_told(make):
         found = support(env, gamma=0.5)
     assert found == pytest.approx((-2, 2))
     with warnings.catch_warnings(action="error"):
-        assert members.support_of(env, members.Protocol(support=(0.0, 3.0))) == (0, 3)
+        assert algorithms.support_of(env, algorithms.C51(support=(0.0, 3.0))) == (0, 3)
 
 
 def test_the_command_tells_it_once_and_only_where_it_matters(tmp_path):
     def told(name, env, **fields):
-        return train.assumed(settle(Arguments(name=name, env=env, out=tmp_path, **fields)))
+        return train.assumed(settle(arguments_of(name)(name=name, env=env, out=tmp_path, **fields)))
 
     said = "the range of SpaceInvaders-MinAtar's rewards is not known: the support is that of rewards from -1 to 1"
     assert told("c51", "SpaceInvaders-MinAtar") == f"{said}; --support LEAST LARGEST gives another"

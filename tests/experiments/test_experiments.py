@@ -13,12 +13,11 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
-import tyro
 
 import qjax
 from experiments import cartpole, frozenlake, results, study
-from qjax.algorithms import members
-from qjax.cli import command, train
+from qjax.cli import command, reading, train
+from qjax.cli.arguments import arguments_of
 from qjax.mdp import examples, solve
 
 SUMMARY = {
@@ -71,7 +70,7 @@ def command_line(monkeypatch, experiment, *arguments):
     """Run a command line in this process; return its exit status, None where it just returned."""
     monkeypatch.setattr(sys, "argv", [experiment.__name__, "--cores", "2", *map(str, arguments)])
     try:
-        command.main(experiment.run, experiment.Arguments)
+        command.main(experiment.run, reading.read if experiment is train else experiment.Arguments.parse)
     except SystemExit as ended:
         return ended.code
     return None
@@ -167,7 +166,7 @@ def test_tutorial_constants():
     constants = cartpole.preset("tutorial", None)
     loop = cartpole.build(constants)
     assert (loop.num_envs, loop.warmup, loop.episodes, loop.cadence) == (1, 63, 500, 1)
-    epsilon = members.epsilon(constants)
+    epsilon = constants.epsilon_schedule()
     assert float(epsilon(qjax.Time(0, 10, 0))) == pytest.approx(0.995**10)
     assert float(epsilon(qjax.Time(0, 2000, 0))) == pytest.approx(0.01)
 
@@ -206,7 +205,7 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["experiments.cartpole", "--out", str(out), "--cores", "2", *arguments])
     with pytest.raises(SystemExit) as ended:
-        command.main(cartpole.run, cartpole.Arguments)
+        command.main(cartpole.run, cartpole.Arguments.parse)
     said = capsys.readouterr()
     assert ended.value.code == 2
     assert message in said.err + said.out
@@ -264,19 +263,19 @@ def test_train(arguments, tmp_path, monkeypatch, capsys):
 
 def test_results_name_commands_that_run():
     """What the page gives as a command makes the very arguments again, flags and pairs of numbers among them."""
-    arguments = train.Arguments(
+    arguments = arguments_of("c51")(
         name="c51", env="CartPole-v1", seeds=3, steps=500, out=Path("runs/x"), fast_keys=True, support=(0.0, 50.0),
         gamma=0.5,
     )  # fmt: skip
     words = shlex.split(results.command(json.loads(json.dumps(dataclasses.asdict(arguments), default=str))))
     assert words[:2] == ["qjax", "train"]
-    assert tyro.cli(train.Arguments, args=words[2:]) == arguments
+    assert reading.read(words[2:]) == arguments
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("c51", "--support", 3, 3), "low (v_min) must be below high (v_max), got low 3.0 and high 3.0"),
+        (("c51", "--support", 3, 3), "support must be the least and the largest value, got (3.0, 3.0)"),
         (
             ("sarsa", "--env", "CartPole-v1"),
             "a table needs discrete observations; CartPole-v1 gives boxes of shape [4]",

@@ -9,14 +9,15 @@ import pytest
 import qjax
 from experiments import results
 from qjax.cli import train
-from qjax.cli.arguments import settle
+from qjax.cli.arguments import arguments_of, settle
+from qjax.cli.reading import read
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "lake"
     train.run(
-        train.Arguments(
+        arguments_of("q-learning")(
             name="q-learning", env="FrozenLake-v1", env_kwargs=("is_slippery=false",), seeds=3, steps=3000, out=out
         )
     )
@@ -81,16 +82,18 @@ def test_the_page_says_what_is_the_most_that_a_lake_allows():
 
 
 def test_the_command_of_a_preset_runs_the_same(tmp_path):
-    args = settle(train.Arguments(name="dqn", preset="minatar-dqn", steps=1000, num_envs=2, out=tmp_path / "out"))
+    args = settle(
+        arguments_of("dqn")(name="dqn", preset="minatar-dqn", steps=1000, num_envs=2, out=tmp_path / "out")
+    )
     words = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str))).split()
     assert words[:2] == ["qjax", "train"] and "--preset" in words and "--gamma" not in words
-    assert settle(train.Arguments.parse(words[2:])) == args
+    assert settle(read(words[2:])) == args
 
 
 def test_what_makes_no_record(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         results.record(tmp_path / "nowhere")
-    args = settle(train.Arguments(name="q-learning", alpha=(0.1, 0.5), out=tmp_path))
+    args = settle(arguments_of("q-learning")(name="q-learning", alpha=(0.1, 0.5), out=tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"arguments": dataclasses.asdict(args)}, default=str))
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
         results.record(tmp_path)

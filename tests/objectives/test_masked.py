@@ -208,8 +208,8 @@ def test_tables_learn_as_those_of_the_others_alone(name):
 def test_a_loop_never_takes_a_masked_action_and_is_not_flagged():
     lake = qjax.make("FrozenLake-v1", is_slippery=False)
     initial = np.where(np.arange(4) == 0, -np.inf, np.zeros((16, 4))).astype(np.float32)  # 0: never to the left
-    protocol = qjax.algorithms.TabularProtocol(epsilon=0.5, initial=initial, num_envs=2)
-    loop = qjax.algorithms.make("n-step-q", lake, protocol)
+    config = qjax.algorithms.NStepQ(epsilon=0.5, initial=initial, num_envs=2)
+    loop = qjax.algorithms.make("n-step-q", lake, config)
     run = jax.jit(lambda lane: qjax.take(loop.run(lane, qjax.clock.at(0), 200)))
     lane, report = run(loop.init(KEY))
     table = jax.tree.leaves(lane.agent)[0]

@@ -324,4 +324,4 @@ def test_traces_are_refused_where_steps_are_replayed(memory):
 
 def test_n_steps_of_munchausen_dqn_are_refused():
     with pytest.raises(ValueError, match="an agent with a reward with a bonus learns from single steps"):
-        qjax.algorithms.make("munchausen-dqn", WALK, qjax.algorithms.Protocol(n=3))
+        qjax.algorithms.make("munchausen-dqn", WALK, qjax.algorithms.MunchausenDQN(n=3))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.runs.structure import Unknown, described, rebuilt
 
 
@@ -31,10 +31,10 @@ def shapes(tree):
     return [(x.shape, np.dtype(x.dtype)) for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("name", members.MEMBERS)
+@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
 def test_every_member(name):
-    env = qjax.make("FrozenLake-v1" if name in members.TABULAR else "CartPole-v1")
-    loop = members.make(name, env, members.protocol_of(name)._replace(steps=100_000))
+    env = qjax.make("FrozenLake-v1" if name in algorithms.TABULAR else "CartPole-v1")
+    loop = algorithms.make(name, env, algorithms.config(name, steps=100_000))
     agent = jax.eval_shape(loop.init, jax.random.key(0)).agent
     again = rebuilt(json.loads(json.dumps(described(agent))))
     assert type(again) is type(agent) and jax.tree.structure(again) == jax.tree.structure(agent)

@@ -14,7 +14,8 @@ from folders import LANES, SWEEP, describe, groups, point, written
 import qjax
 from experiments import results
 from qjax.cli import studies, train, watch
-from qjax.cli.arguments import read_back, settle
+from qjax.cli.arguments import arguments_of, settle
+from qjax.cli.reading import read_back
 from qjax.runs import jsonfile
 
 OPENING = "[" * 100_000
@@ -26,7 +27,9 @@ VALUES = (None, "text", -1, 10**30, math.nan, [], {}, [[]], True)
 def ended(tmp_path_factory):
     """A finished run of a member, as `qjax train` leaves it."""
     folder = tmp_path_factory.mktemp("ended") / "run"
-    args = settle(train.Arguments(name="q-learning", env_kwargs=("is_slippery=false",), seeds=3, out=folder))
+    args = settle(
+        arguments_of("q-learning")(name="q-learning", env_kwargs=("is_slippery=false",), seeds=3, out=folder)
+    )
     arguments = json.loads(json.dumps({**dataclasses.asdict(args), "script": args.script()}, default=str))
     returns = np.arange(12.0).reshape(1, 3, 4)
     agents = {"agents": np.zeros((3, 16, 4), np.float32)}

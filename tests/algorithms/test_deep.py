@@ -9,9 +9,10 @@ import numpy as np
 import optax
 import probes
 import pytest
+from constants import constants
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.core import clock as clocks
 from qjax.sweeps import hyperparameters
 
@@ -19,18 +20,18 @@ GAMMA = 0.7
 
 # ---- known values
 
-REPLAYED = [name for name in members.DEEP if name != "pqn"]
-PROTOCOL = members.Protocol(
-    steps=6_000, hidden=(16,), learning_rate=1e-2, gamma=GAMMA, capacity=256, batch_size=32, support=(-2.0, 3.0),
-    quantiles=32, levels=16,
-)  # fmt: skip
+REPLAYED = [name for name in algorithms.DEEP if name != "pqn"]
+SMALL = {
+    "steps": 6_000, "hidden": (16,), "learning_rate": 1e-2, "gamma": GAMMA, "capacity": 256, "batch_size": 32,
+    "support": (-2.0, 3.0), "quantiles": 32, "levels": 16, "target_period": 20,
+}  # fmt: skip
 KEY = qjax.fast_key(0)
 """Of fast keys, whose draws compile sooner."""
 
 
 def learned(name, env):
     """Return the values of all states and actions that a member learns under uniform acting, `[S, A]`."""
-    parts = members.member(name).parts(env, PROTOCOL._replace(target_period=20))
+    parts = algorithms.parts(name, env, constants(name, **SMALL))
     loop = qjax.make_loop(env, parts.agent, qjax.uniform, parts.memory, gamma=GAMMA, num_envs=4)
 
     @jax.jit
@@ -45,8 +46,8 @@ def learned(name, env):
 def learned_by_pqn(env):
     """Return the same of the named PQN; its rate falls to 0 at the end."""
     iterations = 100
-    protocol = members.Protocol(iterations * 128 * 4, hidden=(16,), learning_rate=1e-2, gamma=GAMMA)
-    parts = members.member("pqn").parts(env, protocol)
+    config = algorithms.PQN(steps=iterations * 128 * 4, hidden=(16,), learning_rate=1e-2, gamma=GAMMA)
+    parts = algorithms.parts("pqn", env, config)
     sizes = {"rollout": parts.rollout, "num_envs": parts.num_envs}
     loop = qjax.make_loop(env, parts.agent, qjax.uniform, parts.memory, gamma=GAMMA, **sizes)
 
@@ -279,20 +280,20 @@ def test_constants_of_members_are_swept_in_one_program():
 
 def test_every_member_makes_a_loop_on_images():
     env = qjax.make("Breakout-MinAtar")
-    for name in members.DEEP:
-        loop = members.make(name, env, members.Protocol(hidden=(8,), capacity=100, batch_size=4))
+    for name in algorithms.DEEP:
+        loop = algorithms.make(name, env, constants(name, hidden=(8,), capacity=100, batch_size=4))
         lane = jax.eval_shape(loop.init, KEY)
         assert lane.obs.shape == (loop.num_envs, *env.obs_shape)
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match=r"no member 'duelling-dqn'; did you mean dueling-dqn"):
-        members.member("duelling-dqn")
+    with pytest.raises(ValueError, match=r"no algorithm 'duelling-dqn'; did you mean dueling-dqn"):
+        algorithms.algorithm("duelling-dqn")
 
 
 def test_what_is_no_multiple_of_an_iteration_is_rounded_up_or_checked_after_each():
     env, small = qjax.make("CartPole-v1"), {"hidden": (8,), "batch_size": 4}
-    made = lambda **changes: members.make("dqn", env, members.Protocol(**small, **changes))
+    made = lambda **changes: algorithms.make("dqn", env, algorithms.DQN(**small, **changes))
     assert [made(warmup=steps).warmup for steps in (0, 1, 10, 15, 20)] == [0, 1, 1, 2, 2]
     assert [made(target_period=steps).cadence for steps in (10, 15, 25, 500)] == [1, 1, 1, 50]
     assert made(num_envs=1, rollout=10, target_period=15).cadence == 1
@@ -304,8 +305,8 @@ def test_what_is_no_multiple_of_an_iteration_is_rounded_up_or_checked_after_each
 def test_a_period_that_is_no_multiple_may_be_swept():
     """The factories see every setting's own value, and refuse what a loop cannot do."""
     env = qjax.make("CartPole-v1")
-    protocol = members.Protocol(hidden=(8,), batch_size=4)
-    build = lambda hyper: members.make("dqn", env, protocol._replace(**hyper), cadence=1)
+    config = algorithms.DQN(hidden=(8,), batch_size=4)
+    build = lambda hyper: algorithms.make("dqn", env, config.replace(**hyper), cadence=1)
     _, settings = hyperparameters.check(build, qjax.grid(target_period=[15, 100]))
     assert settings == 2
     with pytest.raises(ValueError, match="target_period of 5 steps is shorter than an iteration's 10"):
@@ -314,8 +315,8 @@ def test_a_period_that_is_no_multiple_may_be_swept():
 
 def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
     """Of 15 steps in iterations of 10: after 20, 30, 50, 60, 80 and 90 steps of learning, whatever the warm-up."""
-    constants = {"hidden": (4,), "batch_size": 4, "capacity": 100, "warmup": 25, "target_period": 15}
-    loop = members.make("dqn", qjax.make("CartPole-v1"), members.Protocol(**constants))
+    small = {"hidden": (4,), "batch_size": 4, "capacity": 100, "warmup": 25, "target_period": 15}
+    loop = algorithms.make("dqn", qjax.make("CartPole-v1"), algorithms.DQN(**small))
     assert (loop.warmup, loop.cadence) == (3, 1)
     run = jax.jit(loop.run, static_argnums=(2, 3))
     lane = run(loop.init(KEY), clocks.at(0), 3, False)
@@ -352,12 +353,12 @@ def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
 def test_constants_that_do_not_fit(change, said):
     with pytest.raises(ValueError, match=said):
         name = "qr-dqn" if "quantiles" in change else "c51"
-        members.make(name, qjax.make("CartPole-v1"), members.Protocol()._replace(**change))
+        algorithms.make(name, qjax.make("CartPole-v1"), algorithms.config(name, **change))
 
 
 def test_the_support_follows_gamma_and_the_time_limit():
     cartpole, breakout = qjax.make("CartPole-v1"), qjax.make("Breakout-MinAtar")
-    support = lambda env, gamma: members.support_of(env, members.Protocol(gamma=gamma))
+    support = lambda env, gamma: algorithms.support_of(env, algorithms.C51(gamma=gamma))
     np.testing.assert_allclose(support(cartpole, 0.99), (0, 100))
     np.testing.assert_allclose(support(cartpole, 0.999), (0, 500))
     np.testing.assert_allclose(support(qjax.make("Acrobot-v1"), 0.9), (-10, 0))
@@ -366,4 +367,4 @@ def test_the_support_follows_gamma_and_the_time_limit():
     np.testing.assert_allclose(swept, [10, 500], rtol=1e-5)
     endless = cartpole._replace(max_steps=None)
     with pytest.raises(ValueError, match="gamma is 1 and CartPole-v1 has no time limit"):
-        members.make("c51", endless, members.Protocol(gamma=1.0))
+        algorithms.make("c51", endless, algorithms.C51(gamma=1.0))

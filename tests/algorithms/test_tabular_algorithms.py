@@ -10,15 +10,16 @@ import numpy as np
 import probes
 import pytest
 from compilation import FUSED
+from constants import constants
 
 import qjax
-from qjax.algorithms import members
+from qjax import algorithms
 from qjax.core import clock as clocks
 from qjax.exploration import schedules
 
 GAMMA = 0.7
 LANES = 2
-UNIFORM = members.TabularProtocol(gamma=GAMMA, epsilon=1.0, lam=0.5, planning=3)
+UNIFORM = {"gamma": GAMMA, "epsilon": 1.0, "lam": 0.5, "planning": 3}
 FOLLOWING = ("sarsa", "expected-sarsa", "sarsa-lambda", "n-step-q")
 """Members whose values follow the actions taken, after the first step at least."""
 
@@ -42,7 +43,7 @@ def close(name, probe):
     env = qjax.make(probe())
     # A step size that falls makes a plain average of what is drawn.
     rate = 0.1 if "lambda" in name else qjax.visit_count(0.7)
-    loop = members.make(name, env, UNIFORM._replace(alpha=rate, num_envs=4))
+    loop = algorithms.make(name, env, constants(name, **UNIFORM, alpha=rate, num_envs=4))
     run, start = advance(loop), lanes_of(loop)
     whole = run(start, clocks.at(0), jnp.int32(30))
     half = run(run(start, clocks.at(0), jnp.int32(10)), clocks.at(500), jnp.int32(20))
@@ -56,7 +57,9 @@ def close(name, probe):
     np.testing.assert_allclose(found, np.broadcast_to(known, found.shape), atol=0.1)
 
 
-@pytest.mark.parametrize(("name", "probe"), list(zip(members.TABULAR, itertools.cycle(probes.ALL), strict=False)))
+@pytest.mark.parametrize(
+    ("name", "probe"), list(zip(algorithms.TABULAR, itertools.cycle(probes.ALL), strict=False))
+)
 def test_known_values(name, probe):
     """Each member on one probe; the slow test has all of them on all."""
     close(name, probe)
@@ -64,7 +67,7 @@ def test_known_values(name, probe):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("probe", probes.ALL)
-@pytest.mark.parametrize("name", members.TABULAR)
+@pytest.mark.parametrize("name", algorithms.TABULAR)
 def test_known_values_of_all_probes(name, probe):
     close(name, probe)
 
@@ -99,7 +102,7 @@ def test_a_step_touches_no_whole_table(name, change, count):
     Of several lanes that is a scatter. Of one lane and environment it is a slice, whose rows the compiler may read
     again later, and for that copy the table, unless they are read as `tabular` and `dyna` do.
     """
-    loop = members.make(name, qjax.make(Large()), members.TabularProtocol(**change))
+    loop = algorithms.make(name, qjax.make(Large()), algorithms.config(name, **change))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
     lanes = jax.eval_shape(jax.vmap(loop.init), keys)
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
@@ -119,8 +122,8 @@ def test_a_step_touches_no_whole_table(name, change, count):
 def test_constants_are_swept_in_one_program():
     def build(hyper):
         numbers = {name: hyper[name] for name in ("alpha", "gamma", "epsilon", "initial", "lam")}
-        protocol = members.TabularProtocol(**numbers)
-        return members.make("sarsa-lambda", qjax.make(probes.Countdown()), protocol)
+        config = constants("sarsa-lambda", **numbers)
+        return algorithms.make("sarsa-lambda", qjax.make(probes.Countdown()), config)
 
     base = {"alpha": 0.1, "gamma": 0.9, "epsilon": 0.2, "initial": 0.0, "lam": 0.5}
     other = {"alpha": 0.5, "gamma": 0.5, "epsilon": 1.0, "initial": 1.0, "lam": 0.9}
@@ -133,16 +136,16 @@ def test_constants_are_swept_in_one_program():
 
 def test_epsilon():
     time = lambda step: qjax.Time(jnp.float32(step), jnp.int32(0), jnp.float32(0))
-    falling = members.epsilon(members.TabularProtocol(steps=1000, epsilon_fraction=0.5))
+    falling = algorithms.Tabular(steps=1000, epsilon_fraction=0.5).epsilon_schedule()
     np.testing.assert_allclose([falling(time(t)) for t in (0, 250, 500, 900)], [1, 0.525, 0.05, 0.05], rtol=1e-6)
-    assert members.epsilon(members.TabularProtocol(epsilon=0.3))(time(5)) == np.float32(0.3)
+    assert algorithms.Tabular(epsilon=0.3).epsilon_schedule()(time(5)) == np.float32(0.3)
     chosen = schedules.constant(0.25)
-    assert members.epsilon(members.TabularProtocol(epsilon=chosen)) is chosen
+    assert algorithms.Tabular(epsilon=chosen).epsilon_schedule() is chosen
 
 
 def test_ties_are_shared_or_the_first():
-    policy = lambda ties: members.member("q-learning").parts(
-        qjax.make(probes.Walk()), members.TabularProtocol(epsilon=0.0, ties=ties)
+    policy = lambda ties: algorithms.parts(
+        "q-learning", qjax.make(probes.Walk()), algorithms.Tabular(epsilon=0.0, ties=ties)
     ).policy(jnp.zeros(2), qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0)))  # fmt: skip
     assert policy("random").tolist() == [0.5, 0.5] and policy("first").tolist() == [1, 0]
 
@@ -155,9 +158,9 @@ def test_any_policy_and_a_visit_count():
         ({"temperature": 0.5}, qjax.boltzmann(0.5)),
         ({"policy": qjax.uniform, "temperature": 0.5}, qjax.uniform),
     ):
-        protocol = members.TabularProtocol(alpha=0.5, alpha_power=1.0, gamma=1.0, **change)
-        for name in members.TABULAR:
-            parts = members.member(name).parts(walk, protocol)
+        for name in algorithms.TABULAR:
+            config = constants(name, alpha=0.5, alpha_power=1.0, gamma=1.0, **change)
+            parts = algorithms.parts(name, walk, config)
             np.testing.assert_allclose(parts.policy(q, time), expected(q, time), rtol=1e-6)
             state = parts.agent.init(jax.random.key(0), jnp.zeros(1, jnp.int32))
             assert np.shape(state.visits) == np.shape(state.table), name
@@ -166,8 +169,8 @@ def test_any_policy_and_a_visit_count():
         cell(0, int), cell(0, int), cell(0.0, float), cell(1.0, float), cell(1, int), cell(0, bool)
     )
     batch = qjax.Batch(seen, jnp.ones((1, 1)), jnp.zeros(1, int), jnp.zeros(1, int))
-    soft = members.TabularProtocol(alpha=0.5, alpha_power=1.0, gamma=1.0, temperature=0.5)
-    agent = members.member("expected-sarsa").parts(walk, soft).agent
+    soft = algorithms.Tabular(alpha=0.5, alpha_power=1.0, gamma=1.0, temperature=0.5)
+    agent = algorithms.parts("expected-sarsa", walk, soft).agent
     state = qjax.CountedState(jnp.zeros((8, 2)).at[1].set(q), jnp.full((8, 2), 3, jnp.int32))
     after, _ = agent.learn(jax.random.key(0), state, batch, time)
     assert float(after.table[0, 0]) == pytest.approx(0.5 / 4 * float(qjax.boltzmann(0.5)(q, time)[1]))
@@ -196,12 +199,12 @@ def test_tables_of_another_environment(agent, memory, said):
             qjax.evaluate(lake, agent, None, jax.random.key(0), episodes=1)
 
 
-@pytest.mark.parametrize("name", members.TABULAR)
+@pytest.mark.parametrize("name", algorithms.TABULAR)
 def test_boxes_are_refused(name):
     with pytest.raises(
         TypeError, match=r"a table needs discrete observations; CartPole-v1 gives boxes of shape \[4\]"
     ):
-        members.make(name, qjax.make("CartPole-v1"))
+        algorithms.make(name, qjax.make("CartPole-v1"))
 
 
 @pytest.mark.parametrize(
@@ -222,15 +225,15 @@ def test_boxes_are_refused(name):
 )
 def test_constants_out_of_range(name, change, said):
     with pytest.raises(ValueError, match=said):
-        members.make(name, qjax.make("FrozenLake-v1"), members.TabularProtocol()._replace(**change))
+        algorithms.make(name, qjax.make("FrozenLake-v1"), algorithms.config(name, **change))
 
 
-def test_each_family_has_its_own_protocol():
+def test_each_algorithm_has_its_own_config():
     lake = qjax.make("FrozenLake-v1")
-    with pytest.raises(TypeError, match="sarsa takes a TabularProtocol, got a Protocol"):
-        members.make("sarsa", lake, members.Protocol())
-    with pytest.raises(TypeError, match="dqn takes a Protocol, got a TabularProtocol"):
-        members.make("dqn", lake, members.TabularProtocol())
-    assert members.make("dqn", lake).env.num_states == 16  # states become one-hot vectors
-    with pytest.raises(ValueError, match="no member 'sarsa-lamda'; did you mean sarsa-lambda"):
-        members.make("sarsa-lamda", lake)
+    with pytest.raises(TypeError, match="sarsa takes a Tabular, got a DQN"):
+        algorithms.make("sarsa", lake, algorithms.DQN())
+    with pytest.raises(TypeError, match="dqn takes a DQN, got a Tabular"):
+        algorithms.make("dqn", lake, algorithms.Tabular())
+    assert algorithms.make("dqn", lake).env.num_states == 16  # states become one-hot vectors
+    with pytest.raises(ValueError, match="no algorithm 'sarsa-lamda'; did you mean sarsa-lambda"):
+        algorithms.make("sarsa-lamda", lake)

@@ -1,0 +1,450 @@
+"""The deep family: an algorithm is a dataclass of constants and a function that composes it from the same pieces.
+
+Constants that an algorithm shares (network, rates, replay, exploration) are by default CleanRL's for DQN on
+CartPole-v1; its own are those of its paper.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from qjax.agents.dqn import dqn as dqn_agent
+from qjax.agents.pqn import pqn as pqn_agent
+from qjax.algorithms.constants import Config, EpsilonGreedy, Parts, Real, Whole, steps_of
+from qjax.core.annotations import checked
+from qjax.core.checks import check_listed, check_number, check_range, check_size, check_unit, concrete, one_of
+from qjax.core.text import shown
+from qjax.exploration import schedules
+from qjax.exploration.policies import epsilon_greedy, greedy
+from qjax.networks.layers import INITIALIZERS
+from qjax.networks.networks import MLP, convolutional, encoded
+from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
+from qjax.objectives.rewards import munchausen
+from qjax.objectives.target_networks import periodic
+from qjax.objectives.target_policies import double
+from qjax.replay.memory import latest, n_step, ring
+from qjax.replay.prioritized import prioritized
+from qjax.types import Env, Head, Memory, NetworkLike, Policy
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "radam": optax.radam,
+    "rmsprop": partial(optax.rmsprop, decay=0.95, eps=0.01, centered=True, eps_in_sqrt=False, momentum=0.95),
+}
+"""`(rate, eps=...) -> optimiser`; rmsprop with the constants of Young and Tian 2019."""
+
+LOSSES = {"squared": squared, "huber": huber()}
+
+ASSUMED = (-1.0, 1.0)
+"""Least and largest reward of a step where an environment does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deep(Config):
+    """What all networks have."""
+
+    hidden: tuple[int, ...] = (120, 84)
+    """Widths of the hidden layers; of images, of those after the convolution."""
+    optimizer: str = "adam"
+    """adam, radam or rmsprop."""
+    optimizer_eps: Real | None = None
+    """Its epsilon; None: its own, 1e-8, of rmsprop 0.01."""
+    learning_rate: Real = 2.5e-4
+    """Of the optimiser."""
+    max_grad_norm: Real | None = None
+    """Norm to which the gradient is clipped; infinity or None: not at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights(Config):
+    """How weights without noise start."""
+
+    initializer: str = "lecun_normal"
+    """What weights are at the start: lecun_normal, he_normal, orthogonal or pytorch."""
+    output_scale: float = 1.0
+    """Factor of the last layer's weights at the start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay(Deep):
+    """What learns from a replay memory with a target network.
+
+    CleanRL steps one environment ten times between two updates (`num_envs=1, rollout=10`, as its presets have it);
+    here ten step once, which is faster.
+    """
+
+    capacity: int = 10_000
+    """Transitions held, rounded up to whole iterations."""
+    batch_size: int = 128
+    """Transitions of an update."""
+    num_envs: int = 10
+    """Environments of a seed."""
+    rollout: int = 1
+    """Steps of each environment between two updates."""
+    warmup: int = 10_000
+    """Environment steps before the first update, rounded up to whole iterations."""
+    target_period: Whole = 500
+    """Time between two copies of the target. They are made at the end of the iteration in which the time since the
+    first update reaches or passes a multiple of it: of 15 steps in iterations of 10 after 20, 30, 50, 60 steps."""
+    target_unit: str = "step"
+    """Its unit: step (of an environment), episode or update."""
+    n: int = 1
+    """Steps of a target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Config):
+    """Of networks that give plain values."""
+
+    loss: str = "squared"
+    """squared or huber."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DQN(Plain, EpsilonGreedy, Weights, Replay):
+    """DQN, Double DQN and dueling DQN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NStepDQN(DQN):
+    """DQN with targets of several steps."""
+
+    n: int = 3
+    """Steps of a target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priorities(Config):
+    """Prioritized replay."""
+
+    alpha: Real = 0.6
+    """How much priorities count."""
+    beta: Real = 0.4
+    """How much of the bias is corrected at first; it rises to 1 over `steps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrioritizedDQN(Priorities, DQN):
+    """DQN on prioritized replay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categorical(Config):
+    """A distribution over fixed values."""
+
+    support: tuple[Any, Any] | None = None
+    """Least and largest value; None: of the environment, `support_of`."""
+    atoms: int = 51
+    """Values of the support."""
+    floor: float = 0.0
+    """Least probability in the loss; CleanRL has 1e-5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class C51(Categorical, EpsilonGreedy, Weights, Replay):
+    """C51."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kappa(Config):
+    """Quantile regression."""
+
+    kappa: Real = 1.0
+    """Threshold of the Huber loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QRDQN(Kappa, EpsilonGreedy, Weights, Replay):
+    """QR-DQN."""
+
+    quantiles: int = 200
+    """Quantiles of each action."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IQN(Kappa, EpsilonGreedy, Weights, Replay):
+    """IQN."""
+
+    levels: int = 64
+    """Levels that are drawn for a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MunchausenDQN(DQN):
+    """Munchausen DQN."""
+
+    alpha: Real = 0.9
+    """Weight of the bonus."""
+    temperature: Real = 0.03
+    """Of its policy."""
+    low: Real = -1.0
+    """Least value of the bonus, before its weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyDQN(Plain, Replay):
+    """DQN with noisy layers, which acts greedily."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rainbow(Categorical, Priorities, Replay):
+    """Rainbow."""
+
+    n: int = 3
+    """Steps of a target."""
+    alpha: Real = 0.5
+    """How much priorities count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PQN(EpsilonGreedy, Weights, Deep):
+    """PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large."""
+
+    optimizer: str = "radam"
+    """adam, radam or rmsprop."""
+    learning_rate: Real = 5e-4
+    """Of the optimiser; it falls to 0."""
+    max_grad_norm: Real | None = 10.0
+    """Norm to which the gradient is clipped; infinity or None: not at all."""
+    num_envs: int = 4
+    """Environments of a seed."""
+    rollout: int = 128
+    """Steps of each environment between two updates."""
+    norm_eps: float = 1e-6
+    """Epsilon of LayerNorm; PyTorch has 1e-5."""
+    lam: Real = 0.65
+    """lambda of the returns."""
+    epochs: int = 4
+    """Passes over a rollout."""
+    minibatches: int = 4
+    """Optimiser steps of a pass."""
+
+
+@checked
+def assumed(env: Env) -> str | None:
+    """Return what `support_of` takes for granted of an environment, None where it knows."""
+    if env.rewards is not None:
+        return None
+    return f"the range of {env.name}'s rewards is not known: the support is that of rewards from -1 to 1"
+
+
+@checked
+def support_of(env: Env, config: Categorical) -> tuple[Any, Any]:
+    """Return what a categorical head covers: the config's support, or the least and largest reward at every step.
+
+    That is a reward times the steps that count, the smaller of 1 / (1 - gamma) and the time limit; and nothing, as
+    the end may be near. Where rewards are not known (`Env.rewards`), a warning says what is assumed of them.
+
+    Raises:
+        ValueError: gamma is 1 and there is no time limit, or every reward is 0.
+
+    """
+    if config.support is not None:
+        given = check_listed("support", config.support, "two numbers")
+        for value in given:
+            check_number("support (each)", value)
+        if len(given) != 2 or (concrete(*given) and not given[0] < given[1]):
+            raise ValueError(f"support must be the least and the largest value, got {shown(config.support)}")
+        return given[0], given[1]
+    rest, limit = 1 - config.gamma, env.max_steps
+    if limit is not None:
+        rest = max(rest, 1 / limit) if concrete(rest, limit) else jnp.maximum(rest, 1 / limit)
+    elif concrete(rest) and rest == 0:
+        raise ValueError(f"gamma is 1 and {env.name} has no time limit: give the support, least and largest value")
+    if (doubt := assumed(env)) is not None:
+        warnings.warn(f"{doubt}; give support=(least, largest)", stacklevel=2)
+    least, largest = ASSUMED if env.rewards is None else env.rewards
+    if not concrete(least, largest):
+        return jnp.minimum(least, 0) / rest, jnp.maximum(largest, 0) / rest
+    if least == largest == 0:
+        raise ValueError(f"{env.name} pays nothing: give the support, least and largest value")
+    return min(least, 0.0) / rest, max(largest, 0.0) / rest
+
+
+@checked
+def network(env: Env, config: Any, **options: Any) -> NetworkLike:
+    """Return the config's network for an environment's observations, images by convolution; options of `MLP`.
+
+    Noisy layers start as published.
+    """
+    build = convolutional if len(env.obs_shape) == 3 else MLP
+    if not options.get("noisy"):
+        start = one_of("initializer", config.initializer, INITIALIZERS)
+        options = {"initializer": start, "output_scale": config.output_scale, **options}
+    return encoded(build(env.num_actions, config.hidden, **options), env.encode)
+
+
+@checked
+def optimizer(config: Any, rate: Any) -> optax.GradientTransformation:
+    """Return the config's optimiser, at a rate or a schedule of optax's.
+
+    Raises:
+        ValueError: there is no such optimiser, the learning rate or epsilon is not positive and finite, or the
+            gradient's norm not positive.
+
+    """
+    float32 = jnp.finfo(jnp.float32)
+    check_range("learning_rate", config.learning_rate, 0, float(float32.max), open_low=True)
+    eps = config.optimizer_eps
+    if eps is not None:
+        check_range("optimizer_eps", eps, float(float32.tiny), float(float32.max))
+    if not callable(rate):
+        check_range("rate", rate, 0, float(float32.max), open_low=True)
+    made = one_of("optimizer", config.optimizer, OPTIMIZERS)(rate, **({} if eps is None else {"eps": eps}))
+    if config.max_grad_norm is None:
+        return made
+    check_range("max_grad_norm", config.max_grad_norm, 0, float("inf"), open_low=True, infinite=True)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), made)
+
+
+@checked
+def compose_dqn(
+    env: Env,
+    config: Any,
+    *,
+    memory: Callable[..., Memory] = ring,
+    head: Head | None = None,
+    policy: Policy | None = None,
+    net: dict[str, Any] | None = None,
+    **agent: Any,
+) -> Parts:
+    """Return a DQN with one thing or several changed: what every algorithm with replay is.
+
+    Args:
+        env: the environment.
+        config: the constants.
+        memory: `memory(capacity, batch_size, window=n)`.
+        head: default plain values with the config's loss.
+        policy: what acts; default epsilon-greedy.
+        net: options of the network, as `MLP` takes them.
+        agent: arguments of `dqn`.
+
+    """
+    n, sizes = check_size("n", config.n), _sizes(config)
+    block = sizes["num_envs"] * sizes["rollout"]
+    capacity = -(-check_size("capacity", config.capacity) // block) * block
+    held = memory(capacity, config.batch_size, window=n)
+    learner = dqn_agent(
+        network(env, config, **(net or {})),
+        optimizer(config, config.learning_rate),
+        head=scalar(one_of("loss", config.loss, LOSSES)) if head is None else head,
+        target=periodic(config.target_period, config.target_unit),
+        **agent,
+    )
+    acts = policy or epsilon_greedy(config.epsilon_schedule())
+    return Parts(learner, acts, held if n == 1 else n_step(held, n), **sizes)
+
+
+def _sizes(config: Any) -> dict[str, int]:
+    """Return the sizes of a loop with replay; warm-up and the target's cadence in iterations.
+
+    Raises:
+        ValueError: a period of the target is shorter than an iteration, at whose end copies are made.
+
+    """
+    check_unit(config.target_unit, "target_unit")
+    check_range("target_period", config.target_period, 1, 2**30, whole=True)
+    num_envs, rollout = (check_size(name, getattr(config, name)) for name in ("num_envs", "rollout"))
+    warmup, steps = check_size("warmup", config.warmup, least=0), num_envs * rollout
+    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "cadence": 1}
+    if config.target_unit == "step" and concrete(config.target_period):
+        period = int(config.target_period)
+        if period < steps:
+            raise ValueError(
+                f"target_period of {period} steps is shorter than an iteration's {steps}, when copies are made"
+            )
+        if period % steps == 0:
+            sizes["cadence"] = period // steps
+    return sizes
+
+
+def _replayed(config: Any) -> Callable[..., Memory]:
+    """Return prioritized replay with beta rising to 1 over the run."""
+    check_range("beta", config.beta, 0, 1)
+    beta = schedules.linear(config.beta, 1.0, steps_of(config))
+    return lambda capacity, batch_size, window: prioritized(capacity, batch_size, config.alpha, beta, window=window)
+
+
+@checked
+def dqn(env: Env, config: DQN) -> Parts:
+    """Return DQN (Mnih et al. 2015)."""
+    return compose_dqn(env, config)
+
+
+@checked
+def double_dqn(env: Env, config: DQN) -> Parts:
+    """Return DQN whose online network chooses the next action (van Hasselt et al. 2016)."""
+    return compose_dqn(env, config, select=double)
+
+
+@checked
+def dueling_dqn(env: Env, config: DQN) -> Parts:
+    """Return DQN with streams for the value and the advantages (Wang et al. 2016)."""
+    return compose_dqn(env, config, net={"dueling": True})
+
+
+@checked
+def prioritized_dqn(env: Env, config: PrioritizedDQN) -> Parts:
+    """Return DQN on prioritized replay, beta rising to 1 over the run (Schaul et al. 2016)."""
+    return compose_dqn(env, config, memory=_replayed(config))
+
+
+@checked
+def c51(env: Env, config: C51 | Rainbow, **options: Any) -> Parts:
+    """Return C51: atoms on the environment's support (Bellemare et al. 2017); options as for `compose_dqn`."""
+    head, net = categorical(*support_of(env, config), config.atoms, config.floor), {"atoms": config.atoms}
+    return compose_dqn(env, config, head=head, **{**options, "net": net | options.get("net", {})})
+
+
+@checked
+def qr_dqn(env: Env, config: QRDQN) -> Parts:
+    """Return QR-DQN (Dabney et al. 2018a)."""
+    net = {"atoms": check_size("quantiles", config.quantiles)}
+    return compose_dqn(env, config, head=quantile(config.kappa), net=net)
+
+
+@checked
+def iqn(env: Env, config: IQN) -> Parts:
+    """Return IQN (Dabney et al. 2018b)."""
+    net = {"levels": check_size("levels", config.levels)}
+    return compose_dqn(env, config, head=quantile(config.kappa), net=net)
+
+
+@checked
+def munchausen_dqn(env: Env, config: MunchausenDQN) -> Parts:
+    """Return Munchausen DQN (Vieillard et al. 2020)."""
+    return compose_dqn(env, config, **munchausen(config.temperature, config.alpha, config.low))
+
+
+@checked
+def noisy_dqn(env: Env, config: NoisyDQN) -> Parts:
+    """Return DQN that explores with noisy layers (Fortunato et al. 2018)."""
+    return compose_dqn(env, config, policy=greedy, net={"noisy": True})
+
+
+@checked
+def rainbow(env: Env, config: Rainbow) -> Parts:
+    """Return Rainbow: all of the six, with their constants there (Hessel et al. 2018, table 1)."""
+    net = {"dueling": True, "noisy": True}
+    return c51(env, config, select=double, memory=_replayed(config), policy=greedy, net=net)
+
+
+@checked
+def pqn(env: Env, config: PQN) -> Parts:
+    """Return PQN (Gallici et al. 2024): no replay and no target network, LayerNorm, RAdam at a falling rate."""
+    counted = ("rollout", "num_envs", "epochs", "minibatches")
+    rollout, envs, epochs, minibatches = (check_size(name, getattr(config, name)) for name in counted)
+    updates = max(steps_of(config) // (rollout * envs), 1) * epochs * minibatches
+
+    def rate(count: Any) -> Any:
+        return config.learning_rate * jnp.maximum(1 - count / updates, 0)
+
+    sizes: dict[str, Any] = {"lam": config.lam, "epochs": epochs, "minibatches": minibatches}
+    net = network(env, config, norm=True, norm_eps=config.norm_eps)
+    learner = pqn_agent(net, optimizer(config, rate), **sizes)
+    return Parts(learner, epsilon_greedy(config.epsilon_schedule()), latest(), envs, rollout)
