@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qjax.core.checks import (
@@ -150,6 +151,7 @@ def checked_params(name: str, params: Any, own: Any) -> Any:
             field(each.name, getattr(params, each.name), own)
         except (TypeError, ValueError) as error:
             raise type(error)(f"params.{error}") from None
+    check_order(params)
     return params
 
 
@@ -188,9 +190,31 @@ def _typed(key: str, value: Any, params: Any) -> Any:
         return _number(key, value, known)
     if isinstance(usual, np.ndarray | jax.Array) and concrete(value):
         check_array(key, value)
-        if known and np.shape(value) != np.shape(usual):
-            raise ValueError(f"{key} must be an array of shape {np.shape(usual)}, got {shown(value)}")
+        return _array(key, value, usual) if known else value
     return value
+
+
+def _array(key: str, value: Any, usual: Any) -> jax.Array:
+    """Return an array of the usual one's shape and kind of numbers; actions index it while they are traced."""
+    if np.shape(value) != np.shape(usual):
+        raise ValueError(f"{key} must be an array of shape {np.shape(usual)}, got {shown(value)}")
+    for each in np.ravel(value) if jnp.issubdtype(usual.dtype, jnp.integer) else ():
+        check_range(f"{key} (each)", each, 1, LARGEST, whole=True)
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(np.asarray(value), usual.dtype)
+
+
+def check_order(params: Any) -> None:
+    """Check that the least of something is below the largest, where an environment of gymnax's has both.
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    for end in ("position", "action", "lim"):
+        low, high = (getattr(params, f"{side}_{end}", np.nan) for side in ("min", "max"))
+        if _known(type(params)) and concrete(low, high) and low >= high:
+            raise ValueError(f"min_{end} must be below max_{end}, got {shown(low)} and {shown(high)}")
 
 
 def _whole(key: str, value: Any, least: int) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from qjax.core.checks import check_range, check_size, concrete
 from qjax.core.text import given, telling
-from qjax.envs.arguments import LIMIT, UNLIMITED, argument, field
+from qjax.envs.arguments import LIMIT, UNLIMITED, argument, check_order, field
 from qjax.mdp.lakes import map_of
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -180,7 +180,9 @@ def with_fields(name: str, params: Any, fields: dict[str, Any]) -> Any:
     known = [f.name for f in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
     if unknown := [key for key in fields if key not in known]:
         raise TypeError(f"{name}'s parameters have no {listed(unknown)}; they have {listed(known)}")
-    return dataclasses.replace(params, **{key: field(key, value, params) for key, value in fields.items()})
+    changed = dataclasses.replace(params, **{key: field(key, value, params) for key, value in fields.items()})
+    check_order(changed)
+    return changed
 
 
 def limit_of(params: Any) -> Any:

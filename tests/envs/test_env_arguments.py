@@ -72,6 +72,8 @@ def field(name: str, usual: object) -> k.Kind:
     if name == "reward_schedule":
         bad = (1, "x", None, (1, 0), (1, 0, np.nan), (1, 0, 1e39), (1, 0, "x"), (1, 0, 10**400), [(1, 0), 0, 0])
         return k.Kind(((1, 2**31, 0), [1, 0, -1], np.ones(3), jnp.ones(3)), bad)
+    if name[:4] in ("min_", "max_"):  # the one is below the other
+        return k.number(0.5)._replace(good=(usual,))
     return WHOLE if isinstance(usual, int) else k.number(0.5)
 
 
@@ -144,6 +146,14 @@ def test_arguments_of_toy_text(name, make):
             lambda: qjax.make("CartPole-v1", qjax.make("Acrobot-v1").params),
             "^params must be CartPole-v1's EnvParams",
         ),
+        (
+            lambda: qjax.make("MountainCar-v0", min_position=1.0),
+            "^min_position must be below max_position, got 1.0 and 0.6$",
+        ),
+        (
+            lambda: qjax.make("DiscountingChain-bsuite", reward_timestep=[1.5] * 5),
+            r"^reward_timestep \(each\) must be a whole number, got 1.5$",
+        ),
         (lambda: qjax.mdp.toy_text("Taxi-v4", wet=True), "^gymnasium has no 'Taxi-v4' with wet=True: TypeError: "),
         (lambda: qjax.mdp.toy_text("Taxy-v4"), "^gymnasium has no 'Taxy-v4': NameNotFound: "),
     ],
@@ -151,6 +161,14 @@ def test_arguments_of_toy_text(name, make):
 def test_what_is_said(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize("form", [list, np.array, jnp.array])
+def test_arrays_in_every_form(form):
+    torques = qjax.make("Acrobot-v1", available_torque=form([-2, 0, 2])).params.available_torque
+    assert torques.dtype == jnp.float32 and torques.tolist() == [-2, 0, 2]
+    steps = qjax.make("DiscountingChain-bsuite", reward_timestep=form([1, 2, 3, 4, 5])).params.reward_timestep
+    assert steps.dtype == jnp.int32 and steps.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_large_whole_numbers_are_numbers():
