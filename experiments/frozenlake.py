@@ -47,10 +47,10 @@ class Arguments(Common):
     out: Path = Path("runs/frozenlake")
 
     @property
-    def config(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         """What a run's config.json has as its arguments."""
         made = [f"is_slippery={str(self.slippery).lower()}", f"map_name={self.map}"]
-        return {**super().config, "env_kwargs": made}
+        return {**super().recorded, "env_kwargs": made}
 
 
 EPSILON = schedules.geometric(1.0, 0.995, 0.01, "episode")

@@ -80,7 +80,7 @@ class Setting(Machine):
         return qjax.fast_key(self.seed) if self.fast_keys else self.seed
 
     @property
-    def config(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         """What a run's config.json has as its arguments; `env_kwargs` there tell environments of one name apart."""
         return {**dataclasses.asdict(self), "script": self.script()}
 
@@ -247,7 +247,7 @@ def train(
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
     work["log_points"] = args.log_points
-    config = args.config
+    config = args.recorded
     if assumed is not None:
         config["assumed"] = assumed
         if hosts.is_first():
