@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qjax.runs import checkpoint, files, jsonfile
+from qjax.runs import files, jsonfile
 from qjax.runs.agents import AGENTS
 from qjax.runs.config import CONFIG, SUMMARY, load_config
+from qjax.runs.difference import first_difference
 from qjax.runs.ended import ENDED, WHEN_ENDED, altered
 from qjax.runs.tables import METRICS, PARQUET, TIMING
 
@@ -77,7 +78,7 @@ class Folder:
             arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self._free}
             return {**{name: config.get(name) for name in self._config}, "arguments": arguments}
 
-        if difference := checkpoint.first_difference(counted(written), counted(self._config)):
+        if difference := first_difference(counted(written), counted(self._config)):
             raise ValueError(f"{self.path} ({where}) was written by another run: {difference}")
 
     def lock(self) -> None:

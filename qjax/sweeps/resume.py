@@ -8,7 +8,8 @@ import numpy as np
 
 from qjax.core.text import apart, short
 from qjax.runs.agents import load_agents
-from qjax.runs.checkpoint import Checkpoint, first_difference
+from qjax.runs.checkpoint import Checkpoint
+from qjax.runs.difference import first_difference
 from qjax.runs.points import of_lanes
 from qjax.runs.run import Run
 from qjax.runs.versions import versions

@@ -115,40 +115,14 @@ def play(
     check_record("agent", agent, Agent)
     check_callable("policy", policy, "(q, time) -> probabilities")
     check_table("an agent", agent.table, env)
-    if max_steps is not None:
-        max_steps = check_size("max_steps", max_steps)
-    limit = env.max_steps if max_steps is None else max_steps
-    if limit is None:
-        raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
+    limit = _limit(env, max_steps)
     reset_key, run_key = jax.random.split(key)
     obs, env_state = jax.vmap(resetting(env))(jax.random.split(reset_key, episodes))
 
-    def probabilities_of(q, time):
-        return check_returned("what the policy returns", policy(q, time), q.shape)
-
-    # A policy that explores by the clock sees its end: evaluation follows training.
-    time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
-
-    def running(carry):
+    def running(carry: Carry) -> Any:
         return (carry.tick < carry.limit) & ~carry.episodes.ended.all()
 
-    def advance(given, carry):
-        state, run_key = given
-        tick, limit, obs, env_state, _, _, rest, result = carry
-        act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
-        q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
-        probabilities = jax.vmap(probabilities_of, in_axes=(0, None))(q, time)
-        action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
-        step = jax.vmap(stepping(env))(jax.random.split(step_key, episodes), env_state, action)
-        returns, rest = sums.plus(Sum(result.returns, rest), jnp.where(result.ended, 0, step.reward))
-        result = Episodes(
-            returns=returns,
-            lengths=result.lengths + ~result.ended,
-            ended=result.ended | step.terminated | step.truncated,
-        )
-        final_obs = jnp.asarray(step.final_obs, obs.dtype)
-        return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, rest, result)
-
+    advance = partial(_advance, env, agent, policy)
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
     action = jnp.zeros(episodes, jnp.int32)
     return Played(
@@ -157,6 +131,40 @@ def play(
         running=running,
         run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
     )
+
+
+def _limit(env: Env, max_steps: int | None) -> int:
+    """Return the most steps of an episode."""
+    limit = env.max_steps if max_steps is None else check_size("max_steps", max_steps)
+    if limit is None:
+        raise ValueError(f"{env.name} has no limit on an episode's steps: give max_steps")
+    return limit
+
+
+def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -> Carry:
+    """Step every episode once; those that have ended add nothing."""
+
+    def probabilities_of(q: Any, time: Time) -> Any:
+        return check_returned("what the policy returns", policy(q, time), q.shape)
+
+    # A policy that explores by the clock sees its end: evaluation follows training.
+    time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
+    state, run_key = given
+    tick, limit, obs, env_state, _, _, rest, result = carry
+    episodes = len(result.returns)
+    act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
+    q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
+    probabilities = jax.vmap(probabilities_of, in_axes=(0, None))(q, time)
+    action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
+    step = jax.vmap(stepping(env))(jax.random.split(step_key, episodes), env_state, action)
+    returns, rest = sums.plus(Sum(result.returns, rest), jnp.where(result.ended, 0, step.reward))
+    result = Episodes(
+        returns=returns,
+        lengths=result.lengths + ~result.ended,
+        ended=result.ended | step.terminated | step.truncated,
+    )
+    final_obs = jnp.asarray(step.final_obs, obs.dtype)
+    return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, rest, result)
 
 
 @usual
