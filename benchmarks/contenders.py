@@ -80,8 +80,8 @@ def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = Non
 
     # Without an end: a lane that has its episodes would stand still, and its steps would count.
     constants = cartpole.preset(protocol, None).replace(episodes=None)
-    cadence = 1 if without == "sync outside the loop" else None
-    return _sweep(cartpole.build(constants, cadence), lanes, width, False, without)
+    sync_every = 1 if without == "sync outside the loop" else None
+    return _sweep(cartpole.build(constants, sync_every), lanes, width, False, without)
 
 
 def qjax_lake(lanes: int = 1024, fast: bool = False, width: int | None = None, without: str = "") -> Measure:
@@ -97,7 +97,7 @@ def lake_loop() -> Any:
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     assert env.num_states is not None
     agent = qjax.tabular(env.num_states, env.num_actions, alpha=0.1)
-    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.99)
+    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.99)
 
 
 TRICKS = (
@@ -187,7 +187,7 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     root = qjax.fast_key(0) if fast else jax.random.key(0)
     placement = Placement(np.zeros(lanes, int), np.arange(lanes), width, jax.devices())
     programs = Programs(lambda _: loop, None, root, placement)
-    turn = -(-50 // loop.cadence) * loop.cadence if loop.cadence < 50 else loop.cadence
+    turn = -(-50 // loop.sync_every) * loop.sync_every if loop.sync_every < 50 else loop.sync_every
     first = math.gcd(loop.warmup, 50)
     groups = Groups(programs.compile({False: first, True: turn} if loop.warmup else {True: turn}))
     groups.start()

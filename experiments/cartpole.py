@@ -42,9 +42,9 @@ def preset(name: str, steps: int | None) -> algorithms.DQN:
     return CONFIGS[name] if steps is None else CONFIGS[name].replace(steps=steps)
 
 
-def build(constants: algorithms.DQN, cadence: int | None = None) -> qjax.Loop:
+def build(constants: algorithms.DQN, sync_every: int | None = None) -> qjax.Loop:
     """Return the training loop of one seed; cadence as for `qjax.algorithms.make`."""
-    return algorithms.make("dqn", qjax.make("CartPole-v1"), constants, cadence=cadence)
+    return algorithms.make("dqn", qjax.make("CartPole-v1"), constants, sync_every=sync_every)
 
 
 def load(folder: str | Path) -> tuple[qjax.Loop, Any]:

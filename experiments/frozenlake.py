@@ -69,7 +69,7 @@ def build(slippery: bool, map_name: str, ties: str, episodes: int) -> qjax.Loop:
         env,
         qjax.tabular(env.num_states, env.num_actions, ALPHA),
         policy=qjax.epsilon_greedy(EPSILON, base=base_policy(ties)),
-        memory=qjax.latest(),
+        memory=qjax.online(),
         gamma=GAMMA,
         episodes=episodes,
     )

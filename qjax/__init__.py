@@ -10,7 +10,7 @@ from qjax import algorithms, mdp, plot, stats
 from qjax.agents.dqn import DQNState, dqn, td_loss
 from qjax.agents.pqn import PQNState, pqn
 from qjax.agents.tabular import CountedState, VisitCount, tabular, tabular_update, visit_count
-from qjax.agents.traces import TracesState, traces, uncut, watkins
+from qjax.agents.traces import TracesState, never_cut, traces, watkins
 from qjax.core import clock, random
 from qjax.core.distribution import VERSION
 from qjax.core.random import fast_key
@@ -26,11 +26,11 @@ from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.objectives.rewards import environment_reward, munchausen
 from qjax.objectives.target_networks import periodic, polyak
-from qjax.objectives.target_policies import double, executed, expected, maximum, sampled
+from qjax.objectives.target_policies import action_taken, double, expected, maximum, sampled
+from qjax.replay.delayed import DelayedState, with_next_action
 from qjax.replay.dyna import DynaState, dyna
-from qjax.replay.memory import latest, n_step, ring
+from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import PrioritizedState, prioritized
-from qjax.replay.waiting import WaitingState, pairs
 from qjax.runs import results, sinks
 from qjax.runs.agents import load_agents
 from qjax.runs.config import load_config
@@ -44,7 +44,7 @@ from qjax.sweeps.progress import Progress
 from qjax.sweeps.result import Result
 from qjax.sweeps.sweep import static_sweeps, sweep
 from qjax.training.evaluation import Episodes, evaluate, evaluate_seeds
-from qjax.training.lane import Lane, take
+from qjax.training.lane import Lane, pop_metrics
 from qjax.training.loop import Loop, make_loop
 from qjax.types import (
     Agent,
@@ -59,8 +59,8 @@ from qjax.types import (
     Quantiles,
     Reward,
     Schedule,
-    Select,
     Sync,
+    TargetPolicy,
     Time,
     Transition,
 )
@@ -74,6 +74,7 @@ __all__ = [
     "Clock",
     "CountedState",
     "DQNState",
+    "DelayedState",
     "DynaState",
     "Env",
     "Episodes",
@@ -95,14 +96,14 @@ __all__ = [
     "Reward",
     "Run",
     "Schedule",
-    "Select",
     "Sync",
     "TabularMDP",
+    "TargetPolicy",
     "Time",
     "TracesState",
     "Transition",
     "VisitCount",
-    "WaitingState",
+    "action_taken",
     "algorithms",
     "as_network",
     "boltzmann",
@@ -118,7 +119,6 @@ __all__ = [
     "epsilon_greedy",
     "evaluate",
     "evaluate_seeds",
-    "executed",
     "expected",
     "fast_key",
     "first",
@@ -126,7 +126,6 @@ __all__ = [
     "grid",
     "huber",
     "lambda_returns",
-    "latest",
     "load_agents",
     "load_config",
     "load_metrics",
@@ -138,10 +137,12 @@ __all__ = [
     "munchausen",
     "n_step",
     "n_step_transition",
-    "pairs",
+    "never_cut",
+    "online",
     "periodic",
     "plot",
     "polyak",
+    "pop_metrics",
     "pqn",
     "prioritized",
     "progress",
@@ -161,16 +162,15 @@ __all__ = [
     "table",
     "tabular",
     "tabular_update",
-    "take",
     "td_error",
     "td_loss",
     "td_target",
     "traces",
-    "uncut",
     "uniform",
     "use_cache",
     "use_cores",
     "visit_count",
     "watkins",
+    "with_next_action",
     "zipped",
 ]

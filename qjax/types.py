@@ -133,7 +133,7 @@ Policy = Callable[[Float[Array, " A"], Time], Float[Array, " A"]]
 Schedule = Callable[[Time], Float[Array, ""]]
 """`time -> value`"""
 
-Select = Callable[[Key[Array, ""], Transition, Float[Array, " A"], Float[Array, " A"], Time], Weights]
+TargetPolicy = Callable[[Key[Array, ""], Transition, Float[Array, " A"], Float[Array, " A"], Time], Weights]
 """`(key, transition, q_online, q_target, time) -> weights`: a distribution over next actions, from both
 networks' values of the successor."""
 

@@ -85,7 +85,7 @@ def chain() -> Any:
     return qjax.mdp.from_outcomes(np.ones(shape, int), np.ones(shape), np.ones(shape), ends, [1.0, 0.0])
 
 
-def select(key: Any, transition: Any, q_online: Any, q_target: Any, time: Any) -> Any:
+def target_policy(key: Any, transition: Any, q_online: Any, q_target: Any, time: Any) -> Any:
     """Return the greedy action's weights."""
     return qjax.maximum(key, transition, q_online, q_target, time)
 
@@ -107,7 +107,7 @@ def factories() -> dict[str, Entry]:
     network = k.record(net, qjax.table(2, 2))._replace(bad=(*k.record(net).bad, qjax.MLP))
     optimizer, head = k.record(optax.sgd(1.0), optax.adam(1e-3)), k.record(qjax.scalar(), qjax.quantile())
     sync = k.record(qjax.periodic(5), qjax.polyak(0.1))
-    selects, cut = k.function(qjax.maximum, select), k.function(qjax.watkins, qjax.uncut)
+    selects, cut = k.function(qjax.maximum, target_policy), k.function(qjax.watkins, qjax.never_cut)
     eps = k.number(1e-5, 0, 1, open_low=True, traced=False)
     start = k.name(*qjax.networks.layers.INITIALIZERS)
     start = start._replace(good=(*start.good, qjax.networks.layers.INITIALIZERS["orthogonal"]))
@@ -137,29 +137,29 @@ def factories() -> dict[str, Entry]:
             options=k.Kind(({}, {"noisy": True}), ({"noisy": "no"},), called="noisy"),
         ),
         "dqn": entry(
-            network=network, optimizer=optimizer, head=k.optional(head), select=selects,
+            network=network, optimizer=optimizer, head=k.optional(head), target_policy=selects,
             reward=k.function(qjax.environment_reward), target=k.optional(sync),
         ),
         "dyna": entry(num_states=states, num_actions=states, planning=k.size(2, least=0)),
         "encoded": entry(network=network, encode=k.function(lambda obs: obs)),
         "epsilon_greedy": entry(epsilon=k.scheduled(k.unit()), base=policy),
-        "executed": entry(policy=policy),
+        "action_taken": entry(policy=policy),
         "expected": entry(policy=policy),
         "huber": entry(threshold=k.positive()),
-        "latest": entry(n=k.size()),
+        "online": entry(n=k.size()),
         "munchausen": entry(
             temperature=k.positive(), alpha=k.unit(), low=k.number(-1.0, high=0, infinite=True)
         ),
         "n_step": entry(memory=k.record(qjax.ring(8, 2)), n=k.size()),
-        "pairs": entry(n=k.size()),
+        "with_next_action": entry(n=k.size()),
         "periodic": entry(period=k.number(4, 1, 2**30, whole=True), unit=units),
         "polyak": entry(rate=k.half_open()),
         "pqn": entry(
             network=network, optimizer=optimizer, lam=k.unit(), epochs=k.size(), minibatches=k.size(),
-            head=k.optional(head), select=selects,
+            head=k.optional(head), target_policy=selects,
         ),
         "prioritized": entry(
-            **ring, alpha=k.number(0.5, 0), beta=k.scheduled(k.unit()), floor=k.positive(), fan=k.size(4, 2)
+            **ring, alpha=k.number(0.5, 0), beta=k.scheduled(k.unit()), floor=k.positive(), branching=k.size(4, 2)
         ),
         "quantile": entry(kappa=k.positive()),
         "ring": entry(**ring),
@@ -172,11 +172,11 @@ def factories() -> dict[str, Entry]:
         "schedules.of": entry(count_schedule=k.function(optax.constant_schedule(0.1)), unit=units),
         "table": entry(num_states=states, num_actions=states, initial=initial),
         "tabular": entry(
-            num_states=states, num_actions=states, alpha=alpha, select=k.optional(selects), initial=initial,
+            num_states=states, num_actions=states, alpha=alpha, target_policy=k.optional(selects), initial=initial,
             tables=k.size(1, 1, 2),
         ),
         "traces": entry(
-            num_states=states, num_actions=states, alpha=alpha, lam=k.unit(), select=selects, cut=cut,
+            num_states=states, num_actions=states, alpha=alpha, lam=k.unit(), target_policy=selects, cut=cut,
             replacing=k.flag(), initial=initial,
         ),
         "visit_count": entry(power=k.half_open(), scale=k.half_open()),
@@ -254,12 +254,12 @@ def worlds() -> dict[str, Entry]:
 def loop(_: Any = None) -> Any:
     """Return a loop that is cheap to build."""
     env = qjax.make(chain(), max_steps_in_episode=5)
-    return qjax.make_loop(env, qjax.tabular(2, 2, 0.1), qjax.greedy, qjax.latest(), gamma=0.9)
+    return qjax.make_loop(env, qjax.tabular(2, 2, 0.1), qjax.greedy, qjax.online(), gamma=0.9)
 
 
 def runs() -> dict[str, Entry]:
     """Return loops, sweeps and their folders."""
-    env, agent, memory = loop().env, qjax.tabular(2, 2, 0.1), qjax.latest()
+    env, agent, memory = loop().env, qjax.tabular(2, 2, 0.1), qjax.online()
     policy = k.function(qjax.greedy)
     limit = k.optional(k.size(9), first=True)
     evaluation = {"env": k.record(env), "agent": k.record(agent), "episodes": k.size(), "policy": policy,
@@ -295,7 +295,7 @@ def runs() -> dict[str, Entry]:
             env=k.record(env), agent=k.record(agent), policy=policy, memory=k.record(memory), gamma=k.unit(),
             num_envs=k.size(2), rollout=k.size(2), updates=k.size(1),
             replay_ratio=k.optional(k.number(1, 0, 2**31, open_low=True, traced=False)._replace(good=(1, 1.0, 2))),
-            cadence=k.size(2), warmup=k.size(0, 0), episodes=k.optional(k.size(3, 1, 2**30)),
+            sync_every=k.size(2), warmup=k.size(0, 0), episodes=k.optional(k.size(3, 1, 2**30)),
         )._replace(call=_one_ratio),
         "load_agents": entry(
             folder=folder, like=k.raw(None, "of any structure: a run with another is refused"), runs=False
@@ -310,7 +310,7 @@ def runs() -> dict[str, Entry]:
         ),
         "algorithms.parts": entry(name=name, env=k.record(env), config=config),
         "algorithms.make": entry(
-            name=name, env=k.record(env), config=config, cadence=k.optional(k.size(1), first=True)
+            name=name, env=k.record(env), config=config, sync_every=k.optional(k.size(1), first=True)
         ),
         "algorithms.fields": entry(config=k.raw(algorithms.DQN(), "any dataclass")),
         "algorithms.traced": entry(config=k.raw(algorithms.DQN(), "any dataclass")),
@@ -351,7 +351,7 @@ def runs() -> dict[str, Entry]:
             arguments=k.record({}, {"a": 1}), overwrite=k.flag(), resume=k.flag(),
             free=k.listed(k.text(), [], ["a"], ("a",)), parquet=k.flag(), accept_program=k.flag(),
         ),
-        "take": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
+        "pop_metrics": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
         "use_cache": entry(folder=k.optional(k.path("x")), runs=False),
         "use_cores": entry(count=k.optional(k.size(2)), runs=False),
     }  # fmt: skip
@@ -375,7 +375,13 @@ def numbers() -> dict[str, Entry]:
     action = k.data(jnp.int32(1))
     action = action._replace(bad=(*action.bad, 2, -1))
     policy = {"q": q, "time": k.optional(time)}
-    select = {"key": none_or_key, "transition": transition, "q_online": q, "q_target": q, "time": k.optional(time)}
+    target_policy = {
+        "key": none_or_key,
+        "transition": transition,
+        "q_online": q,
+        "q_target": q,
+        "time": k.optional(time),
+    }
     chances = k.data(jnp.array([0.5, 0.5]))
     chances = chances._replace(good=chances.good[:2], bad=(*chances.bad, np.full(2, np.nan), np.full(2, -0.5)))
     several, at = k.data(jnp.zeros(3)), k.data(jnp.array([1]))
@@ -402,14 +408,14 @@ def numbers() -> dict[str, Entry]:
         "first": entry(**policy),
         "greedy": entry(**policy),
         "uniform": entry(**policy),
-        "maximum": entry(**select),
-        "double": entry(**select),
+        "maximum": entry(**target_policy),
+        "double": entry(**target_policy),
         "environment_reward": entry(transition=transition, q=q, q_next=q, weights=weights, time=time),
         "squared": entry(delta=number._replace(bad=(1j, "3", None, [3], {}, b"3", True, np.full(2, 1j)))),
         "td_error": entry(q=q, action=action, target=number),
         "td_target": entry(reward=number, discount=number, next_q=q, weights=weights),
         "td_loss": entry(
-            network=k.record(net), head=k.record(qjax.scalar()), select=k.function(qjax.maximum),
+            network=k.record(net), head=k.record(qjax.scalar()), target_policy=k.function(qjax.maximum),
             reward=k.function(qjax.environment_reward), noise=k.record(Noise(*jax.random.split(key.good[0]))),
             **{name: k.raw(params, "the network's own") for name in ("params", "target_params")},
             transition=transition, time=time, weight=number,
@@ -423,7 +429,7 @@ def numbers() -> dict[str, Entry]:
             alpha=k.data(jnp.ones(1)), weight=k.data(jnp.ones(1)),
         ),
         "watkins": entry(transition=k.record(transition.good[1]), next_q=q),
-        "uncut": entry(transition=transition, next_q=q),
+        "never_cut": entry(transition=transition, next_q=q),
         **statistics(),
     }  # fmt: skip
 
@@ -591,7 +597,7 @@ def complaint(function: Callable[[], Any], called: str, value: Any) -> str | Non
 
 FORMULAS = {
     "draw", "first", "greedy", "uniform", "maximum", "double", "environment_reward", "squared", "td_error",
-    "td_target", "td_loss", "lambda_returns", "n_step_transition", "tabular_update", "watkins", "uncut",
+    "td_target", "td_loss", "lambda_returns", "n_step_transition", "tabular_update", "watkins", "never_cut",
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def delayed(memory, rows, merge):
     return Memory(init, add, sample, update)
 
 
-def executed(memory):
+def action_taken(memory):
     def merge(window):
         now = tree(lambda x: x[0], window)
         return now._replace(next_action=jnp.where(now.last, -1, window.action[1]))
@@ -66,11 +66,11 @@ def executed(memory):
 def sarsa_select(policy):
     drawn = qjax.sampled(policy)
 
-    def select(key, transition, q_online, q_target, time):
+    def target_policy(key, transition, q_online, q_target, time):
         own = jax.nn.one_hot(transition.next_action, q_online.shape[-1])
         return jnp.where(transition.next_action >= 0, own, drawn(key, transition, q_online, q_target, time))
 
-    return select
+    return target_policy
 
 
 def watkins(num_states, num_actions, alpha, lam):
@@ -114,32 +114,32 @@ MEMBERS = {
         qjax.dqn(qjax.MLP(2, atoms=5), ADAM, head=qjax.categorical(0.0, 100.0, 5)), qjax.n_step(PER, 3)
     ),
     "iqn, n-step, prioritized, double": lambda _: cartpole(
-        qjax.dqn(qjax.MLP(2, levels=5), ADAM, head=qjax.quantile(), select=qjax.double),
+        qjax.dqn(qjax.MLP(2, levels=5), ADAM, head=qjax.quantile(), target_policy=qjax.double),
         qjax.n_step(PER, 3),
         rollout=2,
     ),
     "noisy": lambda _: cartpole(qjax.dqn(qjax.MLP(2, noisy=True), ADAM), RING, policy=qjax.greedy),
-    "pqn": lambda _: cartpole(qjax.pqn(qjax.MLP(2), ADAM), qjax.latest(), rollout=4),
+    "pqn": lambda _: cartpole(qjax.pqn(qjax.MLP(2), ADAM), qjax.online(), rollout=4),
     "sarsa, exactly": lambda _: lake(
-        qjax.tabular(16, 4, 0.1, select=sarsa_select(POLICY)), executed(qjax.latest())
+        qjax.tabular(16, 4, 0.1, target_policy=sarsa_select(POLICY)), action_taken(qjax.online())
     ),
     "sarsa, replayed": lambda _: lake(
-        qjax.tabular(16, 4, 0.1, select=sarsa_select(POLICY)), executed(qjax.ring(64, 8)), num_envs=2
+        qjax.tabular(16, 4, 0.1, target_policy=sarsa_select(POLICY)), action_taken(qjax.ring(64, 8)), num_envs=2
     ),
-    "watkins's q(lambda)": lambda _: lake(watkins(16, 4, 0.1, 0.9), executed(qjax.latest()), num_envs=2),
+    "watkins's q(lambda)": lambda _: lake(watkins(16, 4, 0.1, 0.9), action_taken(qjax.online()), num_envs=2),
     "epsilon ladder": lambda _: cartpole(
         qjax.dqn(qjax.MLP(2), ADAM), RING, policy=qjax.epsilon_greedy(schedules.ladder(2))
     ),
     "ladder, expected": lambda _: lake(
-        qjax.tabular(16, 4, 0.1, select=qjax.expected(qjax.epsilon_greedy(schedules.ladder(2)))),
-        qjax.latest(),
+        qjax.tabular(16, 4, 0.1, target_policy=qjax.expected(qjax.epsilon_greedy(schedules.ladder(2)))),
+        qjax.online(),
         num_envs=2,
     ),
     "swept target period": lambda hyper: cartpole(
         qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(hyper["period"])), RING
     ),
     "static target period": lambda _: cartpole(
-        qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(10)), RING, cadence=5
+        qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(10)), RING, sync_every=5
     ),
 }
 

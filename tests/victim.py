@@ -21,7 +21,7 @@ saving.CHECKPOINT_SHARE = 0  # a checkpoint at every chunk, so that many a kill 
 def build(kind):
     env = qjax.make(probes.Walk(box=kind != "tabular"))
     if kind == "tabular":
-        agent, memory = qjax.tabular(env.num_states, 2, 0.1), qjax.latest()
+        agent, memory = qjax.tabular(env.num_states, 2, 0.1), qjax.online()
     else:
         agent = qjax.dqn(qjax.MLP(2, (16,)), optax.adam(1e-2), target=qjax.polyak(0.1))
         memory = qjax.ring(64, 16)

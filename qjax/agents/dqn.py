@@ -28,9 +28,9 @@ from qjax.types import (
     Noise,
     Params,
     Reward,
-    Select,
     State,
     Sync,
+    TargetPolicy,
     Time,
     Transition,
 )
@@ -50,7 +50,7 @@ class DQNState(NamedTuple):
 def td_loss(
     network: Network,
     head: Head,
-    select: Select,
+    target_policy: TargetPolicy,
     reward: Reward,
     noise: Noise,
     params: Params,
@@ -77,7 +77,7 @@ def td_loss(
     next_out = network.apply(target_params, transition.next_obs, evaluate_noise)
     q_before = head.q(network.apply(target_params, transition.obs, choose_noise))
 
-    weights = select(select_key, transition, q_online, q_choose, time)
+    weights = target_policy(select_key, transition, q_online, q_choose, time)
     check_returned("the weights of select", weights, q_choose.shape)
     r = check_returned("what reward returns", reward(transition, q_before, q_choose, weights, time), ())
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
@@ -122,7 +122,7 @@ def dqn(
     optimizer: optax.GradientTransformation,
     *,
     head: Head | None = None,
-    select: Select = maximum,
+    target_policy: TargetPolicy = maximum,
     reward: Reward = environment_reward,
     target: Sync | None = None,
 ) -> Agent:
@@ -136,7 +136,7 @@ def dqn(
             flax module), or a `qjax.Network`, whose `apply` also takes noise.
         optimizer: an optax optimiser.
         head: how the output stands for Q; default `scalar()`, the squared error.
-        select: which next actions the target counts; `double` makes it Double DQN.
+        target_policy: which next actions the target counts; `double` makes it Double DQN.
         reward: the environment's, or one with a bonus; a bonus is that of single steps, so no n-step memory fits.
         target: how the target parameters follow; default a copy every 500 environment steps.
 
@@ -148,7 +148,7 @@ def dqn(
     """
     net = as_network(network)
     check_optimizer(optimizer)
-    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
+    check_callable("target_policy", target_policy, "(key, transition, q_online, q_target, time) -> weights")
     check_callable("reward", reward, "(transition, q, q_next, weights, time) -> reward")
     head = scalar() if head is None else head
     sync_target = periodic(500) if target is None else target
@@ -178,7 +178,7 @@ def dqn(
         def mean_loss(params):
             def one(own, transition, env, weight):
                 arguments = (Noise(noise.shared, own), params, state.target_params, transition)
-                return td_loss(net, head, select, reward, *arguments, time._replace(env=env), weight)
+                return td_loss(net, head, target_policy, reward, *arguments, time._replace(env=env), weight)
 
             loss, info = jax.vmap(one)(noise.own, data, env, batch.weight.reshape(size))
             return loss.mean(), info

@@ -18,7 +18,7 @@ from qjax.objectives.heads import check_head, scalar
 from qjax.objectives.returns import expected_value, lambda_returns, left_out, of_action
 from qjax.objectives.target_policies import maximum
 from qjax.replay.packing import pack
-from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, Select, Time, Transition
+from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, TargetPolicy, Time, Transition
 
 
 class PQNState(NamedTuple):
@@ -31,27 +31,27 @@ class PQNState(NamedTuple):
 def successor_value(
     network: Network,
     head: Head,
-    select: Select,
+    target_policy: TargetPolicy,
     noise: Noise,
     params: Params,
     transition: Transition,
     time: Time,
 ) -> Float[Array, ""]:
-    """Return sum_a' w(a') Q(s', a') at the true successor, with the weights of `select` on the same values.
+    """Return sum_a' w(a') Q(s', a') at the true successor, with the weights of `target_policy` on the same values.
 
-    There is one network, which chooses and evaluates in one pass: `select` gets its values twice, so `double`
-    is `maximum` here.
+    There is one network, which chooses and evaluates in one pass: `target_policy` gets its values twice, and so
+    `double` is `maximum` here.
     """
     select_key, own = jax.random.split(noise.own)
     q = head.q(network.apply(params, transition.next_obs, noise._replace(own=own)))
-    weights = check_returned("the weights of select", select(select_key, transition, q, q, time), q.shape)
+    weights = check_returned("the weights of select", target_policy(select_key, transition, q, q, time), q.shape)
     return expected_value(weights, q)
 
 
 def rollout_returns(
     network: Network,
     head: Head,
-    select: Select,
+    target_policy: TargetPolicy,
     lam: Any,
     key: Key[Array, ""],
     params: Params,
@@ -63,7 +63,7 @@ def rollout_returns(
 
     def stream(own, data, env):
         def one(own, transition):
-            return successor_value(network, head, select, Noise(shared_key, own), params, transition, at)
+            return successor_value(network, head, target_policy, Noise(shared_key, own), params, transition, at)
 
         at = time._replace(env=env)
         return lambda_returns(data.reward, data.discount, data.last, jax.vmap(one)(own, data), lam)
@@ -129,11 +129,11 @@ def pqn(
     epochs: int = 4,
     minibatches: int = 4,
     head: Head | None = None,
-    select: Select = maximum,
+    target_policy: TargetPolicy = maximum,
 ) -> Agent:
     """Return a PQN agent (Gallici et al. 2024); its state is a `PQNState`.
 
-    For `latest()` and rollouts of T steps in N environments. `learn` computes the lambda-returns of the rollout
+    For `online()` and rollouts of T steps in N environments. `learn` computes the lambda-returns of the rollout
     once, from the network as it is then (`qjax.lambda_returns`), and takes one optimiser step on each of
     `minibatches` minibatches of the shuffled transitions, `epochs` times over, on mean_b weight_b loss_b with the
     loss of `return_loss`. There is no target network; normalisation inside the network (LayerNorm) stands in its
@@ -147,7 +147,7 @@ def pqn(
         epochs: passes over the rollout.
         minibatches: optimiser steps of a pass.
         head: how the output stands for Q; default `scalar()`, the squared error.
-        select: which next actions the returns count; any, given the one network's values twice.
+        target_policy: which next actions the returns count; any, given the one network's values twice.
 
     Raises:
         TypeError: the network lacks `init` or `apply`, an argument is not of its kind, or a size is traced or no
@@ -160,7 +160,7 @@ def pqn(
     epochs, minibatches = check_size("epochs", epochs), check_size("minibatches", minibatches)
     net = as_network(network)
     check_optimizer(optimizer)
-    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
+    check_callable("target_policy", target_policy, "(key, transition, q_online, q_target, time) -> weights")
     head = scalar() if head is None else head
     check_record("head", head, Head)
 
@@ -184,7 +184,7 @@ def pqn(
                 f" {minibatches} minibatches"
             )
         target_key, order_key, noise_key = jax.random.split(key, 3)
-        target = rollout_returns(net, head, select, lam, target_key, state.params, batch, time)
+        target = rollout_returns(net, head, target_policy, lam, target_key, state.params, batch, time)
         packed = pack((batch.data.obs, batch.data.action, target, batch.weight), axes=2)
         order = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(order_key, epochs))
 

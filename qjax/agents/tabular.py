@@ -25,7 +25,7 @@ from qjax.core.returned import check_returned, of_arrays
 from qjax.exploration.schedules import as_schedule
 from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import double, maximum
-from qjax.types import Agent, Batch, Select, State, Time, Transition
+from qjax.types import Agent, Batch, State, TargetPolicy, Time, Transition
 
 UNROLLED = 4
 """Batches of at most so many rows are learned without an inner loop."""
@@ -104,14 +104,14 @@ def tabular(
     num_states: int,
     num_actions: int,
     alpha: Any,
-    select: Select | None = None,
+    target_policy: TargetPolicy | None = None,
     initial: Any = 0.0,
     tables: int = 1,
 ) -> Agent:
     """Return a tabular agent; its state is the table Q `[S, A]`, float32.
 
     Each transition updates Q(s,a) <- Q(s,a) + alpha [ r + gamma (1 - terminated) sum_a' w(a') Q(s',a') - Q(s,a) ]
-    with the weights of `select`; with `maximum` that is Q-learning,
+    with the weights of `target_policy`; with `maximum` that is Q-learning,
     Q(s,a) <- Q(s,a) + alpha [ r + gamma max_a' Q(s',a') - Q(s,a) ] (Watkins 1989; Sutton and Barto 2018,
     equation 6.8). Rows of a batch are learned in order, the streams of a row at once (`tabular_update`). Only the
     rows of the table that a batch names are read and written, so the cost does not grow with S.
@@ -126,8 +126,8 @@ def tabular(
         num_actions: A.
         alpha: step size, a number in (0, 1], a schedule in [0, 1], or a `visit_count`; with that the state is a
             `CountedState`, which counts each table's updates apart.
-        select: which next actions the target counts, from the values of the table that learns (online) and of
-            the one that evaluates (target). Default `maximum`, and `double` with two tables.
+        target_policy: which next actions the target counts, from the values of the table that learns (online) and
+            of the one that evaluates (target). Default `maximum`, and `double` with two tables.
         initial: initial value of every entry, or of each, `[S, A]`.
         tables: 1 or 2.
 
@@ -144,9 +144,9 @@ def tabular(
     shape = one if tables == 1 else (tables, *one)
     check_initial(initial, one)
     counts = isinstance(alpha, VisitCount)
-    select = (maximum if tables == 1 else double) if select is None else select
-    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
-    learn_row = _row_learner(alpha, select, tables)
+    target_policy = (maximum if tables == 1 else double) if target_policy is None else target_policy
+    check_callable("target_policy", target_policy, "(key, transition, q_online, q_target, time) -> weights")
+    learn_row = _row_learner(alpha, target_policy, tables)
 
     def init(key, obs):
         check_key(key)
@@ -168,7 +168,7 @@ def tabular(
     return Agent(init, values, learn, inert=True, table=one)
 
 
-def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
+def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callable[..., Any]:
     """Return what `learn_in_order` calls for each row: `(table, visits)` in and out, visits None without counts."""
     counts = isinstance(alpha, VisitCount)
     rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
@@ -182,7 +182,7 @@ def _row_learner(alpha: Any, select: Select, tables: int) -> Callable[..., Any]:
         q, *next_q = lax.optimization_barrier(table[where])
         online, target = next_q[0], next_q[-1]
         keys = jax.random.split(key, weight.size)
-        weigh = jax.vmap(of_arrays("select", select, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
+        weigh = jax.vmap(of_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
         weights = weigh(keys, row, online, target, time)
         check_returned("the weights of select", weights, target.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))

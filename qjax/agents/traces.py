@@ -31,7 +31,7 @@ from qjax.core.returned import check_returned, of_arrays
 from qjax.exploration.schedules import as_schedule
 from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import check_next_action, maximum
-from qjax.types import Agent, Select, Transition
+from qjax.types import Agent, TargetPolicy, Transition
 
 Cut = Callable[[Transition, Float[Array, " A"]], Bool[Array, ""]]
 """`(transition, next_q) -> kept`: whether traces outlive a step that did not end its episode."""
@@ -64,7 +64,7 @@ def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, "
 
 @usual
 @checked
-def uncut(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
+def never_cut(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
     """Never cut the traces within an episode: SARSA(lambda)."""
     return jnp.bool_(True)
 
@@ -75,7 +75,7 @@ def traces(
     num_actions: int,
     alpha: Any,
     lam: Any,
-    select: Select = maximum,
+    target_policy: TargetPolicy = maximum,
     cut: Cut = watkins,
     replacing: bool = False,
     initial: Any = 0.0,
@@ -88,8 +88,8 @@ def traces(
         e <- gamma lambda e, or 0 where `cut` says so
     and an episode's end, of either kind, sets e to 0. With a `visit_count` every entry has an alpha of its own, by
     its visits so far. With `maximum` and `watkins` it is Watkins's Q(lambda) (Sutton and Barto 1998, figure 7.14),
-    with `executed(policy)` and `uncut` SARSA(lambda) (figure 7.11; 2018, section 12.7); both on `pairs`. The cost
-    of a step is that of N tables.
+    with `action_taken(policy)` and `never_cut` SARSA(lambda) (figure 7.11; 2018, section 12.7); both on
+    `with_next_action`. The cost of a step is that of N tables.
 
     Environments of a lane have traces of their own. Where several reach an entry, their errors are averaged with
     their traces as weights, and count with the largest of these: alike traces give the mean error, as in
@@ -100,7 +100,7 @@ def traces(
         num_actions: A.
         alpha: step size, a number in (0, 1], a schedule in [0, 1], or a `visit_count`.
         lam: lambda, in [0, 1].
-        select: which next actions the target counts; both of its value arguments are the table's.
+        target_policy: which next actions the target counts; both of its value arguments are the table's.
         cut: which steps within an episode end the traces.
         replacing: whether a visit sets e(s,a) to 1 in place of adding 1 (Singh and Sutton 1996).
         initial: initial value of every entry, or of each, `[S, A]`.
@@ -115,10 +115,10 @@ def traces(
     counts = isinstance(alpha, VisitCount)
     check_range("lambda", lam, 0, 1)
     check_initial(initial, shape)
-    check_callable("select", select, "(key, transition, q_online, q_target, time) -> weights")
+    check_callable("target_policy", target_policy, "(key, transition, q_online, q_target, time) -> weights")
     check_callable("cut", cut, "(transition, next_q) -> kept")
     check_flag("replacing", replacing)
-    learn_row = _row_learner(alpha, lam, select, cut, replacing)
+    learn_row = _row_learner(alpha, lam, target_policy, cut, replacing)
 
     def init(key, obs):
         check_key(key)
@@ -139,7 +139,9 @@ def traces(
     return Agent(init, values, learn, inert=True, table=shape, one_step="eligibility traces", in_order=True)
 
 
-def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool) -> Callable[..., Any]:
+def _row_learner(
+    alpha: Any, lam: Any, target_policy: TargetPolicy, cut: Cut, replacing: bool
+) -> Callable[..., Any]:
     """Return what `learn_in_order` calls for each row: a `TracesState` in and out."""
     counts = isinstance(alpha, VisitCount)
     rate = as_schedule("alpha", 1.0 if counts else alpha, 0, 1, open_low=not callable(alpha))
@@ -147,7 +149,7 @@ def _row_learner(alpha: Any, lam: Any, select: Select, cut: Cut, replacing: bool
     def learn_row(key, state, row, weight, time):
         q, next_q = lax.optimization_barrier((state.table[row.obs], state.table[row.next_obs]))
         keys = jax.random.split(key, weight.size)
-        weigh = jax.vmap(of_arrays("select", select, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
+        weigh = jax.vmap(of_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
         weights = weigh(keys, row, next_q, next_q, time)
         check_returned("the weights of select", weights, next_q.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, next_q, weights))

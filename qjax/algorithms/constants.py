@@ -106,7 +106,7 @@ class Parts(NamedTuple):
     num_envs: int = 1
     rollout: int = 1
     warmup: int = 0
-    cadence: int = 1
+    sync_every: int = 1
 
 
 def steps_of(config: Config) -> int:

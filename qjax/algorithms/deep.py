@@ -27,7 +27,7 @@ from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import double
-from qjax.replay.memory import latest, n_step, ring
+from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import prioritized
 from qjax.types import Env, Head, Memory, NetworkLike, Policy
 
@@ -351,7 +351,7 @@ def _sizes(config: Any) -> dict[str, int]:
     check_range("target_period", config.target_period, 1, 2**30, whole=True)
     num_envs, rollout = (check_size(name, getattr(config, name)) for name in ("num_envs", "rollout"))
     warmup, steps = check_size("warmup", config.warmup, least=0), num_envs * rollout
-    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "cadence": 1}
+    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "sync_every": 1}
     if config.target_unit == "step" and concrete(config.target_period):
         period = int(config.target_period)
         if period < steps:
@@ -359,7 +359,7 @@ def _sizes(config: Any) -> dict[str, int]:
                 f"target_period of {period} steps is shorter than an iteration's {steps}, when copies are made"
             )
         if period % steps == 0:
-            sizes["cadence"] = period // steps
+            sizes["sync_every"] = period // steps
     return sizes
 
 
@@ -379,7 +379,7 @@ def dqn(env: Env, config: DQN) -> Parts:
 @checked
 def double_dqn(env: Env, config: DQN) -> Parts:
     """Return DQN whose online network chooses the next action (van Hasselt et al. 2016)."""
-    return compose_dqn(env, config, select=double)
+    return compose_dqn(env, config, target_policy=double)
 
 
 @checked
@@ -431,7 +431,7 @@ def noisy_dqn(env: Env, config: NoisyDQN) -> Parts:
 def rainbow(env: Env, config: Rainbow) -> Parts:
     """Return Rainbow: all of the six, with their constants there (Hessel et al. 2018, table 1)."""
     net = {"dueling": True, "noisy": True}
-    return c51(env, config, select=double, memory=_replayed(config), policy=greedy, net=net)
+    return c51(env, config, target_policy=double, memory=_replayed(config), policy=greedy, net=net)
 
 
 @checked
@@ -447,4 +447,4 @@ def pqn(env: Env, config: PQN) -> Parts:
     sizes: dict[str, Any] = {"lam": config.lam, "epochs": epochs, "minibatches": minibatches}
     net = network(env, config, norm=True, norm_eps=config.norm_eps)
     learner = pqn_agent(net, optimizer(config, rate), **sizes)
-    return Parts(learner, epsilon_greedy(config.epsilon_schedule()), latest(), envs, rollout)
+    return Parts(learner, epsilon_greedy(config.epsilon_schedule()), online(), envs, rollout)

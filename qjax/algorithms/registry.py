@@ -31,25 +31,28 @@ def _known(*algorithms: Algorithm) -> dict[str, Algorithm]:
 
 
 TABULAR = _known(
-    Algorithm("q-learning", tabular.q_learning, tabular.Tabular, "tabular on latest", "Watkins 1989"),
+    Algorithm("q-learning", tabular.q_learning, tabular.Tabular, "tabular on online()", "Watkins 1989"),
     Algorithm(
-        "sarsa", tabular.sarsa, tabular.Tabular, "select=executed(policy), on pairs", "Rummery and Niranjan 1994"
+        "sarsa", tabular.sarsa, tabular.Tabular, "target_policy=action_taken(policy), on with_next_action()",
+        "Rummery and Niranjan 1994",
     ),
     Algorithm(
-        "expected-sarsa", tabular.expected_sarsa, tabular.Tabular, "select=expected(policy)",
+        "expected-sarsa", tabular.expected_sarsa, tabular.Tabular, "target_policy=expected(policy)",
         "van Seijen et al. 2009",
     ),
     Algorithm(
-        "double-q-learning", tabular.double_q_learning, tabular.Tabular, "tables=2, select=double",
+        "double-q-learning", tabular.double_q_learning, tabular.Tabular, "tables=2, target_policy=double",
         "van Hasselt 2010",
     ),
-    Algorithm("n-step-q", tabular.n_step_q, tabular.NStepQ, "latest(n=3)", "Sutton and Barto 2018, 7.1"),
+    Algorithm("n-step-q", tabular.n_step_q, tabular.NStepQ, "online(n=3)", "Sutton and Barto 2018, 7.1"),
     Algorithm(
-        "q-lambda", tabular.q_lambda, tabular.Traces, "traces(lam=0.9, cut=watkins) on pairs", "Watkins 1989"
+        "q-lambda", tabular.q_lambda, tabular.Traces, "traces(lam=0.9, cut=watkins) on with_next_action()",
+        "Watkins 1989",
     ),
     Algorithm(
         "sarsa-lambda", tabular.sarsa_lambda, tabular.Traces,
-        "traces(lam=0.9, select=executed(policy), cut=uncut) on pairs", "Rummery and Niranjan 1994",
+        "traces(lam=0.9, target_policy=action_taken(policy), cut=never_cut) on with_next_action()",
+        "Rummery and Niranjan 1994",
     ),
     Algorithm("dyna-q", tabular.dyna_q, tabular.DynaQ, "tabular on dyna(planning=10)", "Sutton 1990"),
 )  # fmt: skip
@@ -57,7 +60,7 @@ TABULAR = _known(
 
 DEEP = _known(
     Algorithm("dqn", deep.dqn, deep.DQN, "dqn on ring", "Mnih et al. 2015"),
-    Algorithm("double-dqn", deep.double_dqn, deep.DQN, "select=double", "van Hasselt et al. 2016"),
+    Algorithm("double-dqn", deep.double_dqn, deep.DQN, "target_policy=double", "van Hasselt et al. 2016"),
     Algorithm("dueling-dqn", deep.dueling_dqn, deep.DQN, "MLP(dueling=True)", "Wang et al. 2016"),
     Algorithm("n-step-dqn", deep.dqn, deep.NStepDQN, "n_step(ring(window=3), 3)", "Sutton and Barto 2018, 7.1"),
     Algorithm(
@@ -80,7 +83,7 @@ DEEP = _known(
         "Hessel et al. 2018",
     ),
     Algorithm(
-        "pqn", deep.pqn, deep.PQN, "pqn(lam=0.65) on latest, rollouts of 128 steps in 4 environments",
+        "pqn", deep.pqn, deep.PQN, "pqn(lam=0.65) on online(), rollouts of 128 steps in 4 environments",
         "Gallici et al. 2024",
     ),
 )  # fmt: skip
@@ -179,27 +182,28 @@ def parts(name: Any, env: Env, config: Any = None) -> Parts | Loop:
     return made
 
 
-def make(name: Any, env: Env, config: Any = None, *, cadence: int | None = None) -> Loop:
+def make(name: Any, env: Env, config: Any = None, *, sync_every: int | None = None) -> Loop:
     """Return the training loop of one seed of an algorithm.
 
     Args:
         name: as for `algorithm`.
         env: the environment.
         config: the constants, of the algorithm's own dataclass; default those of its paper.
-        cadence: iterations between two calls of `Agent.sync`; default the target's period. 1 where that is swept.
+        sync_every: iterations between two calls of `Agent.sync`; default the target's period, 1 where that is
+            swept.
 
     Raises:
         TypeError: the config is another algorithm's, or a tabular one meets observations that are not discrete.
         ValueError: the name is unknown, or constants do not fit together; the numbers are named.
 
     """
-    if cadence is not None:
-        check_size("cadence", cadence)
+    if sync_every is not None:
+        check_size("sync_every", sync_every)
     made = parts(name, env, config)
     if isinstance(made, Loop):
         return made
     chosen = algorithm(name).config() if config is None else config
-    sizes = made._asdict() | ({} if cadence is None else {"cadence": cadence})
+    sizes = made._asdict() | ({} if sync_every is None else {"sync_every": sync_every})
     agent, policy, memory = (sizes.pop(each) for each in ("agent", "policy", "memory"))
     return make_loop(
         env, agent, policy, memory, gamma=chosen.gamma, episodes=getattr(chosen, "episodes", None), **sizes

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from qjax.agents.tabular import tabular, visit_count
-from qjax.agents.traces import traces, uncut
+from qjax.agents.traces import never_cut, traces
 from qjax.algorithms.constants import EpsilonGreedy, Parts, Real
 from qjax.core.annotations import checked
 from qjax.core.checks import check_range, check_size, one_of
 from qjax.exploration import schedules
 from qjax.exploration.policies import boltzmann, epsilon_greedy, first, greedy
-from qjax.objectives.target_policies import executed, expected
+from qjax.objectives.target_policies import action_taken, expected
+from qjax.replay.delayed import with_next_action
 from qjax.replay.dyna import dyna
-from qjax.replay.memory import latest
-from qjax.replay.waiting import pairs
+from qjax.replay.memory import online
 from qjax.types import Agent, Env, Memory, Policy, Schedule
 
 
@@ -133,7 +133,7 @@ def compose_traces(env: Env, config: Traces, **agent: Any) -> Parts:
     """Return Watkins's Q(lambda) with one thing or several changed: what every algorithm with traces is."""
     rest: dict[str, Any] = {"initial": config.initial, "replacing": config.replacing, **agent}
     learner: Agent = traces(*_sizes(env), config.step_size(), config.lam, **rest)
-    return Parts(learner, config.behaviour(), pairs(), config.num_envs)
+    return Parts(learner, config.behaviour(), with_next_action(), config.num_envs)
 
 
 def _sizes(env: Env) -> tuple[int, int]:
@@ -148,31 +148,31 @@ def _sizes(env: Env) -> tuple[int, int]:
 @checked
 def q_learning(env: Env, config: Tabular) -> Parts:
     """Return Q-learning (Watkins 1989)."""
-    return compose_table(env, config, latest())
+    return compose_table(env, config, online())
 
 
 @checked
 def sarsa(env: Env, config: Tabular) -> Parts:
     """Return SARSA (Rummery and Niranjan 1994)."""
-    return compose_table(env, config, pairs(), select=executed(config.behaviour()))
+    return compose_table(env, config, with_next_action(), target_policy=action_taken(config.behaviour()))
 
 
 @checked
 def expected_sarsa(env: Env, config: Tabular) -> Parts:
     """Return expected SARSA (van Seijen et al. 2009)."""
-    return compose_table(env, config, latest(), select=expected(config.behaviour()))
+    return compose_table(env, config, online(), target_policy=expected(config.behaviour()))
 
 
 @checked
 def double_q_learning(env: Env, config: Tabular) -> Parts:
     """Return double Q-learning (van Hasselt 2010)."""
-    return compose_table(env, config, latest(), tables=2)
+    return compose_table(env, config, online(), tables=2)
 
 
 @checked
 def n_step_q(env: Env, config: NStepQ) -> Parts:
     """Return Q-learning with targets of n steps (Sutton and Barto 2018, 7.1)."""
-    return compose_table(env, config, latest(config.n))
+    return compose_table(env, config, online(config.n))
 
 
 @checked
@@ -184,7 +184,7 @@ def q_lambda(env: Env, config: Traces) -> Parts:
 @checked
 def sarsa_lambda(env: Env, config: Traces) -> Parts:
     """Return SARSA(lambda) (Rummery and Niranjan 1994)."""
-    return compose_traces(env, config, select=executed(config.behaviour()), cut=uncut)
+    return compose_traces(env, config, target_policy=action_taken(config.behaviour()), cut=never_cut)
 
 
 @checked

@@ -36,12 +36,12 @@ def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qj
         env: the environment; default made from its name.
 
     """
-    cadence = 1 if "target_period" in args.grid.traced else None
+    sync_every = 1 if "target_period" in args.grid.traced else None
     made = args.make() if env is None else env
     chosen = dataclasses.replace(args.constants, **(hyper or {}))
     with warnings.catch_warnings():  # what is assumed is told once, by `run_one`
         warnings.filterwarnings("ignore", message="the range of .* rewards is not known")
-        return algorithms.make(args.name, made, chosen, cadence=cadence)
+        return algorithms.make(args.name, made, chosen, sync_every=sync_every)
 
 
 def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:

@@ -199,7 +199,7 @@ def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> 
         after = jnp.where(mdp.terminated, 0, steps.min(-1)[mdp.successor])
         return 1 + jnp.where(happens, after, jnp.inf).min(-1)
 
-    return until_still(nearer, jnp.full(happens.shape[:2], jnp.inf))
+    return fixed_point(nearer, jnp.full(happens.shape[:2], jnp.inf))
 
 
 @usual
@@ -218,9 +218,9 @@ def reachable(
 
     if start is not None and start.shape != mdp.start.shape:
         raise ValueError(f"start must be of the {mdp.start.size} states, got {shown(start)}")
-    return until_still(further, mdp.start > 0 if start is None else start)
+    return fixed_point(further, mdp.start > 0 if start is None else start)
 
 
-def until_still(f: Callable[[Array], Array], x: Array) -> Array:
+def fixed_point(f: Callable[[Array], Array], x: Array) -> Array:
     """Return what repeated application of `f` to an array comes to: the first value that `f` leaves as it is."""
     return lax.while_loop(lambda c: (c[0] != c[1]).any(), lambda c: (f(c[0]), c[0]), (f(x), x))[0]

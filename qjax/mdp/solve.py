@@ -30,10 +30,10 @@ from qjax.mdp.arrays import (
     check_pairs,
     check_policy,
     checked,
+    fixed_point,
     possible,
     reachable,
     steps_to_end,
-    until_still,
 )
 
 TOLERANCE = 2 * float(np.finfo(np.float32).eps)
@@ -299,7 +299,7 @@ def _value_of_any(mdp: TabularMDP, policy: Float[Array, "S A"], gamma: Any, max_
 def _comes_to(mdp: TabularMDP, policy: Float[Array, "S A"], goal: Bool[Array, " S"]) -> Bool[Array, " S"]:
     """Return from which states a policy can come to act in a goal."""
     goes_on = possible(mdp, policy) & ~mdp.terminated
-    return until_still(lambda x: goal | (goes_on & x[mdp.successor]).any((1, 2)), goal)
+    return fixed_point(lambda x: goal | (goes_on & x[mdp.successor]).any((1, 2)), goal)
 
 
 def _forever(mdp: TabularMDP, policy: Float[Array, "S A"]) -> Bool[Array, " S"]:
@@ -317,7 +317,7 @@ def _forever(mdp: TabularMDP, policy: Float[Array, "S A"]) -> Bool[Array, " S"]:
     def smallest(x):
         return jnp.minimum(x, jnp.where(goes_on, x[mdp.successor], len(states)).min((1, 2)))
 
-    top = until_still(smallest, until_still(largest, states))
+    top = fixed_point(smallest, fixed_point(largest, states))
     endless = jnp.isinf(steps_to_end(mdp, policy).min(-1))
     return reachable(mdp, policy, start=endless & (top == states))
 

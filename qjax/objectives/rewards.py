@@ -60,7 +60,7 @@ def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> di
     check_range("Munchausen alpha", alpha, 0, 1)
     check_range("Munchausen low", low, -float("inf"), 0, infinite=True)
 
-    def select(key, transition, q_online, q_target, time):
+    def target_policy(key, transition, q_online, q_target, time):
         return jnp.exp(scaled_log_softmax(q_target, temperature) / temperature)
 
     def reward(transition, q, q_next, weights, time):
@@ -68,4 +68,4 @@ def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> di
         entropy = -expected_value(weights, scaled_log_softmax(q_next, temperature))
         return transition.reward + bonus + transition.discount * entropy
 
-    return {"select": select, "reward": reward}
+    return {"target_policy": target_policy, "reward": reward}

@@ -1,6 +1,6 @@
 """Target synchronisation: how target parameters follow the online ones.
 
-The loop calls `Agent.sync` every `cadence` iterations with the time that went by. A copy whose static period is
+The loop calls `Agent.sync` every `sync_every` iterations with the time that went by. A copy whose static period is
 that cadence stands outside the hot loop and costs it nothing; a swept or episodic period is a fused `where` at
 cadence 1.
 """

@@ -12,7 +12,7 @@ from qjax.core.annotations import checked
 from qjax.core.checks import check_callable
 from qjax.core.default_rules import makes_usual, usual
 from qjax.exploration.policies import draw, first
-from qjax.types import Policy, Select, Time, Transition
+from qjax.types import Policy, TargetPolicy, Time, Transition
 
 
 @usual
@@ -42,7 +42,7 @@ def double(
 
 
 @makes_usual
-def expected(policy: Policy) -> Select:
+def expected(policy: Policy) -> TargetPolicy:
     """Weigh next actions as `policy` does on the online values: Expected SARSA (van Seijen et al. 2009).
 
     Raises:
@@ -54,7 +54,7 @@ def expected(policy: Policy) -> Select:
 
 
 @makes_usual
-def sampled(policy: Policy) -> Select:
+def sampled(policy: Policy) -> TargetPolicy:
     """Draw one next action from `policy` on the online values: SARSA with its next action drawn afresh.
 
     Raises:
@@ -63,16 +63,16 @@ def sampled(policy: Policy) -> Select:
     """
     check_callable("policy", policy, "(q, time) -> probabilities")
 
-    def select(key, transition, q_online, q_target, time):
+    def target_policy(key, transition, q_online, q_target, time):
         action = draw(jax.random.uniform(key), policy(q_online, time))
         return jax.nn.one_hot(action, q_online.shape[-1], dtype=bool)
 
-    return select
+    return target_policy
 
 
 @makes_usual
-def executed(policy: Policy) -> Select:
-    """Put all weight on the executed next action: SARSA (Sutton and Barto 2018, equation 6.7), on `pairs`.
+def action_taken(policy: Policy) -> TargetPolicy:
+    """Put all weight on the action taken next: SARSA (Sutton and Barto 2018, equation 6.7), on `with_next_action`.
 
     Where a time limit left none, the next action is drawn from `policy` on the online values of the true successor.
 
@@ -82,12 +82,12 @@ def executed(policy: Policy) -> Select:
     """
     otherwise = sampled(policy)
 
-    def select(key, transition, q_online, q_target, time):
+    def target_policy(key, transition, q_online, q_target, time):
         check_next_action(transition)
         taken = jax.nn.one_hot(transition.next_action, q_online.shape[-1], dtype=bool)
         return jnp.where(transition.next_action >= 0, taken, otherwise(key, transition, q_online, q_target, time))
 
-    return select
+    return target_policy
 
 
 def check_next_action(transition: Transition) -> None:

@@ -13,14 +13,14 @@ from qjax.core.checks import check_key, check_record, check_size
 from qjax.core.clock import MODULUS_LIMIT, capped, missing, modulo
 from qjax.core.default_rules import makes_usual
 from qjax.objectives.returns import n_step_transition
+from qjax.replay.delayed import delayed
 from qjax.replay.packing import Packed, pack
 from qjax.replay.slices import write_slice
-from qjax.replay.waiting import waiting
 from qjax.types import Batch, Memory, Transition
 
 
 @makes_usual
-def latest(n: int = 1) -> Memory:
+def online(n: int = 1) -> Memory:
     """Return the memory that holds just the newest block: online learning from each transition once.
 
     Its batch is the block itself, `T` rows of `N` streams, in order. With n above 1 each transition is learned when
@@ -33,7 +33,7 @@ def latest(n: int = 1) -> Memory:
 
     """
     if (n := check_size("n", n)) > 1:
-        return waiting(n - 1, n_step_transition)._replace(steps=n)
+        return delayed(n - 1, n_step_transition)._replace(steps=n)
 
     def init(block):
         rows = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), block)

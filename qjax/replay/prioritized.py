@@ -42,7 +42,7 @@ def prioritized(
     *,
     window: int = 1,
     floor: Any = 1e-6,
-    fan: int = sum_tree.FAN,
+    branching: int = sum_tree.BRANCHING,
 ) -> Memory:
     """Return a prioritized replay memory; its state is a `PrioritizedState`.
 
@@ -63,14 +63,14 @@ def prioritized(
         beta: how much of the bias is corrected, in [0, 1]; a number, which may be traced, or a schedule.
         window: consecutive rows of a batch, for `n_step`.
         floor: a small positive number added to |delta|, so that none is left out for good. May be traced.
-        fan: children of a node of the sum-tree; a matter of speed alone.
+        branching: children of a node of the sum-tree; a matter of speed alone.
 
     Raises:
         TypeError: a size is traced or no whole number.
         ValueError: alpha, beta or floor lies outside its range, or as for `ring`.
 
     """
-    fan = check_size("fan", fan, least=2)
+    branching = check_size("branching", branching, least=2)
     check_range("alpha", alpha, 0, float("inf"))
     check_range("floor", floor, 0, float("inf"), open_low=True)
     replay, beta_at = ring(capacity, batch_size, window), as_schedule("beta", beta, 0, 1)
@@ -79,7 +79,7 @@ def prioritized(
         return jnp.clip(priority**alpha, LEAST, MOST)
 
     def init(block):
-        return PrioritizedState(replay.init(block), sum_tree.zeros(capacity, fan), jnp.float32(1))
+        return PrioritizedState(replay.init(block), sum_tree.zeros(capacity, branching), jnp.float32(1))
 
     def add(state, block, clock):
         tree = _enter(state.tree, mass_of(state.top), block.reward.shape, state.store.axes[0], clock, window)

@@ -21,9 +21,9 @@ from qjax.replay.slices import write_slice
 Tree = tuple[Float[Array, " _"], ...]
 """Leaves first; the last level's size is the fan-out."""
 
-FAN = 32
-"""Children of a node. A draw reads `FAN` masses at each level and the levels wait for one another: with 16 there is
-one more of them for 10,000 leaves and for a million, with 128 one less and nearly three times as much to read."""
+BRANCHING = 32
+"""Children of a node. A draw reads so many masses at each level and the levels wait for one another: with 16 there
+is one more of them for 10,000 leaves and for a million, with 128 one less and almost thrice as much to read."""
 
 STEP = 2.0**-24
 """Distance of the fractions that a draw takes: the places below 1 that float32 can tell apart."""
@@ -32,7 +32,7 @@ BLUR = 2.0**-13
 """How far, in units of a node's sum, places inside its child are spread to be even again."""
 
 
-def zeros(size: int, fan: int = FAN) -> Tree:
+def zeros(size: int, branching: int = BRANCHING) -> Tree:
     """Return the tree of `size` leaves without mass.
 
     Raises:
@@ -40,12 +40,14 @@ def zeros(size: int, fan: int = FAN) -> Tree:
         ValueError: `size` is less than 1 or too large for int32, or `fan` less than 2.
 
     """
-    entries = [-(-check_size("size", size) // check_size("fan", fan, least=2)) * fan]
+    entries = [-(-check_size("size", size) // check_size("branching", branching, least=2)) * branching]
     if entries[0] >= 2**31:
-        raise ValueError(f"size must be below 2**31 less a node of {fan}: leaves are int32 numbers, got {size}")
-    while entries[-1] > fan:
-        nodes = entries[-1] // fan
-        entries.append(-(-nodes // fan) * fan)
+        raise ValueError(
+            f"size must be below 2**31 less a node of {branching}: leaves are int32 numbers, got {size}"
+        )
+    while entries[-1] > branching:
+        nodes = entries[-1] // branching
+        entries.append(-(-nodes // branching) * branching)
     return tuple(jnp.zeros(number, jnp.float32) for number in entries)
 
 
@@ -54,16 +56,16 @@ def refresh(tree: Tree, leaves: Float[Array, " _"], firsts: Sequence[Int[Array, 
 
     Sums are written by slices, which they stay under `vmap` where the firsts are the same in all lanes.
     """
-    fan, levels = tree[-1].size, [leaves]
+    branching, levels = tree[-1].size, [leaves]
     for level in tree[1:]:
         # The parents of so many entries, wherever they begin; at the end of a level, some more before them.
-        nodes = levels[-1].size // fan
-        size = min((size + fan - 2) // fan + 1, nodes)
-        firsts = [jnp.minimum(first // fan, nodes - size) for first in firsts]
+        nodes = levels[-1].size // branching
+        size = min((size + branching - 2) // branching + 1, nodes)
+        firsts = [jnp.minimum(first // branching, nodes - size) for first in firsts]
         sums = level
         for first in firsts:
-            children = lax.dynamic_slice_in_dim(levels[-1], first * fan, size * fan, axis=0)
-            sums = write_slice(sums, children.reshape(size, fan).sum(-1), first)
+            children = lax.dynamic_slice_in_dim(levels[-1], first * branching, size * branching, axis=0)
+            sums = write_slice(sums, children.reshape(size, branching).sum(-1), first)
         levels.append(sums)
     return tuple(levels)
 
@@ -73,19 +75,19 @@ def put(tree: Tree, index: Int[Array, " B"], masses: Float[Array, " B"]) -> Tree
 
     Of an index that is given more than once the largest counts.
     """
-    fan, held = tree[-1].size, tree[0][index]
+    branching, held = tree[-1].size, tree[0][index]
     # Not one `set`, which leaves open what is kept of an index given twice. And what is set in the first place
     # depends on all that is read, or the compiler would copy the leaves.
     stays = masses < 0
     cleared = tree[0].at[index].set(jnp.where(stays, held, 0))
     levels = [cleared.at[index].max(jnp.where(stays, held, masses))]
     for level in tree[1:]:
-        children = levels[-1].reshape(-1, fan)
+        children = levels[-1].reshape(-1, branching)
         nodes = children.shape[0]
         if nodes <= index.size:  # all of them: no gather and no scatter
             levels.append(jnp.pad(children.sum(-1), (0, level.size - nodes)))
         else:
-            index = index // fan
+            index = index // branching
             levels.append(level.at[index].set(children[index].sum(-1)))
     return tuple(levels)
 
@@ -99,10 +101,10 @@ def draw(tree: Tree, fractions: Float[Array, " levels"]) -> tuple[Int[Array, ""]
     place inside the child is moved a little, by a fraction of its own, a uniform multiple of `STEP`, and reflected
     at the child's ends. That leaves what is uniform so, and makes even what is not. A half moves nothing.
     """
-    fan = tree[-1].size
+    branching = tree[-1].size
     node, place, mass = jnp.int32(0), fractions[0], jnp.float32(0)
     for level, fresh in zip(reversed(tree), [*fractions[1:], 0.5], strict=True):
-        children = list(level.reshape(-1, fan)[node])
+        children = list(level.reshape(-1, branching)[node])
         # One after another, unlike jnp.cumsum, so that a child without mass ends exactly where it begins.
         ends = list(accumulate(children))
         # Below the total after rounding, too: the last child with mass is the last one to be reached.
@@ -111,7 +113,7 @@ def draw(tree: Tree, fractions: Float[Array, " levels"]) -> tuple[Int[Array, ""]
         for end, following in zip(ends[:-1], children[1:], strict=True):
             passed = end <= target
             child, begin, mass = child + passed, jnp.where(passed, end, begin), jnp.where(passed, following, mass)
-        node = node * fan + jnp.where(ends[-1] > 0, child, 0)
+        node = node * branching + jnp.where(ends[-1] > 0, child, 0)
         place = (target - begin + (fresh - 0.5) * BLUR * ends[-1]) / mass
         place = jnp.abs(place - 2 * jnp.round(place / 2))
     return node, mass

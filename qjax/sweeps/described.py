@@ -57,7 +57,7 @@ class Described(NamedTuple):
     def turns(self) -> dict[bool, int]:
         """Iterations in one turn of the programs' outer loops, without and with learning."""
         return {
-            learns: turn(self.parts, learns, self.loop.cadence)
+            learns: turn(self.parts, learns, self.loop.sync_every)
             for learns in dict.fromkeys(part.learning for part in self.parts)
         }
 
@@ -77,7 +77,7 @@ class Described(NamedTuple):
             "num_envs": loop.num_envs,
             "rollout": loop.rollout,
             "updates": loop.updates,
-            "cadence": loop.cadence,
+            "sync_every": loop.sync_every,
             "warmup": loop.warmup,
             "episodes": loop.episodes,
             "columns": list(self.swept),

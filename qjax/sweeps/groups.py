@@ -35,7 +35,7 @@ class Groups:
             self.states[i] = program(hyper, self.states[i], clocks.at(ticks), counts)
         jax.block_until_ready(self.states)
 
-    def take(self) -> dict[str, np.ndarray]:
+    def pop_metrics(self) -> dict[str, np.ndarray]:
         """Return the sums of this process's lanes, padding dropped, and set them to zero."""
         reports = []
         for i, hyper in enumerate(self.programs.hypers):

@@ -39,12 +39,12 @@ def parts(loop: Loop, steps: int | None, log_points: int) -> list[Part]:
             raise ValueError("steps are needed: the loop has no number of episodes, or its episodes no time limit")
         steps = loop.episodes * int(loop.env.max_steps)
     total = -(-check_size("steps", steps, most=MOST_STEPS) // per_iteration)
-    learning = -(-(total - loop.warmup) // loop.cadence) * loop.cadence
+    learning = -(-(total - loop.warmup) // loop.sync_every) * loop.sync_every
     if learning <= 0:
         raise ValueError(f"{steps} steps end before the warm-up of {loop.warmup * per_iteration} steps does")
-    interval = max(round(total / log_points / loop.cadence), 1) * loop.cadence
+    interval = max(round(total / log_points / loop.sync_every), 1) * loop.sync_every
     most = min(PART_ITERATIONS, PART_STEPS // max(per_iteration, loop.updates))
-    longest = max(most // loop.cadence, 1) * loop.cadence
+    longest = max(most // loop.sync_every, 1) * loop.sync_every
 
     found = []
     for phase, learns in ((loop.warmup, False), (learning, True)):
@@ -67,14 +67,14 @@ def remaining(parts: list[Part], passed: int) -> Iterator[tuple[Part, int]]:
             passed = 0
 
 
-def turn(work: list[Part], learning: bool, cadence: int) -> int:
+def turn(work: list[Part], learning: bool, sync_every: int) -> int:
     """Return how many iterations one turn of the outer loop takes: a divisor of every part of this kind.
 
     The number of turns is an argument of the compiled program, so one program runs chunks of any length. A GPU
     reads a loop's condition back at every turn of such a loop; so a turn is a loop of fixed length in its own
     right where the parts allow.
     """
-    step = cadence if learning else 1
+    step = sync_every if learning else 1
     common = math.gcd(*(part.iterations // step for part in work if part.learning == learning))
     most = max(TURN_ITERATIONS // step, 1)
     return step * max((d for d in range(1, most + 1) if common % d == 0), default=1)

@@ -17,7 +17,7 @@ from qjax.core import clock as clocks
 from qjax.sweeps import compiler
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.placement import AXIS, Placement
-from qjax.training.lane import Lane, take
+from qjax.training.lane import Lane, pop_metrics
 
 Report = Callable[[Any, Any], dict[str, Any]]
 """`(hyper, agent) -> {name: number}`, of one lane's setting and its agent's state."""
@@ -102,7 +102,7 @@ class Programs:
         )
 
     def compile(self, turns: dict[bool, int], watch: bool = False, report: Report | None = None) -> "Programs":
-        """Compile the programs: the start, what `take` fetches, and one for each kind of iteration.
+        """Compile the programs: the start, what `pop_metrics` fetches, and one for each kind of iteration.
 
         Args:
             turns: iterations in one turn of the outer loop, without and with learning.
@@ -117,9 +117,9 @@ class Programs:
         with compiler.no_collection():
             options = compiler.known_options(compiler.OPTIONS)
             self.compiled["init"] = self._look[2].lower().compile(compiler_options=options)
-            self._compile("take", lambda _, lane: take(lane), donate=True)
+            self._compile("take", lambda _, lane: pop_metrics(lane), donate=True)
             if watch:
-                self._compile("peek", lambda _, lane: take(lane)[1])
+                self._compile("peek", lambda _, lane: pop_metrics(lane)[1])
             if report is not None:
                 self._compile("report", lambda hyper, lane: report(hyper, lane.agent))
             for learning, turn in turns.items():

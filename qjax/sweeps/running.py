@@ -107,7 +107,7 @@ class Running:
     def _fetch(self, part: Part) -> None:
         """Take the lanes' sums at the end of a part, and make a log point of them where one is due."""
         began = time.perf_counter()
-        self.tally.add(self.groups.take())
+        self.tally.add(self.groups.pop_metrics())
         self.seconds += time.perf_counter() - began
         if part.log:
             point = self.tally.point(self.seconds)

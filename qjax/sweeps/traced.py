@@ -22,7 +22,7 @@ def program(build: Build, hypers: Any) -> Any:
     def run(leaves: Sequence[Any], key: Any) -> Any:
         loop = build(jax.tree.unflatten(structure, leaves) if leaves else None)
         lane = loop.init(key)
-        return loop.run(lane, clocks.at(0), loop.cadence, True)
+        return loop.run(lane, clocks.at(0), loop.sync_every, True)
 
     return jax.make_jaxpr(run)(leaves, root_key(0))
 

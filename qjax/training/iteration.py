@@ -38,7 +38,7 @@ class Parts(NamedTuple):
     num_envs: int
     rollout: int
     updates: int
-    cadence: int
+    sync_every: int
     warmup: int
     episodes: int | None
 
@@ -146,13 +146,13 @@ def iterate(parts: Parts, lane: Lane, clock: Clock, key: Key[Array, ""]) -> Lane
 
 
 def sync(parts: Parts, state: State, ended: Int[Array, ""]) -> State:
-    """Let the target follow after `cadence` iterations in which `ended` episodes ended."""
-    steps = parts.cadence * parts.rollout * parts.num_envs
-    return parts.agent.sync(state, Time(steps, ended, parts.cadence * parts.updates))
+    """Let the target follow after `sync_every` iterations in which `ended` episodes ended."""
+    steps = parts.sync_every * parts.rollout * parts.num_envs
+    return parts.agent.sync(state, Time(steps, ended, parts.sync_every * parts.updates))
 
 
 def synced(parts: Parts, advance: Advance) -> Advance:
-    """Let the target follow after `advance`, which makes `cadence` iterations."""
+    """Let the target follow after `advance`, which makes `sync_every` iterations."""
 
     def then_synced(lane: Lane, *when: Any) -> Lane:
         new = advance(lane, *when)

@@ -17,7 +17,7 @@ EPISODES_LIMIT = 2**30
 
 
 class Stats(NamedTuple):
-    """What a lane adds up between two calls of `take`, less than 2**31 steps apart."""
+    """What a lane adds up between two calls of `pop_metrics`, less than 2**31 steps apart."""
 
     returns: Sum
     """Sum of the undiscounted returns of the episodes that ended, in each environment, `[N]`."""
@@ -59,7 +59,7 @@ class Lane(NamedTuple):
 
 @usual
 @checked
-def take(lane: Lane) -> tuple[Lane, dict[str, Array]]:
+def pop_metrics(lane: Lane) -> tuple[Lane, dict[str, Array]]:
     """Return the lane with its sums set to zero, and what they were.
 
     Sums rather than means, so that a host may add intervals up: `returns / episodes` is the mean return of the

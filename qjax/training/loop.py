@@ -52,7 +52,7 @@ class Loop(NamedTuple):
     num_envs: int
     rollout: int
     updates: int
-    cadence: int
+    sync_every: int
     warmup: int
     """Iterations of `step` alone that the driver runs first, `learning=False`."""
     episodes: int | None
@@ -70,7 +70,7 @@ def make_loop(
     rollout: int = 1,
     updates: int = 1,
     replay_ratio: float | None = None,
-    cadence: int = 1,
+    sync_every: int = 1,
     warmup: int = 0,
     episodes: int | None = None,
 ) -> Loop:
@@ -86,7 +86,7 @@ def make_loop(
         rollout: T, ticks of each environment per iteration.
         updates: learner updates per iteration.
         replay_ratio: in place of `updates`, learner updates per environment step.
-        cadence: iterations between two calls of `agent.sync`.
+        sync_every: iterations between two calls of `agent.sync`.
         warmup: iterations before the first update.
         episodes: number of episodes after which the lane no longer changes (except for its memory, which nothing
             reads any more); None for no limit.
@@ -106,14 +106,16 @@ def make_loop(
     updates = check_size(
         "updates", updates if replay_ratio is None else _updates(replay_ratio, updates, rollout, num_envs)
     )
-    cadence, warmup = check_size("cadence", cadence), check_size("warmup", warmup, least=0)
+    sync_every, warmup = check_size("sync_every", sync_every), check_size("warmup", warmup, least=0)
     if episodes is not None:
         episodes = check_size("episodes", episodes, most=EPISODES_LIMIT)
     for what, count in (("steps", num_envs * rollout), ("updates", updates)):
-        if cadence * count > LARGEST:
-            raise ValueError(f"{cadence} iterations (cadence) of {count} {what} make {cadence * count}: too many")
+        if sync_every * count > LARGEST:
+            raise ValueError(
+                f"{sync_every} iterations (cadence) of {count} {what} make {sync_every * count}: too many"
+            )
 
-    parts = Parts(env, agent, policy, memory, gamma, num_envs, rollout, updates, cadence, warmup, episodes)
+    parts = Parts(env, agent, policy, memory, gamma, num_envs, rollout, updates, sync_every, warmup, episodes)
     return Loop(
         init=partial(init, parts),
         step=partial(step, parts),
@@ -125,7 +127,7 @@ def make_loop(
         num_envs=num_envs,
         rollout=rollout,
         updates=updates,
-        cadence=cadence,
+        sync_every=sync_every,
         warmup=warmup,
         episodes=episodes,
     )
@@ -163,22 +165,22 @@ def _check(parts: Parts, lane: Lane) -> None:
 
 
 def _run(parts: Parts, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
-    """Run a number of iterations; the target follows in each of them, or between scans of `cadence` of them."""
+    """Run a number of iterations; the target follows in each of them, or between scans of `sync_every` of them."""
     _check_iterations(parts, iterations, learning)
-    cadence, key = parts.cadence if learning else 1, _inner_key(lane)
+    sync_every, key = parts.sync_every if learning else 1, _inner_key(lane)
     once: Advance = partial(iterate if learning else step, parts)
-    if cadence == 1:
+    if sync_every == 1:
         once = frozen(parts, synced(parts, once) if learning else once)
         return repeated(once, key, parts.rollout, iterations, lane)(lane, clock)
 
-    inner = repeated(frozen(parts, once), key, parts.rollout, cadence, lane)
+    inner = repeated(frozen(parts, once), key, parts.rollout, sync_every, lane)
     block = frozen(parts, synced(parts, inner))
-    if iterations == cadence:
+    if iterations == sync_every:
         return block(lane, clock)
     return lax.fori_loop(
         0,
-        iterations // cadence,
-        lambda number, lane: block(lane, clocks.plus(clock, number * cadence * parts.rollout)),
+        iterations // sync_every,
+        lambda number, lane: block(lane, clocks.plus(clock, number * sync_every * parts.rollout)),
         lane,
     )
 
@@ -189,8 +191,8 @@ def _check_iterations(parts: Parts, iterations: int, learning: bool) -> None:
     for name, number in (("steps", steps), ("updates", iterations * parts.updates)):
         if number >= 2**31:
             raise ValueError(f"{iterations} iterations make {number} {name}, not below 2**31")
-    if learning and iterations % parts.cadence:
-        raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {parts.cadence}")
+    if learning and iterations % parts.sync_every:
+        raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {parts.sync_every}")
 
 
 def _inner_key(lane: Lane) -> Key[Array, ""]:

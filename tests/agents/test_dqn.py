@@ -100,11 +100,11 @@ def bonus(transition, q, q_next, weights, time):
     return transition.reward + 0.5 * q[transition.action] - (weights * q_next).sum()
 
 
-def check_learn(loss, select, rows=1, streams=12, with_bonus=False):
+def check_learn(loss, target_policy, rows=1, streams=12, with_bonus=False):
     head_loss, loss_of, slope_of = LOSSES[loss]
-    ours, weights_of = SELECTS[select]
+    ours, weights_of = SELECTS[target_policy]
     reward = {"reward": bonus} if with_bonus else {}
-    agent = qjax.dqn(MLP, SGD, head=qjax.scalar(head_loss), select=ours, **reward)
+    agent = qjax.dqn(MLP, SGD, head=qjax.scalar(head_loss), target_policy=ours, **reward)
     data = record(rows, streams)
     weight = np.random.default_rng(5).uniform(0, 2, (rows, streams))
     weight[0, 0] = 0
@@ -141,7 +141,7 @@ def check_learn(loss, select, rows=1, streams=12, with_bonus=False):
 
 
 @pytest.mark.parametrize(
-    ("loss", "select"),
+    ("loss", "target_policy"),
     [
         ("squared", "maximum"),
         ("huber", "maximum"),
@@ -150,8 +150,8 @@ def check_learn(loss, select, rows=1, streams=12, with_bonus=False):
         ("squared", "expected"),
     ],
 )
-def test_learn_takes_the_step_that_numpy_takes(loss, select):
-    check_learn(loss, select)
+def test_learn_takes_the_step_that_numpy_takes(loss, target_policy):
+    check_learn(loss, target_policy)
 
 
 def test_learn_takes_a_sequence_as_one_batch():
@@ -176,8 +176,8 @@ def test_the_optimizer_sees_the_parameters_and_keeps_its_state():
 
 def test_a_select_reads_each_streams_own_environment_in_every_row():
     # All weight on the action that has the environment's number, against a table of different values.
-    select = lambda key, transition, q_online, q_target, time: jax.nn.one_hot(time.env, ACTIONS)
-    agent = qjax.dqn(qjax.table(2, ACTIONS), SGD, select=select)
+    target_policy = lambda key, transition, q_online, q_target, time: jax.nn.one_hot(time.env, ACTIONS)
+    agent = qjax.dqn(qjax.table(2, ACTIONS), SGD, target_policy=target_policy)
     zeros = np.zeros((2, 3), np.int32)
     data = Transition(zeros, zeros, np.float32(zeros), np.float32(zeros + 1), zeros + 1, zeros > 0)
     state = agent.init(KEY, jnp.asarray(zeros[0]))
@@ -192,10 +192,10 @@ ANY = Transition(*[jnp.zeros(())] * 6)  # what the simple selects do not read
 # Double DQN by hand ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("select", "value"), [(qjax.maximum, 4.0), (qjax.double, 3.0)])
-def test_double_takes_the_online_choice_and_the_target_networks_value(select, value):
+@pytest.mark.parametrize(("target_policy", "value"), [(qjax.maximum, 4.0), (qjax.double, 3.0)])
+def test_double_takes_the_online_choice_and_the_target_networks_value(target_policy, value):
     online, target = jnp.array([0.0, 9.0, 1.0]), jnp.array([4.0, 3.0, 2.0])
-    weights = select(KEY, ANY, online, target, START)
+    weights = target_policy(KEY, ANY, online, target, START)
     assert float((weights * target).sum()) == value
     assert float(qjax.td_target(jnp.float32(1), jnp.float32(0.5), target, weights)) == 1 + 0.5 * value
 
@@ -225,12 +225,12 @@ def test_a_table_as_network_is_tabular_learning(streams, policy):
     )
     index = np.broadcast_to(np.arange(streams, dtype=np.int32), (UPDATES, streams))
     batches = jax.device_put(Batch(data, np.ones(shape, np.float32), index, index))
-    select = {} if policy is None else {"select": qjax.expected(policy)}
+    target_policy = {} if policy is None else {"target_policy": qjax.expected(policy)}
     head = qjax.scalar(lambda delta: 0.5 * streams * delta**2)
     deep = qjax.dqn(
-        qjax.table(STATES, ACTIONS), optax.sgd(ALPHA), head=head, target=qjax.periodic(1, "update"), **select
+        qjax.table(STATES, ACTIONS), optax.sgd(ALPHA), head=head, target=qjax.periodic(1, "update"), **target_policy
     )
-    plain = qjax.tabular(STATES, ACTIONS, ALPHA, **select)
+    plain = qjax.tabular(STATES, ACTIONS, ALPHA, **target_policy)
 
     def run(agent):
         def body(state, xs):

@@ -107,7 +107,7 @@ def returns(data, value, lam):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "minibatches", "loss", "select", "lam"),
+    ("epochs", "minibatches", "loss", "target_policy", "lam"),
     [
         (1, 1, "squared", "maximum", 0.65),
         (1, 1, "huber", "expected", 0.3),
@@ -115,11 +115,11 @@ def returns(data, value, lam):
         (2, 6, "huber", "maximum", 1.0),
     ],
 )
-def test_learn_takes_the_steps_that_numpy_takes(epochs, minibatches, loss, select, lam):
+def test_learn_takes_the_steps_that_numpy_takes(epochs, minibatches, loss, target_policy, lam):
     head_loss, loss_of, slope_of = LOSSES[loss]
-    ours, weights_of = SELECTS[select]
+    ours, weights_of = SELECTS[target_policy]
     sizes = {"epochs": epochs, "minibatches": minibatches}
-    agent = qjax.pqn(LINEAR, optax.sgd(RATE), lam=lam, head=qjax.scalar(head_loss), select=ours, **sizes)
+    agent = qjax.pqn(LINEAR, optax.sgd(RATE), lam=lam, head=qjax.scalar(head_loss), target_policy=ours, **sizes)
     data, weight = record()
     weight[1, 2] = 0
     state = agent.init(KEY, jnp.asarray(data.obs[0]))
@@ -186,14 +186,14 @@ NEXT_Q = jnp.zeros((13, ACTIONS)).at[12].set(jnp.array([10.0, 20.0, 30.0]))
 
 
 def test_a_select_reads_each_streams_own_environment():
-    select = lambda key, transition, q_online, q_target, time: jax.nn.one_hot(time.env, ACTIONS)
-    agent = qjax.pqn(qjax.table(13, ACTIONS), optax.sgd(1.0), select=select, **ONCE)
+    target_policy = lambda key, transition, q_online, q_target, time: jax.nn.one_hot(time.env, ACTIONS)
+    agent = qjax.pqn(qjax.table(13, ACTIONS), optax.sgd(1.0), target_policy=target_policy, **ONCE)
     env = np.arange(12) * 5 % 3
     assert errors(agent, cells(1, 12, **SUCCESSOR), env=env, params=NEXT_Q).tolist() == (10 + 10 * env).tolist()
 
 
 def test_a_select_draws_for_each_transition():
-    agent = qjax.pqn(qjax.table(13, ACTIONS), optax.sgd(1.0), select=qjax.sampled(qjax.uniform), **ONCE)
+    agent = qjax.pqn(qjax.table(13, ACTIONS), optax.sgd(1.0), target_policy=qjax.sampled(qjax.uniform), **ONCE)
     first, other = (errors(agent, cells(1, 12, **SUCCESSOR), jax.random.key(s), params=NEXT_Q) for s in (0, 1))
     assert set(first) == {10, 20, 30}
     assert (first != other).any()
@@ -272,7 +272,7 @@ def loop_of(rollout=6, num_envs=2, **sizes):
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.radam(1e-2))
     agent = qjax.pqn(qjax.MLP(2, (4,)), optimizer, **sizes)
     policy = qjax.epsilon_greedy(schedules.linear(1.0, 0.1, 10, "update"))
-    return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=0.9, num_envs=num_envs, rollout=rollout)
+    return qjax.make_loop(env, agent, policy, qjax.online(), gamma=0.9, num_envs=num_envs, rollout=rollout)
 
 
 def test_chunks_equal_one_run():

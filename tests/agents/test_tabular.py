@@ -125,7 +125,7 @@ def test_expected_sarsa_equals_the_loop(envs):
     blocks = [record(1, envs, seed) for seed in range(100)]
     epsilons = np.linspace(1.0, 0.1, 101)
     policy = qjax.epsilon_greedy(schedules.linear(1.0, 0.1, 100))
-    agent = qjax.tabular(STATES, ACTIONS, 0.3, select=qjax.expected(policy))
+    agent = qjax.tabular(STATES, ACTIONS, 0.3, target_policy=qjax.expected(policy))
     ticks = np.arange(100, dtype=np.int32)
     times = Time(ticks.astype(np.float32), ticks * 0, np.float32(ticks * 0), ticks * 0)
     table, _ = run(agent, blocks, [None] * 100, times)
@@ -140,7 +140,7 @@ def test_expected_sarsa_equals_the_loop(envs):
 def test_expected_reads_each_streams_own_environment():
     # Under a ladder every environment has its own epsilon; the streams say which environment they come from.
     policy = qjax.epsilon_greedy(schedules.ladder(3))
-    agent = qjax.tabular(2, 2, 1.0, select=qjax.expected(policy))
+    agent = qjax.tabular(2, 2, 1.0, target_policy=qjax.expected(policy))
     table = jnp.array([[0.0, 0.0], [0.0, 1.0]])
     data = record(1, 3)._replace(
         obs=np.zeros((1, 3), np.int32),
@@ -157,7 +157,7 @@ def test_expected_reads_each_streams_own_environment():
 def test_sampled_draws_next_actions_from_the_policy():
     # The error shows which next action was drawn: the values of the successor are 1, 2 and 4, all else is 0.
     policy = qjax.epsilon_greedy(0.6)
-    agent = qjax.tabular(2, 3, 0.1, select=qjax.sampled(policy))
+    agent = qjax.tabular(2, 3, 0.1, target_policy=qjax.sampled(policy))
     table = jnp.array([[0.0, 0.0, 0.0], [1.0, 2.0, 4.0]])
     envs, calls = 1000, 20
     data = record(1, envs)._replace(
@@ -176,7 +176,7 @@ def test_sampled_draws_next_actions_from_the_policy():
 
 def test_rows_draw_independently():
     # One key for all rows of a block would repeat the same draws row after row.
-    agent = qjax.tabular(2, 2, 0.1, select=qjax.sampled(qjax.uniform))
+    agent = qjax.tabular(2, 2, 0.1, target_policy=qjax.sampled(qjax.uniform))
     table = jnp.array([[0.0, 0.0], [0.0, 1.0]])
     zeros = np.zeros((20, 50))
     data = Transition(np.int32(zeros), np.int32(zeros), np.float32(zeros), np.float32(zeros + 1), None, zeros > 0)
@@ -390,7 +390,7 @@ def test_one_table_by_default_takes_the_maximum_and_two_take_double():
     batch = single(0, 0, 1.0, 1.0, 1, False)
     error = lambda **kwargs: qjax.tabular(2, 2, 0.5, tables=2, **kwargs).learn(KEY, tables, batch, START)[1]["loss"]
     assert error() == 1
-    assert error(select=qjax.maximum) == 25
+    assert error(target_policy=qjax.maximum) == 25
 
 
 # State and values --------------------------------------------------------------------------------------------

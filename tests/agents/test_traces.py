@@ -1,18 +1,18 @@
-"""Traces equal a slow loop over recorded transitions; the textbook's loops stand in replay/test_waiting.py."""
+"""Traces equal a slow loop over recorded transitions; the textbook's loops stand in replay/test_delayed.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_delayed import blocks_of, driven, episodes, schedule
 from test_tabular import ACTIONS, KEY, START, STATES, batch_of, record, run
-from test_waiting import blocks_of, driven, episodes, schedule
 
 import qjax
 from qjax.agents.traces import eligible_error
 
 ALPHA, LAM = 0.3, 0.8
-FIRST = qjax.executed(qjax.first)
-KINDS = {"watkins": {}, "sarsa": {"select": FIRST, "cut": qjax.uncut}}
+FIRST = qjax.action_taken(qjax.first)
+KINDS = {"watkins": {}, "sarsa": {"target_policy": FIRST, "cut": qjax.never_cut}}
 
 
 def average(errors, traces):
@@ -58,7 +58,7 @@ def test_traces_equal_the_slow_loop(kind, steps, envs, replacing, power):
     agent = qjax.traces(STATES, ACTIONS, alpha, LAM, replacing=replacing, **KINDS[kind])
     for seed in range(3):
         data = episodes(24, envs, seed)
-        _, states = driven(qjax.pairs(), agent)(blocks_of(data, steps))
+        _, states = driven(qjax.with_next_action(), agent)(blocks_of(data, steps))
         tables, trace = slow(data, steps, kind, replacing, power)
         np.testing.assert_allclose(states.table, tables, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(states.trace, trace, rtol=1e-4, atol=1e-6)
@@ -90,7 +90,7 @@ def row_of(obs, action, reward, next_obs, next_action, discount=0.5, last=False)
 
 @pytest.mark.parametrize(
     ("next_action", "cut", "left"),
-    [(1, qjax.watkins, 1), (2, qjax.watkins, 1), (0, qjax.watkins, 0), (0, qjax.uncut, 1)],
+    [(1, qjax.watkins, 1), (2, qjax.watkins, 1), (0, qjax.watkins, 0), (0, qjax.never_cut, 1)],
 )
 def test_watkins_cuts_where_the_next_action_is_not_greedy_and_ties_are(next_action, cut, left):
     agent = qjax.traces(3, 3, 0.5, 0.5, cut=cut)
@@ -101,7 +101,7 @@ def test_watkins_cuts_where_the_next_action_is_not_greedy_and_ties_are(next_acti
     assert state.trace[0, 0, 0] == 0.25 * left and state.trace.sum() == 0.25 * left
 
 
-@pytest.mark.parametrize("cut", [qjax.watkins, qjax.uncut])
+@pytest.mark.parametrize("cut", [qjax.watkins, qjax.never_cut])
 def test_a_cut_episode_bootstraps_and_then_its_traces_end(cut):
     agent = qjax.traces(3, 3, 0.5, 1.0, cut=cut)
     state = agent.init(KEY, jnp.zeros(1, jnp.int32))
@@ -131,7 +131,7 @@ def test_a_trace_that_has_faded_does_not_count_as_half_of_a_mean():
 
 def test_lambda_may_be_swept_and_lies_in_the_unit_interval():
     def trace(lam):
-        agent = qjax.traces(3, 3, 0.5, lam, cut=qjax.uncut)
+        agent = qjax.traces(3, 3, 0.5, lam, cut=qjax.never_cut)
         state = agent.init(KEY, jnp.zeros(1, jnp.int32))
         return agent.learn(KEY, state, row_of(0, 0, 1.0, 1, 0), START)[0].trace[0, 0, 0]
 

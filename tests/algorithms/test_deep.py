@@ -119,7 +119,7 @@ def test_known_values_of_all_probes(name, probe):
 
 LANES, BATCH, ATOMS = 2, 8, 5
 CHOICES = {
-    "select": ["maximum", "double", "expected", "munchausen"],
+    "target_policy": ["maximum", "double", "expected", "munchausen"],
     "head": ["squared", "huber", "categorical", "quantile", "implicit"],
     "replay": ["ring", "prioritized"],
     "network": ["plain", "dueling", "noisy", "norm", "rainbow", "convolution"],
@@ -141,7 +141,7 @@ NETWORKS = {
     "convolution": {},
 }
 EVERY = [dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product(*CHOICES.values())]
-EVERY = [chosen for chosen in EVERY if (chosen["select"], chosen["n"]) != ("munchausen", 3)]  # refused
+EVERY = [chosen for chosen in EVERY if (chosen["target_policy"], chosen["n"]) != ("munchausen", 3)]  # refused
 
 
 def pairwise():
@@ -155,13 +155,13 @@ def pairwise():
     return found
 
 
-def composed(select, head, replay, network, n):
+def composed(target_policy, head, replay, network, n):
     """Return the loop of a composition on CartPole, or of a convolution on images."""
     policy = qjax.epsilon_greedy(0.2)
     targets = {
-        "maximum": {"select": qjax.maximum},
-        "double": {"select": qjax.double},
-        "expected": {"select": qjax.expected(policy)},
+        "maximum": {"target_policy": qjax.maximum},
+        "double": {"target_policy": qjax.double},
+        "expected": {"target_policy": qjax.expected(policy)},
         "munchausen": qjax.munchausen(),
     }
     chosen, options = HEADS[head]
@@ -170,7 +170,9 @@ def composed(select, head, replay, network, n):
     build = partial(qjax.convolutional, features=2) if image else qjax.MLP
     net = build(env.num_actions, (6, 6), **options, **NETWORKS[network])
     target = qjax.periodic(8)
-    agent = qjax.dqn(qjax.encoded(net, env.encode), optax.adam(1e-2), head=chosen, target=target, **targets[select])
+    agent = qjax.dqn(
+        qjax.encoded(net, env.encode), optax.adam(1e-2), head=chosen, target=target, **targets[target_policy]
+    )
     memory = {"ring": qjax.ring, "prioritized": partial(qjax.prioritized, alpha=0.6, beta=0.4)}[replay]
     held = memory(32, BATCH, window=n)
     held = held if n == 1 else qjax.n_step(held, n)
@@ -185,7 +187,7 @@ def rolled_out(head, network):
     net = qjax.encoded(qjax.MLP(env.num_actions, (6, 6), **options, **NETWORKS[network]), env.encode)
     agent = qjax.pqn(net, optax.adam(1e-2), head=chosen, epochs=1, minibatches=2)
     policy, sizes = qjax.epsilon_greedy(0.2), {"num_envs": 2, "rollout": 4}
-    return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=0.99, **sizes)
+    return qjax.make_loop(env, agent, policy, qjax.online(), gamma=0.99, **sizes)
 
 
 def works(loop):
@@ -295,8 +297,8 @@ def test_what_is_no_multiple_of_an_iteration_is_rounded_up_or_checked_after_each
     env, small = qjax.make("CartPole-v1"), {"hidden": (8,), "batch_size": 4}
     made = lambda **changes: algorithms.make("dqn", env, algorithms.DQN(**small, **changes))
     assert [made(warmup=steps).warmup for steps in (0, 1, 10, 15, 20)] == [0, 1, 1, 2, 2]
-    assert [made(target_period=steps).cadence for steps in (10, 15, 25, 500)] == [1, 1, 1, 50]
-    assert made(num_envs=1, rollout=10, target_period=15).cadence == 1
+    assert [made(target_period=steps).sync_every for steps in (10, 15, 25, 500)] == [1, 1, 1, 50]
+    assert made(num_envs=1, rollout=10, target_period=15).sync_every == 1
     for sizes, held in (({"num_envs": 3}, 102), ({"num_envs": 2, "rollout": 7}, 112), ({}, 100)):
         memory = jax.eval_shape(made(capacity=100, target_period=15, **sizes).init, KEY).memory
         assert np.prod(memory.axes) == held
@@ -306,7 +308,7 @@ def test_a_period_that_is_no_multiple_may_be_swept():
     """The factories see every setting's own value, and refuse what a loop cannot do."""
     env = qjax.make("CartPole-v1")
     config = algorithms.DQN(hidden=(8,), batch_size=4)
-    build = lambda hyper: algorithms.make("dqn", env, config.replace(**hyper), cadence=1)
+    build = lambda hyper: algorithms.make("dqn", env, config.replace(**hyper), sync_every=1)
     _, settings = hyperparameters.check(build, qjax.grid(target_period=[15, 100]))
     assert settings == 2
     with pytest.raises(ValueError, match="target_period of 5 steps is shorter than an iteration's 10"):
@@ -317,7 +319,7 @@ def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
     """Of 15 steps in iterations of 10: after 20, 30, 50, 60, 80 and 90 steps of learning, whatever the warm-up."""
     small = {"hidden": (4,), "batch_size": 4, "capacity": 100, "warmup": 25, "target_period": 15}
     loop = algorithms.make("dqn", qjax.make("CartPole-v1"), algorithms.DQN(**small))
-    assert (loop.warmup, loop.cadence) == (3, 1)
+    assert (loop.warmup, loop.sync_every) == (3, 1)
     run = jax.jit(loop.run, static_argnums=(2, 3))
     lane = run(loop.init(KEY), clocks.at(0), 3, False)
     copied = []

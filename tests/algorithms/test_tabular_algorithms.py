@@ -181,11 +181,11 @@ def test_any_policy_and_a_visit_count():
     [
         (
             qjax.tabular(4, 4, 0.1),
-            qjax.latest(),
+            qjax.online(),
             "an agent for 4 states and 4 actions; FrozenLake-v1 has 16 states",
         ),
-        (qjax.tabular(16, 3, 0.1, tables=2), qjax.latest(), "an agent for 16 states and 3 actions"),
-        (qjax.traces(64, 4, 0.1, 0.9), qjax.pairs(), "an agent for 64 states and 4 actions"),
+        (qjax.tabular(16, 3, 0.1, tables=2), qjax.online(), "an agent for 16 states and 3 actions"),
+        (qjax.traces(64, 4, 0.1, 0.9), qjax.with_next_action(), "an agent for 64 states and 4 actions"),
         (qjax.tabular(16, 4, 0.1), qjax.dyna(4, 4, 2), "a memory for 4 states and 4 actions"),
     ],
 )

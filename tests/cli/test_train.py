@@ -110,7 +110,7 @@ def test_what_is_traced_and_what_is_in_turn():
     assert made.static == {"hidden": ("64", "64,64")} and args.n == 3 and args.gamma == 0.99
     assert grid.folder({"hidden": "64,64", "n": 3}) == "hidden=64,64_n=3"
     # A swept period is looked at after every iteration, one period after as many as it has.
-    assert [train.build(args, {"target_period": 100}).cadence, train.build(parsed("dqn")).cadence] == [1, 50]
+    assert [train.build(args, {"target_period": 100}).sync_every, train.build(parsed("dqn")).sync_every] == [1, 50]
     swept = {name: np.array(x) for name, x in made.traced.items()}
     assert hyperparameters.check(lambda hyper: train.build(args, hyper), swept)[1] == 2
 
@@ -127,7 +127,7 @@ def test_every_number_that_may_be_traced_counts(name):
     env = qjax.make("FrozenLake-v1")
 
     def build(hyper):
-        return algorithms.make(name, env, config.replace(**hyper), cadence=1)
+        return algorithms.make(name, env, config.replace(**hyper), sync_every=1)
 
     hyperparameters.check(build, values)
     assert values and traced.unused(traced.program(build, values), values) == []
@@ -210,7 +210,7 @@ def test_cleanrls_protocol():
     """One environment steps ten times between two updates; the target is copied after every 50 of these."""
     for name in ("cleanrl-dqn", "cleanrl-c51"):
         loop = train.build(parsed("--preset", name))
-        assert (loop.num_envs, loop.rollout, loop.updates, loop.warmup, loop.cadence) == (1, 10, 1, 1_000, 50)
+        assert (loop.num_envs, loop.rollout, loop.updates, loop.warmup, loop.sync_every) == (1, 10, 1, 1_000, 50)
     # The experiment with ten environments is the algorithm's own constants, and stays as it is.
     assert cartpole.preset("cleanrl", None) == named("dqn").constants
 

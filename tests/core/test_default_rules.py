@@ -52,9 +52,9 @@ def traced(name):
     loop = algorithms.make(name, env, constants(name, hidden=(8,)))
     lanes = [jax.eval_shape(loop.init, KEY)]
     for learning in (False, True):
-        run = lambda lane, learning=learning: loop.run(lane, clocks.at(0), loop.cadence, learning)
+        run = lambda lane, learning=learning: loop.run(lane, clocks.at(0), loop.sync_every, learning)
         lanes.append(jax.eval_shape(run, lanes[-1]))
-    return [shapes(x) for x in (*lanes, jax.eval_shape(qjax.take, lanes[-1]))]
+    return [shapes(x) for x in (*lanes, jax.eval_shape(qjax.pop_metrics, lanes[-1]))]
 
 
 as_usual = functools.cache(traced)
@@ -214,6 +214,6 @@ def test_what_is_the_users_own_stays_under_his_rules():
 
 def test_factories_keep_what_is_known_of_them():
     assert usual(usual(qjax.greedy)) is qjax.greedy
-    assert qjax.latest().update is qjax.types.keep
+    assert qjax.online().update is qjax.types.keep
     made = makes_usual(lambda: {"one": jnp.sin})()
     assert made["one"](0.0) == 0 and made["one"].__name__ == "sin"

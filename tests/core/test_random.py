@@ -248,7 +248,7 @@ def test_learning_curves_on_the_lake_agree_with_threefrys():
     """The 95% interval of the difference of success rates, 512 seeds each, lies within 0.03 at every log point."""
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     agent = qjax.tabular(env.num_states, env.num_actions, alpha=0.1)
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.99)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.99)
     work = {"seeds": 512, "steps": 20_000, "log_points": 4}
     one, other = (qjax.sweep(lambda _: loop, seed=seed, **work) for seed in (0, fast_key(0)))
     for a, b in zip(one.points, other.points, strict=True):

@@ -18,7 +18,7 @@ def lake():
 
 def traced(agent, policy=qjax.greedy, memory=None):
     """Trace one iteration with learning, without compiling it."""
-    loop = qjax.make_loop(lake(), agent, policy, memory or qjax.latest(), gamma=0.9)
+    loop = qjax.make_loop(lake(), agent, policy, memory or qjax.online(), gamma=0.9)
 
     def once(key):
         lane = loop.init(key)
@@ -38,19 +38,19 @@ def pqn(**options):
 SHORT = [lambda *args: args[2].sum(), lambda *args: args[2][:1], lambda *args: None, lambda *args: args[2][:, None]]
 
 
-@pytest.mark.parametrize("select", SHORT)
+@pytest.mark.parametrize("target_policy", SHORT)
 @pytest.mark.parametrize(
     "make",
     [
-        lambda select: qjax.tabular(16, 4, 0.1, select=select),
-        lambda select: qjax.traces(16, 4, 0.1, 0.9, select=select),
-        lambda select: deep(select=select),
-        lambda select: pqn(select=select),
+        lambda target_policy: qjax.tabular(16, 4, 0.1, target_policy=target_policy),
+        lambda target_policy: qjax.traces(16, 4, 0.1, 0.9, target_policy=target_policy),
+        lambda target_policy: deep(target_policy=target_policy),
+        lambda target_policy: pqn(target_policy=target_policy),
     ],
 )
-def test_selects_weigh_every_action(make, select):
+def test_selects_weigh_every_action(make, target_policy):
     with pytest.raises(ValueError, match=r"the weights of select must have the shape \[.*4\], got"):
-        traced(make(select))
+        traced(make(target_policy))
 
 
 @pytest.mark.parametrize("reward", [lambda *args: args[1], lambda *args: None, lambda *args: jnp.ones(1)])
@@ -73,7 +73,7 @@ def test_what_is_one_number_is_taken():
 def test_a_policy_has_a_probability_for_every_action(policy):
     with pytest.raises(ValueError, match="the policy gives probabilities"):
         qjax.sweep(
-            lambda _: qjax.make_loop(lake(), qjax.tabular(16, 4, 0.1), policy, qjax.latest(), gamma=0.9),
+            lambda _: qjax.make_loop(lake(), qjax.tabular(16, 4, 0.1), policy, qjax.online(), gamma=0.9),
             hypers=qjax.grid(x=[1.0]),
             seeds=1,
             steps=1,
@@ -86,11 +86,20 @@ TEXT = r"got 'x'"
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: deep(select=lambda *args: "x"), "the weights of select must be an array or a number, " + TEXT),
+        (
+            lambda: deep(target_policy=lambda *args: "x"),
+            "the weights of select must be an array or a number, " + TEXT,
+        ),
         (lambda: deep(reward=lambda *args: "x"), "what reward returns must be an array or a number, " + TEXT),
-        (lambda: pqn(select=lambda *args: "x"), "the weights of select must be an array or a number, " + TEXT),
-        (lambda: qjax.tabular(16, 4, 0.1, select=lambda *args: "x"), "select must return weights, " + TEXT),
-        (lambda: qjax.traces(16, 4, 0.1, 0.9, select=lambda *args: "x"), "select must return weights, " + TEXT),
+        (
+            lambda: pqn(target_policy=lambda *args: "x"),
+            "the weights of select must be an array or a number, " + TEXT,
+        ),
+        (lambda: qjax.tabular(16, 4, 0.1, target_policy=lambda *args: "x"), "select must return weights, " + TEXT),
+        (
+            lambda: qjax.traces(16, 4, 0.1, 0.9, target_policy=lambda *args: "x"),
+            "select must return weights, " + TEXT,
+        ),
         (lambda: qjax.traces(16, 4, 0.1, 0.9, cut=lambda *args: "x"), "cut must return one bool, " + TEXT),
     ],
 )
@@ -146,7 +155,7 @@ def test_a_policy_that_returns_text():
 def test_an_environment_of_ones_own_functions(field, change, message):
     own = getattr(lake(), field)
     env = lake()._replace(**{field: lambda *args: change(own(*args))})
-    loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.greedy, qjax.latest(), gamma=0.9)
+    loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.greedy, qjax.online(), gamma=0.9)
     with pytest.raises(TypeError, match=message):
         jax.eval_shape(loop.init, jax.random.key(0))
 
@@ -167,7 +176,7 @@ def test_schedules_are_one_number(wrong, form):
 def test_schedules_that_are_logged_are_one_number():
     with pytest.raises(ValueError, match=r"the schedule pair must have the shape \[\], got float32\[2\]"):
         qjax.sweep(
-            lambda _: qjax.make_loop(lake(), qjax.tabular(16, 4, 0.1), qjax.greedy, qjax.latest(), gamma=0.9),
+            lambda _: qjax.make_loop(lake(), qjax.tabular(16, 4, 0.1), qjax.greedy, qjax.online(), gamma=0.9),
             seeds=1,
             steps=1,
             schedules={"pair": lambda time: jnp.zeros(2)},

@@ -78,7 +78,7 @@ AGENT = Agent(lambda key, obs: jnp.zeros(1), lambda noise, state, obs: jnp.zeros
 def test_means_of_many_episodes_and_updates_do_not_drift(sizes):
     """Half a million of a lane in one interval: each is off by no more than the rounding of 0.1 itself."""
     env = qjax.make(Tenths(ends=True))
-    loop = qjax.make_loop(env, AGENT, qjax.uniform, qjax.latest(), gamma=0.9, **sizes)
+    loop = qjax.make_loop(env, AGENT, qjax.uniform, qjax.online(), gamma=0.9, **sizes)
     result = qjax.sweep(lambda _: loop, seeds=1, steps=2**19, log_points=1, width=1)
     point = result.points[0]
     assert (point.episodes == point.env_steps).all() and (point.env_steps >= 2**19).all()
@@ -92,9 +92,9 @@ def test_a_long_episode_has_its_return():
     """200,000 steps of 0.1, a float32 sum of which is off by one in a thousand; in training and in evaluation."""
     steps = 200_000
     env = qjax.make(Tenths(ends=False), max_steps_in_episode=steps)
-    loop = qjax.make_loop(env, AGENT, qjax.first, qjax.latest(), gamma=0.9)
+    loop = qjax.make_loop(env, AGENT, qjax.first, qjax.online(), gamma=0.9)
     lane = loop.run(loop.init(jax.random.key(0)), clocks.at(0), steps)
-    _, report = qjax.take(lane)
+    _, report = qjax.pop_metrics(lane)
     expected = np.float32(steps * float(TENTH))
     assert (report["returns"], report["lengths"], report["episodes"]) == (expected, steps, 1)
     played = qjax.evaluate(env, AGENT, jnp.zeros(1), jax.random.key(0), 2)

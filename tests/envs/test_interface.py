@@ -266,7 +266,7 @@ def test_functions_of_records_by_their_arguments(make, field, signature):
         "head": qjax.scalar(),
         "target": qjax.periodic(10),
         "agent": qjax.tabular(16, 4, 0.1),
-        "memory": qjax.latest(),
+        "memory": qjax.online(),
         "env": qjax.make(probes.OneStep()),
         "network": qjax.MLP(4),
     }[signature]
@@ -283,7 +283,7 @@ def deep(**options):
 
 def looped(env=None, agent=None, memory=None):
     env = env or qjax.make(probes.OneStep())
-    agent, memory = agent or qjax.tabular(1, 2, 0.1), memory or qjax.latest()
+    agent, memory = agent or qjax.tabular(1, 2, 0.1), memory or qjax.online()
     return qjax.make_loop(env, agent, qjax.greedy, memory, gamma=0.9)
 
 

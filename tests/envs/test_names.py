@@ -244,7 +244,7 @@ def test_a_drawn_map_stands_in_the_config(tmp_path):
     def build(_):
         lake = qjax.make("FrozenLake-v1", map_name=None, map_seed=2)
         agent = qjax.tabular(lake.num_states, lake.num_actions, 0.1)
-        return qjax.make_loop(lake, agent, qjax.greedy, qjax.latest(), gamma=0.9)
+        return qjax.make_loop(lake, agent, qjax.greedy, qjax.online(), gamma=0.9)
 
     with qjax.Run(tmp_path / "run", "lake", {}) as run:
         qjax.sweep(build, seeds=1, steps=10, log_points=1, run=run)

@@ -60,14 +60,14 @@ def learner(kind, env):
     """Return an agent, its memory, the number of iterations and the loop's sizes."""
     network = qjax.encoded(qjax.MLP(env.num_actions, (16,)), env.encode)
     if kind == "tabular":
-        return qjax.tabular(STATES, env.num_actions, alpha=0.5), qjax.latest(), 150, {"num_envs": 4}
+        return qjax.tabular(STATES, env.num_actions, alpha=0.5), qjax.online(), 150, {"num_envs": 4}
     if kind == "dqn":
         agent = qjax.dqn(network, optax.adam(1e-2), target=qjax.periodic(16))
         return agent, qjax.ring(128, 32), 1200, {"num_envs": 4}
     iterations = 200
     optimizer = optax.adam(optax.linear_schedule(1e-2, 0.0, 8 * iterations))
     agent = qjax.pqn(network, optimizer, lam=LAMBDA, epochs=4, minibatches=2)
-    return agent, qjax.latest(), iterations, {"num_envs": 16, "rollout": 8}
+    return agent, qjax.online(), iterations, {"num_envs": 16, "rollout": 8}
 
 
 @functools.cache

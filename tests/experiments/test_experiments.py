@@ -165,7 +165,7 @@ def test_widths_agree_in_distribution():
 def test_tutorial_constants():
     constants = cartpole.preset("tutorial", None)
     loop = cartpole.build(constants)
-    assert (loop.num_envs, loop.warmup, loop.episodes, loop.cadence) == (1, 63, 500, 1)
+    assert (loop.num_envs, loop.warmup, loop.episodes, loop.sync_every) == (1, 63, 500, 1)
     epsilon = constants.epsilon_schedule()
     assert float(epsilon(qjax.Time(0, 10, 0))) == pytest.approx(0.995**10)
     assert float(epsilon(qjax.Time(0, 2000, 0))) == pytest.approx(0.01)

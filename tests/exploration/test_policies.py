@@ -407,10 +407,15 @@ def test_a_ladder_of_another_length(num_envs):
     """A rung outside the ladder, or one that nobody stands on, would not be noticed."""
     lake = qjax.make("FrozenLake-v1")
     policy = qjax.epsilon_greedy(schedules.ladder(4))
-    acting = qjax.make_loop(lake, qjax.tabular(16, 4, 0.1), policy, qjax.latest(), gamma=0.9, num_envs=num_envs)
-    select = qjax.expected(policy)
+    acting = qjax.make_loop(lake, qjax.tabular(16, 4, 0.1), policy, qjax.online(), gamma=0.9, num_envs=num_envs)
+    target_policy = qjax.expected(policy)
     learning = qjax.make_loop(
-        lake, qjax.tabular(16, 4, 0.1, select=select), qjax.greedy, qjax.latest(), gamma=0.9, num_envs=num_envs
+        lake,
+        qjax.tabular(16, 4, 0.1, target_policy=target_policy),
+        qjax.greedy,
+        qjax.online(),
+        gamma=0.9,
+        num_envs=num_envs,
     )
     for loop in (acting, learning):
         if num_envs == 4:

@@ -264,7 +264,7 @@ swallowed = []
 @pytest.mark.parametrize("watch", [raises, swallows])
 def test_a_sweep_without_a_run_is_interrupted_as_any_code(watch):
     env = qjax.make("FrozenLake-v1")
-    loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.uniform, qjax.latest(), gamma=0.9)
+    loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.uniform, qjax.online(), gamma=0.9)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):

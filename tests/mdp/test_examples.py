@@ -289,7 +289,7 @@ def test_a_step_reads_rows_and_not_the_arrays():
 
 def test_q_learning_runs_on_it():
     env = qjax.make(qjax.MDPEnvironment(chain(), max_steps=10))
-    loop = qjax.make_loop(env, qjax.tabular(4, 2, 0.5), qjax.uniform, qjax.latest(), gamma=0.5)
+    loop = qjax.make_loop(env, qjax.tabular(4, 2, 0.5), qjax.uniform, qjax.online(), gamma=0.5)
     lane = jax.jit(loop.run, static_argnums=2)(loop.init(KEY), qjax.clock.at(0), 2000)
     # From the end: 3; 2 + 3/2; 1 + 3.5/2; 0 + 2.75/2. Staying pays -1 and half of the best.
     best = np.array([1.375, 2.75, 3.5, 3.0])

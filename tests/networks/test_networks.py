@@ -393,7 +393,7 @@ def test_each_role_of_each_update_has_noise_of_its_own():
     def apply(params, obs, noise):
         return params + jnp.stack([jax.random.uniform(key) for key in (noise.shared, noise.own)])
 
-    def select(key, transition, q_online, q_target, time):
+    def target_policy(key, transition, q_online, q_target, time):
         seen.update(online=q_online, choose=q_target)
         return qjax.maximum(key, transition, q_online, q_target, time)
 
@@ -411,7 +411,7 @@ def test_each_role_of_each_update_has_noise_of_its_own():
     for seed in (0, 1):
         params = jnp.zeros(2)
         reward = qjax.environment_reward
-        qjax.td_loss(network, head, select, reward, noise_of(seed), params, params, transition, START)
+        qjax.td_loss(network, head, target_policy, reward, noise_of(seed), params, params, transition, START)
         assert set(seen) == {"online", "choose", "evaluate", "predict"}
         found += [np.asarray(x) for x in seen.values()]
     assert np.unique(found).size == 2 * 4 * 2

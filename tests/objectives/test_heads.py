@@ -42,11 +42,11 @@ def samples(width=ATOMS, seed=0, count=COUNT):
     return out, jnp.asarray(action, jnp.int32), reward, discount, next_out, online
 
 
-def loss_of(head, select):
+def loss_of(head, target_policy):
     """`(out, action, reward, discount, next_out, online) -> loss` of one transition, as `td_loss` has it."""
 
     def loss(out, action, reward, discount, next_out, online):
-        weights = select(KEY, ANY, head.q(online), head.q(next_out), START)
+        weights = target_policy(KEY, ANY, head.q(online), head.q(next_out), START)
         return head.loss(out, action, head.target(reward, discount, next_out, weights))[0]
 
     return loss
@@ -63,22 +63,22 @@ def check_same(ours, theirs, arguments, axes=0):
 # Categorical -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("select", SELECTS)
-def test_categorical_agrees_with_rlax(select):
+@pytest.mark.parametrize("target_policy", SELECTS)
+def test_categorical_agrees_with_rlax(target_policy):
     support = jnp.asarray(SUPPORT, jnp.float32)
 
     def theirs(out, action, reward, discount, next_out, online):
         arguments = support, out, action, reward, discount, support, next_out
         q = (jax.nn.softmax(online) * support).sum(-1)
-        if select == "maximum":
+        if target_policy == "maximum":
             return rlax.categorical_q_learning(*arguments)
-        if select == "double":
+        if target_policy == "double":
             return rlax.categorical_double_q_learning(*arguments, q)
         # It has no expected update of distributions: this is that of a state, the next state's being the mixture.
         mixture = jax.nn.softmax(q) @ jax.nn.softmax(next_out)
         return rlax.categorical_td_learning(support, out[action], reward, discount, support, jnp.log(mixture))
 
-    check_same(loss_of(qjax.categorical(LOW, HIGH, ATOMS), SELECTS[select]), theirs, samples())
+    check_same(loss_of(qjax.categorical(LOW, HIGH, ATOMS), SELECTS[target_policy]), theirs, samples())
 
 
 def algorithm_1(reward, discount, mass):
@@ -151,24 +151,26 @@ def test_the_support_may_be_swept():
 # Quantiles ---------------------------------------------------------------------------------------------------
 
 
-def quantiles_of_rlax(select, kappa, out, levels, action, reward, discount, next_out, online):
+def quantiles_of_rlax(target_policy, kappa, out, levels, action, reward, discount, next_out, online):
     """Its expected update takes the probabilities as given; its kappa may be 0, for no square at all, ours not."""
     first = out.T, levels, action, reward, discount
-    if select == "expected":
+    if target_policy == "expected":
         return rlax.quantile_expected_sarsa(*first, next_out.T, jax.nn.softmax(online.mean(-1)), kappa)
-    return rlax.quantile_q_learning(*first, (next_out if select == "maximum" else online).T, next_out.T, kappa)
+    return rlax.quantile_q_learning(
+        *first, (next_out if target_policy == "maximum" else online).T, next_out.T, kappa
+    )
 
 
 @pytest.mark.parametrize("kappa", [1.0, 0.4])
-@pytest.mark.parametrize("select", SELECTS)
-def test_quantile_agrees_with_rlax(select, kappa):
+@pytest.mark.parametrize("target_policy", SELECTS)
+def test_quantile_agrees_with_rlax(target_policy, kappa):
     levels = (jnp.arange(ATOMS) + 0.5) / ATOMS
-    theirs = lambda out, *rest: quantiles_of_rlax(select, kappa, out, levels, *rest)
-    check_same(loss_of(qjax.quantile(kappa), SELECTS[select]), theirs, samples())
+    theirs = lambda out, *rest: quantiles_of_rlax(target_policy, kappa, out, levels, *rest)
+    check_same(loss_of(qjax.quantile(kappa), SELECTS[target_policy]), theirs, samples())
 
 
-@pytest.mark.parametrize("select", SELECTS)
-def test_implicit_quantiles_agree_with_rlax(select):
+@pytest.mark.parametrize("target_policy", SELECTS)
+def test_implicit_quantiles_agree_with_rlax(target_policy):
     # Levels and their number differ between the prediction and the target.
     rng = np.random.default_rng(2)
     levels = jnp.asarray(rng.random((COUNT, ATOMS)), jnp.float32)
@@ -179,9 +181,9 @@ def test_implicit_quantiles_agree_with_rlax(select):
 
     def ours(out, levels, action, reward, discount, next_out, online):
         after = Quantiles(next_out, anywhere), Quantiles(online, anywhere)
-        return loss_of(head, SELECTS[select])(Quantiles(out, levels), action, reward, discount, *after)
+        return loss_of(head, SELECTS[target_policy])(Quantiles(out, levels), action, reward, discount, *after)
 
-    theirs = lambda *arguments: quantiles_of_rlax(select, 1.0, *arguments)
+    theirs = lambda *arguments: quantiles_of_rlax(target_policy, 1.0, *arguments)
     check_same(ours, theirs, (out, levels, action, reward, discount, next_out, online))
 
 
@@ -354,7 +356,7 @@ def test_munchausens_policy_is_accurate_at_small_temperatures():
     q = jnp.array([700.0, 699.99, 699.9, 600.0])
     parts = qjax.munchausen(0.03)
     policy, bonus, _ = munchausen_in_numpy(0.03, 0.9, -1.0)
-    weights = parts["select"](KEY, ANY, q, q, START)
+    weights = parts["target_policy"](KEY, ANY, q, q, START)
     np.testing.assert_allclose(weights, policy(q), rtol=1e-5, atol=1e-12)
     for action in range(4):
         step = ANY._replace(action=jnp.int32(action))
@@ -362,7 +364,7 @@ def test_munchausens_policy_is_accurate_at_small_temperatures():
         np.testing.assert_allclose(found, bonus(q[None], action)[0], rtol=1e-5)
     # At the smallest float32, where dividing would overflow, it is the greedy policy and no NaN.
     tiny = qjax.munchausen(1e-37)
-    assert tiny["select"](KEY, ANY, q, q, START).tolist() == [1, 0, 0, 0]
+    assert tiny["target_policy"](KEY, ANY, q, q, START).tolist() == [1, 0, 0, 0]
     step = ANY._replace(action=jnp.int32(3), discount=jnp.float32(1))
     assert float(tiny["reward"](step, q, q, jnp.eye(4)[0], START)) == np.float32(-0.9)
 
@@ -376,7 +378,7 @@ def test_munchausen_mixes_distributions():
     step = Transition(0, jnp.int32(1), jnp.float32(0.3), jnp.float32(GAMMA), 0, False)
     for head in (qjax.quantile(), qjax.categorical(LOW, HIGH, ATOMS)):
         q_next = head.q(jnp.asarray(next_out))
-        weights = parts["select"](KEY, step, q_next, q_next, START)
+        weights = parts["target_policy"](KEY, step, q_next, q_next, START)
         reward = parts["reward"](step, jnp.asarray(q[0], jnp.float32), q_next, weights, START)
         expected = 0.3 + bonus(q, [1])[0] + GAMMA * entropy(np.asarray(q_next)[None])[0]
         np.testing.assert_allclose(reward, expected, rtol=1e-5)
@@ -395,7 +397,7 @@ def test_munchausens_numbers_may_be_swept():
 
     def reward(temperature, alpha, low):
         parts = qjax.munchausen(temperature, alpha, low)
-        return parts["reward"](step, q, q, parts["select"](KEY, step, q, q, START), START)
+        return parts["reward"](step, q, q, parts["target_policy"](KEY, step, q, q, START), START)
 
     settings = [(0.03, 0.9, -1.0), (0.5, 0.5, -0.1), (0.1, 0.0, -2.0)]
     found = jax.jit(jax.vmap(reward))(*jnp.array(settings).T)

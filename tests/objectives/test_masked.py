@@ -34,11 +34,15 @@ SELECTS = {
     "expected": qjax.expected(SOME),
     "boltzmann": qjax.expected(qjax.boltzmann(0.7)),
     "sampled": qjax.sampled(SOME),
-    "executed": qjax.executed(SOME),
-    "munchausen": MUNCHAUSEN["select"],
+    "executed": qjax.action_taken(SOME),
+    "munchausen": MUNCHAUSEN["target_policy"],
 }
 HEADS = {"scalar": qjax.scalar(), "categorical": qjax.categorical(-3.0, 3.0, 7), "quantile": qjax.quantile()}
-PAIRS = [(head, select) for head in HEADS for select in (SELECTS if head == "scalar" else ("double", "expected"))]
+PAIRS = [
+    (head, target_policy)
+    for head in HEADS
+    for target_policy in (SELECTS if head == "scalar" else ("double", "expected"))
+]
 SHAPES = {"scalar": (), "categorical": (7,), "quantile": (6,)}
 
 
@@ -102,12 +106,12 @@ def test_the_target_of_the_issue():
         assert float(qjax.td_target(*numbers, weights)) == pytest.approx(2.8)
 
 
-@pytest.mark.parametrize(("head", "select"), PAIRS)
-def test_targets_and_losses_are_those_of_the_others_alone(head, select):
+@pytest.mark.parametrize(("head", "target_policy"), PAIRS)
+def test_targets_and_losses_are_those_of_the_others_alone(head, target_policy):
     def computed(action, next_action, out, online_out, next_out):
         row, made = transition(action, next_action), HEADS[head]
         online, evaluated = made.q(online_out), made.q(next_out)
-        weights = SELECTS[select](KEY, row, online, evaluated, START)
+        weights = SELECTS[target_policy](KEY, row, online, evaluated, START)
         reward = MUNCHAUSEN["reward"](row, made.q(out), evaluated, weights, START)
         y = made.target(reward, row.discount, next_out, weights)
         loss, slope = jax.value_and_grad(lambda out: made.loss(out, row.action, y)[0])(out)
@@ -121,11 +125,11 @@ def test_targets_and_losses_are_those_of_the_others_alone(head, select):
         assert (slope[MASKED] == 0).all()
 
 
-@pytest.mark.parametrize(("head", "select"), PAIRS)
-def test_a_terminal_successor_may_have_all_actions_masked(head, select):
+@pytest.mark.parametrize(("head", "target_policy"), PAIRS)
+def test_a_terminal_successor_may_have_all_actions_masked(head, target_policy):
     made, none = HEADS[head], jnp.full((3, *SHAPES[head]), -jnp.inf)
     row, q = transition(0, -1, discount=0.0), HEADS[head].q(none)
-    weights = SELECTS[select](KEY, row, q, q, START)
+    weights = SELECTS[target_policy](KEY, row, q, q, START)
     reward = MUNCHAUSEN["reward"](row, normal(3), q, weights, START)
     assert bool(jnp.isfinite(reward))
     y = made.target(reward, row.discount, none, weights)
@@ -180,7 +184,7 @@ AGENTS = {
     "double-q-learning": lambda actions, **initial: qjax.tabular(STATES, actions, 0.3, tables=2, **initial),
     "q-lambda": lambda actions, **initial: qjax.traces(STATES, actions, 0.3, 0.8, **initial),
     "sarsa-lambda": lambda actions, **initial: qjax.traces(
-        STATES, actions, 0.3, 0.8, SELECTS["executed"], qjax.uncut, **initial
+        STATES, actions, 0.3, 0.8, SELECTS["executed"], qjax.never_cut, **initial
     ),
 }
 
@@ -210,7 +214,7 @@ def test_a_loop_never_takes_a_masked_action_and_is_not_flagged():
     initial = np.where(np.arange(4) == 0, -np.inf, np.zeros((16, 4))).astype(np.float32)  # 0: never to the left
     config = qjax.algorithms.NStepQ(epsilon=0.5, initial=initial, num_envs=2)
     loop = qjax.algorithms.make("n-step-q", lake, config)
-    run = jax.jit(lambda lane: qjax.take(loop.run(lane, qjax.clock.at(0), 200)))
+    run = jax.jit(lambda lane: qjax.pop_metrics(loop.run(lane, qjax.clock.at(0), 200)))
     lane, report = run(loop.init(KEY))
     table = jax.tree.leaves(lane.agent)[0]
     assert np.isneginf(table[..., 0]).all() and np.isfinite(table[..., 1:]).all()
@@ -240,7 +244,7 @@ def masks(net):
 
 
 @pytest.mark.parametrize(
-    ("head", "select", "algorithm"),
+    ("head", "target_policy", "algorithm"),
     [
         ("scalar", "munchausen", "dqn"),
         ("categorical", "expected", "dqn"),
@@ -248,12 +252,15 @@ def masks(net):
         ("categorical", "sampled", "pqn"),
     ],
 )
-def test_networks_learn_as_those_of_the_others_alone(head, select, algorithm):
+def test_networks_learn_as_those_of_the_others_alone(head, target_policy, algorithm):
     shape = SHAPES[head]
     net = qjax.MLP(3, (8,), atoms=shape[0]) if shape else qjax.MLP(3, (8,))
-    more = {"reward": MUNCHAUSEN["reward"]} if select == "munchausen" else {}
+    more = {"reward": MUNCHAUSEN["reward"]} if target_policy == "munchausen" else {}
     made = {"dqn": qjax.dqn, "pqn": lambda *x, **k: qjax.pqn(*x, epochs=2, minibatches=2, **k)}[algorithm]
-    agents = [made(n, optax.sgd(0.1), head=HEADS[head], select=SELECTS[select], **more) for n in (net, masks(net))]
+    agents = [
+        made(n, optax.sgd(0.1), head=HEADS[head], target_policy=SELECTS[target_policy], **more)
+        for n in (net, masks(net))
+    ]
     rng = np.random.default_rng(1)
     action, weight = rng.integers(0, 3, (6, 2)).astype(np.int32), (rng.random((6, 2)) < 0.7).astype(np.float32)
     taken = np.where(weight > 0, LEGAL[action], 0).astype(np.int32)

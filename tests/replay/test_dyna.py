@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from test_delayed import blocks_of, driven
 from test_tabular import ACTIONS, KEY, START, STATES, record, reference
-from test_waiting import blocks_of, driven
 
 import qjax
 from qjax.core import clock as clocks
@@ -151,7 +151,7 @@ def test_a_stochastic_outcome_counts_by_how_long_it_stays_the_last():
 def test_without_planning_it_is_latest():
     data = blocks_of(record(8, 2), 2)
     found, _ = driven(qjax.dyna(STATES, ACTIONS, 0))(data)
-    jax.tree.map(np.testing.assert_array_equal, found, driven(qjax.latest())(data)[0])
+    jax.tree.map(np.testing.assert_array_equal, found, driven(qjax.online())(data)[0])
 
 
 def test_bad_input():

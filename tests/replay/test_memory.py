@@ -1,4 +1,4 @@
-"""The ring holds what a deque of the same size would, and samples all of it alike; `latest` holds one block."""
+"""The ring holds what a deque of the same size would, and samples all of it alike; `online` holds one block."""
 
 from collections import deque
 
@@ -272,7 +272,7 @@ def test_samples_follow_their_key():
 
 @pytest.mark.parametrize(("steps", "envs"), [(1, 1), (1, 4), (5, 3)])
 def test_latest_returns_the_newest_block_in_order(steps, envs):
-    memory = qjax.latest()
+    memory = qjax.online()
     blocks = [block_of(np.arange(steps * envs).reshape(steps, envs) + 100 * number) for number in range(3)]
     state = memory.init(blocks[0])
     for number, block in enumerate(blocks):
@@ -285,7 +285,7 @@ def test_latest_returns_the_newest_block_in_order(steps, envs):
 
 
 def test_latest_leaves_out_what_comes_before_the_first_block():
-    memory, block = qjax.latest(), block_of(np.arange(1, 7).reshape(2, 3))
+    memory, block = qjax.online(), block_of(np.arange(1, 7).reshape(2, 3))
     batch = memory.sample(jax.random.key(0), memory.init(block), clocks.at(0), TIME)
     check_batch(batch, 2, 3, block)
     assert not batch.weight.any()
@@ -295,7 +295,7 @@ def test_latest_leaves_out_what_comes_before_the_first_block():
 @pytest.mark.parametrize("back", [0, 1, 2, 3, 4, 5, 9])
 def test_latest_leaves_out_rows_from_before_the_start(start, back):
     # A wrapper that holds rows back sets the clock back; its first rows are padding.
-    memory, block = qjax.latest(), block_of(np.arange(8).reshape(4, 2))
+    memory, block = qjax.online(), block_of(np.arange(8).reshape(4, 2))
     clock = clocks.minus(clocks.at(start), back)
     state = jax.jit(memory.add)(memory.init(block), block, clock)
     batch = memory.sample(jax.random.key(0), state, clock, TIME)
@@ -305,7 +305,7 @@ def test_latest_leaves_out_rows_from_before_the_start(start, back):
 
 def test_latest_state_keeps_its_structure():
     # The loop carries it: a dtype or shape that changed on the first write would not fit.
-    memory, block = qjax.latest(), block_of(np.arange(8).reshape(4, 2))
+    memory, block = qjax.online(), block_of(np.arange(8).reshape(4, 2))
     describe = lambda state: jax.tree.map(lambda x: (x.shape, x.dtype), state)
     state = memory.init(block)
     assert describe(memory.add(state, block, clocks.at(0))) == describe(state)

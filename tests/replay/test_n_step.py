@@ -115,7 +115,7 @@ def test_gamma_may_be_swept():
 
 
 def prioritized(capacity, batch_size, window):
-    return qjax.prioritized(capacity, batch_size, 0.6, 0.4, window=window, fan=3)
+    return qjax.prioritized(capacity, batch_size, 0.6, 0.4, window=window, branching=3)
 
 
 MEMORIES = {"ring": qjax.ring, "prioritized": prioritized}
@@ -275,13 +275,13 @@ def test_a_window_of_another_length(window, n):
 
 
 def test_sizes_are_whole_positive_numbers(own_messages):
-    for make in (lambda n: qjax.ring(8, 2, window=n), lambda n: qjax.n_step(qjax.latest(), n)):
+    for make in (lambda n: qjax.ring(8, 2, window=n), lambda n: qjax.n_step(qjax.online(), n)):
         with pytest.raises(ValueError, match=r"must be at least 1, got 0$"):
             make(0)
         with pytest.raises(TypeError, match=r"must be a whole number, got 1.5$"):
             make(1.5)
     with pytest.raises(TypeError, match="n is static"):
-        jax.jit(lambda n: qjax.n_step(qjax.latest(), n))(3)
+        jax.jit(lambda n: qjax.n_step(qjax.online(), n))(3)
 
 
 # ---- what counts single steps
@@ -304,7 +304,7 @@ SINGLE = {
 }
 
 
-@pytest.mark.parametrize("memory", [windows, qjax.latest, qjax.pairs])
+@pytest.mark.parametrize("memory", [windows, qjax.online, qjax.with_next_action])
 @pytest.mark.parametrize("agent", SINGLE)
 def test_what_counts_single_steps_is_refused_with_several(agent, memory):
     def loop(n):

@@ -45,7 +45,7 @@ def leaves(state):
 def test_new_transitions_have_the_largest_priority_so_far():
     """At first 1; that of a transition that is no longer stored counts, too."""
     alpha = 0.5
-    memory = qjax.prioritized(6, 2, alpha, 0.4, fan=2)
+    memory = qjax.prioritized(6, 2, alpha, 0.4, branching=2)
     add, update = jax.jit(memory.add), jax.jit(memory.update)
     state = add(memory.init(scalars(2, 1)), scalars(2, 1), clocks.at(0))
     assert leaves(state)[:6].tolist() == [1, 1, 0, 0, 0, 0]
@@ -62,7 +62,7 @@ def test_new_transitions_have_the_largest_priority_so_far():
 
 def test_rows_that_wait_have_no_mass_and_then_the_largest():
     rows, envs, window = 7, 2, 3
-    memory = qjax.prioritized(rows * envs, 4, 1.0, 0.4, window=window, fan=3)
+    memory = qjax.prioritized(rows * envs, 4, 1.0, 0.4, window=window, branching=3)
     state, add, update = memory.init(scalars(1, envs)), jax.jit(memory.add), jax.jit(memory.update)
     expected = np.zeros((rows, envs))
     for i in range(3 * rows):
@@ -82,7 +82,7 @@ def test_rows_that_wait_have_no_mass_and_then_the_largest():
 
 
 def test_an_update_gives_no_mass_where_nothing_may_be_drawn():
-    memory = qjax.prioritized(8, 3, 1.0, 0.4, window=2, fan=2)
+    memory = qjax.prioritized(8, 3, 1.0, 0.4, window=2, branching=2)
     state, _ = filled(memory, 4)
     after = memory.update(state, jnp.array([1, 3, 6]), jnp.array([2.0, 50.0, 60.0]))  # 3 waits, 6 is not written
     np.testing.assert_allclose(leaves(after), [1, 2, 1, 0, 0, 0, 0, 0], rtol=1e-5)
@@ -92,7 +92,7 @@ def test_an_update_gives_no_mass_where_nothing_may_be_drawn():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1e-3])
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_a_priority_that_is_no_number_changes_nothing(bad, alpha):
-    memory = qjax.prioritized(4, 4, alpha, 0.4, fan=2)
+    memory = qjax.prioritized(4, 4, alpha, 0.4, branching=2)
     state, _ = filled(memory, 4)
     state = memory.update(state, jnp.arange(4), jnp.arange(1.0, 5.0))
     after = memory.update(state, jnp.array([0, 1, 2]), jnp.array([7.0, bad, 8.0]))
@@ -112,7 +112,7 @@ def test_huge_and_tiny_priorities_keep_the_sum_finite_and_every_slot_possible():
 
 
 def test_a_slot_that_occurs_twice_has_the_larger_priority():
-    memory = qjax.prioritized(4, 4, 1.0, 0.4, fan=2)
+    memory = qjax.prioritized(4, 4, 1.0, 0.4, branching=2)
     state, _ = filled(memory, 4)
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         slot, priority = np.array([2, 2, 3])[order], np.array([5.0, 3.0, 0.5])[order]
@@ -126,7 +126,7 @@ def test_a_slot_that_occurs_twice_has_the_larger_priority():
 def prepared(alpha, beta, batch_size, rows=37, envs=3, floor=FLOOR):
     """Return a memory that wrapped around, and its state and priorities p, of every size."""
     rng = np.random.default_rng(1)
-    memory = qjax.prioritized(rows * envs, batch_size, alpha, beta, floor=floor, fan=4)
+    memory = qjax.prioritized(rows * envs, batch_size, alpha, beta, floor=floor, branching=4)
     state, clock = filled(memory, rows, envs, extra=5)
     priority = np.exp(rng.normal(0, 2, rows * envs)).astype(np.float32)
     state = jax.jit(memory.update)(state, jnp.asarray(rng.permutation(rows * envs)), jnp.zeros(rows * envs))
@@ -206,7 +206,7 @@ def test_there_is_nothing_to_learn_before_a_window_is_written(window):
 
 
 def test_state_and_batch_keep_their_structure():
-    memory, block = qjax.prioritized(60, 7, 0.6, 0.4, window=2, fan=4), block_of(np.arange(6).reshape(2, 3))
+    memory, block = qjax.prioritized(60, 7, 0.6, 0.4, window=2, branching=4), block_of(np.arange(6).reshape(2, 3))
     state = memory.init(block)
     describe = lambda tree: (jax.tree.structure(tree), [(x.shape, x.dtype) for x in jax.tree.leaves(tree)])
     added = memory.add(state, block, clocks.at(0))
@@ -242,7 +242,7 @@ def compiled(function, *arguments):
 
 @pytest.mark.parametrize(("window", "steps"), [(1, 1), (3, 1), (3, 2)])
 def test_a_block_is_written_by_slices_in_every_level(window, steps):
-    memory = qjax.prioritized(ROWS * ENVS * steps, 6, 0.6, 0.4, window=window, fan=5)
+    memory = qjax.prioritized(ROWS * ENVS * steps, 6, 0.6, 0.4, window=window, branching=5)
     block = jax.eval_shape(lambda: jax.tree.map(lambda x: jnp.stack([x] * LANES), scalars(steps, ENVS)))
     lanes = jax.eval_shape(jax.vmap(memory.init), block)
 
@@ -262,7 +262,7 @@ def test_a_block_is_written_by_slices_in_every_level(window, steps):
 def test_the_loop_moves_neither_ring_nor_tree():
     """In a whole iteration the update alone scatters into the leaves and their sums, and nothing copies them."""
     env = qjax.make(probes.Walk(box=True))
-    memory = qjax.n_step(qjax.prioritized(ROWS * ENVS, 6, 0.6, 0.4, window=3, fan=5), 3)
+    memory = qjax.n_step(qjax.prioritized(ROWS * ENVS, 6, 0.6, 0.4, window=3, branching=5), 3)
     agent = qjax.dqn(qjax.MLP(2, (5,)), optax.adam(1e-2))
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), memory, gamma=0.9, num_envs=ENVS, updates=2)
     lanes = jax.eval_shape(jax.vmap(loop.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES)))
@@ -288,7 +288,7 @@ def learner(hyper, memory=None, poison=None):
 
     agent = plain if poison is None else plain._replace(learn=learn)
     if memory is None:
-        replay = qjax.prioritized(24, 4, hyper["alpha"], hyper["beta"], window=3, floor=hyper["floor"], fan=3)
+        replay = qjax.prioritized(24, 4, hyper["alpha"], hyper["beta"], window=3, floor=hyper["floor"], branching=3)
         memory = qjax.n_step(replay, 3)
     return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), memory, gamma=hyper["gamma"], warmup=4)
 
@@ -381,8 +381,8 @@ def test_values_out_of_range(changed, message):
 
 
 def test_a_node_has_at_least_two_children():
-    with pytest.raises(ValueError, match=r"fan must be at least 2, got 1$"):
-        qjax.prioritized(8, 2, 0.6, 0.4, fan=1)
+    with pytest.raises(ValueError, match=r"branching must be at least 2, got 1$"):
+        qjax.prioritized(8, 2, 0.6, 0.4, branching=1)
 
 
 def test_exponents_are_numbers(own_messages):

@@ -25,8 +25,8 @@ drawn = jax.jit(jax.vmap(sum_tree.draw, in_axes=(None, 0)))
 SHAPES = [(1, 2), (5, 2), (37, 3), (64, 4), (300, 48), (1000, 32)]
 
 
-def tree_of(masses, fan):
-    return put_block(sum_tree.zeros(len(masses), fan), jnp.int32(0), jnp.asarray(masses, jnp.float32))
+def tree_of(masses, branching):
+    return put_block(sum_tree.zeros(len(masses), branching), jnp.int32(0), jnp.asarray(masses, jnp.float32))
 
 
 def uniform_fractions(key, number, tree):
@@ -35,12 +35,12 @@ def uniform_fractions(key, number, tree):
 
 def assert_sums(tree, leaves):
     """Check every level against sums of the leaves alone, in 64 bits."""
-    fan = tree[-1].size
+    branching = tree[-1].size
     np.testing.assert_array_equal(tree[0][: len(leaves)], leaves)
     expected = np.asarray(tree[0], np.float64)
     assert not expected[len(leaves) :].any()
     for level in tree[1:]:
-        sums = expected.reshape(-1, fan).sum(1)
+        sums = expected.reshape(-1, branching).sum(1)
         expected = np.zeros(level.size)
         expected[: len(sums)] = sums
         np.testing.assert_allclose(level, expected, rtol=1e-5)
@@ -49,10 +49,10 @@ def assert_sums(tree, leaves):
 # ---- what it holds
 
 
-@pytest.mark.parametrize(("size", "fan"), SHAPES)
-def test_random_updates_leave_an_array_and_its_sums(size, fan):
+@pytest.mark.parametrize(("size", "branching"), SHAPES)
+def test_random_updates_leave_an_array_and_its_sums(size, branching):
     rng = np.random.default_rng(size)
-    tree, leaves = sum_tree.zeros(size, fan), np.zeros(size, np.float32)
+    tree, leaves = sum_tree.zeros(size, branching), np.zeros(size, np.float32)
     shapes = [(x.shape, x.dtype) for x in tree]
     number, block = 2 * size if size < 100 else 24, max(size // 3, 1)
     for _ in range(12):
@@ -108,7 +108,7 @@ def test_parents_are_recomputed(number, by_block):
 def test_lanes_are_written_and_drawn_as_one():
     rng = np.random.default_rng(0)
     masses = rng.random((3, 50)).astype(np.float32)
-    lanes = jax.vmap(functools.partial(tree_of, fan=4))(jnp.asarray(masses))
+    lanes = jax.vmap(functools.partial(tree_of, branching=4))(jnp.asarray(masses))
     index, new = rng.integers(0, 50, (3, 8)).astype(np.int32), rng.random((3, 8)).astype(np.float32)
     lanes = jax.vmap(sum_tree.put)(lanes, jnp.asarray(index), jnp.asarray(new))
     fractions = rng.random((3, 20, len(lanes))).astype(np.float32)
@@ -132,12 +132,12 @@ def kinds(size):
     yield "skewed", np.exp(rng.normal(0, 6, size))
 
 
-@pytest.mark.parametrize(("size", "fan"), SHAPES)
-def test_draws_are_those_of_a_search_in_the_prefix_sums(size, fan):
+@pytest.mark.parametrize(("size", "branching"), SHAPES)
+def test_draws_are_those_of_a_search_in_the_prefix_sums(size, branching):
     """Up to rounding: the place lies inside the leaf drawn, give or take a millionth of the total."""
     place = np.concatenate([np.random.default_rng(1).random(500), [0, 2**-24, 0.5, 1 - 2**-24]]).astype(np.float32)
     for kind, masses in kinds(size):
-        tree = tree_of(masses, fan)
+        tree = tree_of(masses, branching)
         fractions = np.full((place.size, len(tree)), 0.5, np.float32)
         fractions[:, 0] = place
         leaf, mass = (np.asarray(x) for x in drawn(tree, jnp.asarray(fractions)))
@@ -152,16 +152,16 @@ def test_draws_are_those_of_a_search_in_the_prefix_sums(size, fan):
             assert (leaf == np.searchsorted(ends, place * ends[-1], side="right")).mean() > 0.99
 
 
-@pytest.mark.parametrize("fan", [2, 3, 32])
-def test_a_leaf_without_mass_is_never_drawn(fan):
+@pytest.mark.parametrize("branching", [2, 3, 32])
+def test_a_leaf_without_mass_is_never_drawn(branching):
     """At every place that rounding may make of one end or the other, and with every fraction below it."""
-    rng = np.random.default_rng(fan)
+    rng = np.random.default_rng(branching)
     ends = np.array([0, 2**-24, 0.25, 0.5, 1 - 2**-23, 1 - 2**-24])
     for size in (1, 40, 200):
         for _ in range(20):
             masses = np.exp(rng.normal(0, 12, size)) * (rng.random(size) < rng.choice([0.05, 0.5, 0.95]))
             masses[rng.integers(size)] = 1.0
-            tree = tree_of(masses, fan)
+            tree = tree_of(masses, branching)
             exact = np.asarray(tree[0])
             # Places just around the ends of the leaves, too.
             inside = np.cumsum(exact, dtype=np.float64)[rng.integers(0, size, 300)] / exact.sum(dtype=np.float64)
@@ -172,17 +172,17 @@ def test_a_leaf_without_mass_is_never_drawn(fan):
 
 
 def test_a_tree_without_mass_says_so():
-    for size, fan in SHAPES:
-        tree = sum_tree.zeros(size, fan)
+    for size, branching in SHAPES:
+        tree = sum_tree.zeros(size, branching)
         leaf, mass = drawn(tree, uniform_fractions(jax.random.key(0), 504, tree))
         assert not leaf.any() and not mass.any()
 
 
-@pytest.mark.parametrize(("size", "fan"), [(37, 2), (37, 32), (300, 4)])
-def test_frequencies_are_the_masses(size, fan):
+@pytest.mark.parametrize(("size", "branching"), [(37, 2), (37, 32), (300, 4)])
+def test_frequencies_are_the_masses(size, branching):
     for seed, (kind, raw) in enumerate(kinds(size)):
         masses = raw ** (1 / 3)
-        tree = tree_of(masses, fan)
+        tree = tree_of(masses, branching)
         leaf = drawn(tree, uniform_fractions(jax.random.key(seed), 200_000, tree))[0]
         counts, expected = np.bincount(leaf, minlength=size), masses / masses.sum() * 200_000
         assert not counts[masses == 0].any()
@@ -200,7 +200,7 @@ def test_a_million_masses_of_all_sizes():
     rng = np.random.default_rng(3)
     masses = np.exp(rng.normal(0, 1.5, MILLION)).astype(np.float32)
     masses[::2] *= 3
-    tree, rounds = tree_of(masses, sum_tree.FAN), 6
+    tree, rounds = tree_of(masses, sum_tree.BRANCHING), 6
     counts = np.zeros(MILLION)
     for key in jax.random.split(jax.random.key(5), rounds):
         counts += np.bincount(drawn(tree, uniform_fractions(key, BATCH, tree))[0], minlength=MILLION)
@@ -218,7 +218,7 @@ def test_neighbours_among_a_million_are_drawn_alike(at, blurred):
 
     With these alone, leaves of the same mass would differ by several per cent.
     """
-    tree, width = tree_of(np.ones(MILLION), sum_tree.FAN), 2.0**-10
+    tree, width = tree_of(np.ones(MILLION), sum_tree.BRANCHING), 2.0**-10
     counts = np.zeros(MILLION)
     for key in jax.random.split(jax.random.key(5), 4):
         fractions = uniform_fractions(key, BATCH, tree)
@@ -238,7 +238,7 @@ def test_neighbours_among_a_million_are_drawn_alike(at, blurred):
 def test_sizes():
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         sum_tree.zeros(0)
-    with pytest.raises(ValueError, match="fan must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="branching must be at least 2, got 1"):
         sum_tree.zeros(4, 1)
     with pytest.raises(ValueError, match=r"size must be below 2\*\*31 less a node of 32.* got 2147483640"):
         sum_tree.zeros(2**31 - 8)

@@ -28,7 +28,7 @@ WORK = {"seeds": SEEDS, "hypers": HYPERS, "steps": 24, "log_points": 3, "width":
 def build(hyper):
     env = qjax.make(victim.probes.Walk())
     agent = qjax.tabular(env.num_states, 2, hyper["alpha"])
-    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.3), qjax.latest(), gamma=0.9, num_envs=2)
+    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.3), qjax.online(), gamma=0.9, num_envs=2)
 
 
 def sweep(folder, crash_after=None, sinks=(), checkpoint_every=0.0, **options):

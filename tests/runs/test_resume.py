@@ -340,7 +340,7 @@ def other(alpha=0.1, states=None):
     # Without its `table`, which the loop would hold against the environment.
     agent = qjax.tabular(states or env.num_states, 2, alpha)._replace(table=None)
     policy = qjax.epsilon_greedy(0.3)
-    return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=0.9, num_envs=2, warmup=20)
+    return qjax.make_loop(env, agent, policy, qjax.online(), gamma=0.9, num_envs=2, warmup=20)
 
 
 def test_another_constant_in_build_is_refused(whole, broken):
@@ -501,8 +501,8 @@ def test_another_array_in_build_is_refused(tmp_path):
     def build(values):
         loop = other()
         bonus = lambda key, t, q, target, time: jax.nn.one_hot((q + jnp.asarray(values)).argmax(), 2)
-        agent = qjax.tabular(loop.env.num_states, 2, 0.1, select=bonus)
-        return qjax.make_loop(loop.env, agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=2, warmup=20)
+        agent = qjax.tabular(loop.env.num_states, 2, 0.1, target_policy=bonus)
+        return qjax.make_loop(loop.env, agent, qjax.uniform, qjax.online(), gamma=0.9, num_envs=2, warmup=20)
 
     run("tabular", tmp_path / "run", build=lambda _: build(np.array([0.0, 1.0], np.float32)), checkpoint_every=1e9)
     message = r"another program.*constant float32\[2\]"

@@ -86,7 +86,7 @@ def test_everything_that_is_traced_has_an_effect():
 def tabular(hyper):
     env = qjax.make(probes.Walk())
     agent = qjax.tabular(env.num_states, 2, hyper["alpha"])
-    return qjax.make_loop(env, agent, qjax.uniform, qjax.latest(), gamma=0.9)
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.online(), gamma=0.9)
 
 
 SMALL = {"seeds": 2, "steps": 20, "log_points": 1, "width": 2}
@@ -134,7 +134,7 @@ def test_static_settings_passed_as_swept_ones(name, monkeypatch):
         if name == "flag":
             return tabular({"alpha": 0.1 if hyper["flag"] else 0.2 * hyper["alpha"]})
         loop, envs = tabular(hyper), np.zeros(hyper["envs"]).size
-        return qjax.make_loop(loop.env, loop.agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=envs)
+        return qjax.make_loop(loop.env, loop.agent, qjax.uniform, qjax.online(), gamma=0.9, num_envs=envs)
 
     with pytest.raises(TypeError, match=rf"concrete value of \['{name}'\].*static_sweeps"):
         qjax.sweep(build, hypers=qjax.grid(alpha=[0.1, 0.2], **{name: [8, 9]}), **SMALL)
@@ -143,7 +143,7 @@ def test_static_settings_passed_as_swept_ones(name, monkeypatch):
 def test_static_sweeps_run_one_after_another_with_the_same_seeds(tmp_path):
     def build(hyper, num_envs):
         loop = tabular(hyper)
-        return qjax.make_loop(loop.env, loop.agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=num_envs)
+        return qjax.make_loop(loop.env, loop.agent, qjax.uniform, qjax.online(), gamma=0.9, num_envs=num_envs)
 
     arguments = {**SMALL, "hypers": qjax.grid(alpha=[0.1, 0.2]), "seeds": [5, 3]}
     folders = lambda i: qjax.Run(tmp_path / str(i), "static", {}, resume=True)

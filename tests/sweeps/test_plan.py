@@ -26,7 +26,7 @@ PLAN = sys.modules["qjax.sweeps.plan"]
 def endless(**kwargs):
     env = qjax.make(probes.Walk())
     agent = qjax.tabular(env.num_states, 2, 0.5)
-    return qjax.make_loop(env, agent, qjax.uniform, qjax.latest(), gamma=0.9, **kwargs)
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.online(), gamma=0.9, **kwargs)
 
 
 def lengths(loop, steps, log_points):
@@ -44,7 +44,7 @@ def test_parts_end_at_log_points():
 
 def test_no_part_outgrows_its_sums():
     """10**12 steps in one log interval: int32 counts and float32 sums of each part stay small, none is lost."""
-    loop = endless(num_envs=100, cadence=50)
+    loop = endless(num_envs=100, sync_every=50)
     found = parts.parts(loop, 10**12, 1)
     assert sum(p.iterations * p.repeat for p in found) * 100 == 10**12
     assert max(p.iterations for p in found) <= 2**16 and max(p.iterations for p in found) * 100 < 2**31
@@ -59,7 +59,7 @@ def test_no_part_makes_more_updates_than_int32_counts():
 
 
 def test_turns_divide_every_part():
-    found = parts.parts(endless(cadence=5, warmup=30), 1030, 10)
+    found = parts.parts(endless(sync_every=5, warmup=30), 1030, 10)
     assert parts.turn(found, True, 5) % 5 == 0
     for learning in (False, True):
         turn = parts.turn(found, learning, 5)
@@ -81,7 +81,7 @@ def test_the_estimate_is_the_compilers_own(name):
     plan = qjax.sweep.plan(lambda _: loop, **work)
     assert plan.groups == 5 and plan.lanes == work["seeds"] and plan.fits
     placement = Placement(np.zeros(9, int), np.arange(9), plan.width, jax.devices()[:1])
-    turn = parts.turn(parts.parts(loop, work.get("steps"), 100), True, loop.cadence)
+    turn = parts.turn(parts.parts(loop, work.get("steps"), 100), True, loop.sync_every)
     programs = Programs(lambda _: loop, None, jax.random.key(0), placement).compile({True: turn})
     found = programs.compiled["learn"].memory_analysis()
     expected = 5 * found.argument_size_in_bytes + found.temp_size_in_bytes

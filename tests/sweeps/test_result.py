@@ -18,7 +18,7 @@ ALPHAS = [0.25, 0.5]
 def build(hyper):
     env = qjax.make(probes.Walk())
     agent = qjax.tabular(env.num_states, env.num_actions, hyper["alpha"])
-    return qjax.make_loop(env, agent, qjax.uniform, qjax.latest(), gamma=0.9)
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.online(), gamma=0.9)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def tabular(hyper=None, probe=probes.Walk, **kwargs):
     env = qjax.make(probe())
     agent = qjax.tabular(env.num_states, env.num_actions, hyper["alpha"])
     policy = qjax.epsilon_greedy(hyper["epsilon"])
-    return qjax.make_loop(env, agent, policy, qjax.latest(), gamma=hyper["gamma"], **kwargs)
+    return qjax.make_loop(env, agent, policy, qjax.online(), gamma=hyper["gamma"], **kwargs)
 
 
 def deep(hyper=None, **kwargs):
@@ -56,7 +56,7 @@ def deep(hyper=None, **kwargs):
     hyper = {"rate": 1e-2, "polyak": 0.1, **(hyper or {})}
     env = qjax.make(probes.Walk(box=True))
     agent = qjax.dqn(qjax.MLP(2, (16, 16)), optax.adam(hyper["rate"]), target=qjax.polyak(hyper["polyak"]))
-    kwargs = {"num_envs": 2, "cadence": 2, **kwargs}
+    kwargs = {"num_envs": 2, "sync_every": 2, **kwargs}
     return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.3), qjax.ring(32, 16), gamma=0.9, **kwargs)
 
 
@@ -135,7 +135,7 @@ def test_a_sweep_is_its_loop_run_by_hand():
     @jax.vmap
     def trained(number):
         lane = loop.run(loop.init(jax.random.fold_in(jax.random.key(7), number)), clocks.at(0), 40)
-        return qjax.take(lane)
+        return qjax.pop_metrics(lane)
 
     lanes, report = trained(jnp.arange(3, dtype=jnp.uint32))
     np.testing.assert_allclose(result.agents, lanes.agent, rtol=1e-6)
@@ -215,7 +215,7 @@ def test_hypers_that_are_not_arrays(values):
 def deep_with_period(period):
     env = qjax.make(probes.Walk())
     agent = qjax.dqn(qjax.table(env.num_states, 2), optax.sgd(0.1), target=qjax.periodic(period))
-    return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(32, 4), gamma=0.9, num_envs=2, cadence=2)
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(32, 4), gamma=0.9, num_envs=2, sync_every=2)
 
 
 def test_period_shorter_than_a_cadence():
@@ -287,7 +287,7 @@ def test_steps_are_run_and_logged(many):
 def test_steps_are_rounded_up_to_whole_cadences():
     # 3 iterations of warm-up, then 3 more would do for 11 steps, but targets follow every second one.
     result = qjax.sweep(
-        lambda _: tabular(num_envs=2, cadence=2, warmup=3), seeds=1, steps=11, log_points=1, width=WIDTH
+        lambda _: tabular(num_envs=2, sync_every=2, warmup=3), seeds=1, steps=11, log_points=1, width=WIDTH
     )
     assert result.points[-1].env_steps.tolist() == [14]
     assert result.points[-1].updates == 4
@@ -609,7 +609,7 @@ def explosive(hyper):
     """A lane whose learning rate is too large for plain gradient steps."""
     env = qjax.make(Paid())
     agent = qjax.dqn(qjax.table(env.num_states, 2), optax.sgd(hyper["rate"]), target=qjax.polyak(1.0))
-    return qjax.make_loop(env, agent, qjax.uniform, qjax.latest(), gamma=0.9, num_envs=2)
+    return qjax.make_loop(env, agent, qjax.uniform, qjax.online(), gamma=0.9, num_envs=2)
 
 
 RATES = {"rate": np.array([0.1, 30.0])}
@@ -628,7 +628,7 @@ def test_a_lane_that_diverges_is_flagged_and_harms_nobody(tmp_path):
     # To the update: run again by hand, update by update, for the first loss that is not finite.
     loop = explosive({"rate": 30.0})
     lane, losses = loop.init(jax.random.fold_in(jax.random.key(0), 3)), []
-    iterate = jax.jit(lambda lane, clock: qjax.take(loop.run(lane, clock, 1)))
+    iterate = jax.jit(lambda lane, clock: qjax.pop_metrics(loop.run(lane, clock, 1)))
     while not losses or np.isfinite(losses[-1]):
         lane, report = iterate(lane, clocks.at(len(losses)))
         losses.append(float(report["loss"]))
@@ -649,7 +649,7 @@ def test_parameters_that_are_not_finite_are_seen_without_a_loss():
         loop = tabular()
         spoilt = lambda key, obs: loop.agent.init(key, obs).at[-1, 0].set(jnp.inf)
         agent = loop.agent._replace(init=spoilt)
-        return qjax.make_loop(loop.env, agent, qjax.first, qjax.latest(), gamma=0.9)
+        return qjax.make_loop(loop.env, agent, qjax.first, qjax.online(), gamma=0.9)
 
     result = qjax.sweep(build, seeds=2, steps=40, log_points=4, width=WIDTH)
     assert result.diverged_at.tolist() == [10, 10]

@@ -111,8 +111,8 @@ def step_by_step(loop, lane, iterations):
 def lake():
     """Return a loop in which all draws, its first lane, and that lane 12 iterations later, step by step."""
     env = qjax.make("FrozenLake-v1", is_slippery=True)
-    agent = qjax.tabular(env.num_states, env.num_actions, 0.1, select=qjax.sampled(qjax.greedy))
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.99, num_envs=3)
+    agent = qjax.tabular(env.num_states, env.num_actions, 0.1, target_policy=qjax.sampled(qjax.greedy))
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.online(), gamma=0.99, num_envs=3)
     start = jax.jit(loop.init)(jax.random.key(2))
     return loop, start, step_by_step(loop, start, 12)
 
@@ -159,12 +159,12 @@ def test_where_draws_have_another_name_none_is_drawn_ahead(monkeypatch):
     check_same(ran(loop, start, 12), slow)
 
 
-@pytest.mark.parametrize("cadence", [1, 4])
-def test_the_plain_path_has_the_same_numbers_in_a_network(cadence, monkeypatch):
+@pytest.mark.parametrize("sync_every", [1, 4])
+def test_the_plain_path_has_the_same_numbers_in_a_network(sync_every, monkeypatch):
     network = qjax.MLP(2, (4,))
     agent = qjax.dqn(network, optax.sgd(0.1), target=qjax.periodic(8))
     env, policy = qjax.make("CartPole-v1"), qjax.epsilon_greedy(0.5)
-    loop = qjax.make_loop(env, agent, policy, qjax.ring(32, 4), gamma=0.9, num_envs=2, cadence=cadence)
+    loop = qjax.make_loop(env, agent, policy, qjax.ring(32, 4), gamma=0.9, num_envs=2, sync_every=sync_every)
     start = jax.jit(loop.init)(jax.random.key(2))
     found = ran(loop, start, 8)
     monkeypatch.setattr(cut, "core", without("jaxpr_as_fun"))
@@ -195,11 +195,11 @@ def test_an_error_of_the_iteration_itself_is_no_fault_of_jax():
 def test_nothing_is_drawn_in_the_hot_loop(name):
     env = qjax.make(name)
     if env.num_states:
-        agent, memory = qjax.tabular(env.num_states, env.num_actions, 0.1), qjax.latest()
+        agent, memory = qjax.tabular(env.num_states, env.num_actions, 0.1), qjax.online()
     else:
         network = qjax.encoded(qjax.MLP(env.num_actions, (8,)), env.encode)
         agent, memory = qjax.dqn(network, optax.sgd(0.1)), qjax.ring(32, 4)
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), memory, gamma=0.99, num_envs=2, cadence=4)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), memory, gamma=0.99, num_envs=2, sync_every=4)
     lane = jax.eval_shape(loop.init, jax.random.key(0))
     program = jax.make_jaxpr(lambda lane: loop.run(lane, qjax.clock.at(0), 16))(lane)
     scans = [e for e in equations(program) if e.primitive.name == "scan" and e.params["length"] == 4]
@@ -227,7 +227,7 @@ def test_an_environment_may_keep_a_key():
 
     env = qjax.make(Keeper())
     agent = qjax.tabular(env.num_states, 2, 0.1)
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.latest(), gamma=0.9, num_envs=2)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.online(), gamma=0.9, num_envs=2)
     for key in (jax.random.key(0), qjax.fast_key(0)):
         start = jax.jit(loop.init)(key)
         found, slow = ran(loop, start, 8), step_by_step(loop, start, 8)

@@ -27,7 +27,7 @@ def bits(tree):
     return [np.asarray(jax.random.key_data(x) if keys(x) else x).tobytes() for x in jax.tree.leaves(tree)]
 
 
-take = jax.jit(jax.vmap(qjax.take))
+pop_metrics = jax.jit(jax.vmap(qjax.pop_metrics))
 
 
 def start(loop, lanes, seed=0):
@@ -56,7 +56,7 @@ def make(kind, **kwargs):
     env = qjax.make(probes.Walk(box=kind == "dqn"))
     policy = qjax.epsilon_greedy(schedules.linear(1.0, 0.2, 40))
     if kind == "tabular":
-        agent, memory = qjax.tabular(env.num_states, env.num_actions, 0.3), qjax.latest()
+        agent, memory = qjax.tabular(env.num_states, env.num_actions, 0.3), qjax.online()
     else:
         agent = qjax.dqn(qjax.MLP(2, (4,)), optax.adam(1e-2), target=qjax.periodic(40))
         memory = qjax.ring(24, 4)
@@ -65,7 +65,7 @@ def make(kind, **kwargs):
 
 def small(env, **kwargs):
     """Return a loop, of a tabular agent and a uniform policy where not told otherwise."""
-    rest = {"policy": qjax.uniform, "memory": qjax.latest(), "gamma": 0.9, **kwargs}
+    rest = {"policy": qjax.uniform, "memory": qjax.online(), "gamma": 0.9, **kwargs}
     if "agent" not in rest:
         rest["agent"] = qjax.tabular(env.num_states, env.num_actions, 0.5)
     return qjax.make_loop(env, rest.pop("agent"), **rest)
@@ -104,24 +104,24 @@ CHUNKED = [
 
 
 @functools.cache
-def whole(kind, rollout, updates, cadence):
+def whole(kind, rollout, updates, sync_every):
     """Return the loop, its compiled run, the lanes at the start and after 20 iterations at once."""
-    loop = make(kind, rollout=rollout, updates=updates, cadence=cadence)
+    loop = make(kind, rollout=rollout, updates=updates, sync_every=sync_every)
     run, lanes = runner(loop), start(loop, 3)
     return loop, run, lanes, run(lanes, clocks.at(0), 20, True)
 
 
-@pytest.mark.parametrize(("kind", "rollout", "updates", "cadence"), CHUNKED)
-def test_chunks_equal_one_run(kind, rollout, updates, cadence):
-    _, run, lanes, expected = whole(kind, rollout, updates, cadence)
+@pytest.mark.parametrize(("kind", "rollout", "updates", "sync_every"), CHUNKED)
+def test_chunks_equal_one_run(kind, rollout, updates, sync_every):
+    _, run, lanes, expected = whole(kind, rollout, updates, sync_every)
     reports = []
     for chunk in range(2):  # of two cadences at least: of a scan of length 1 XLA makes another program
         lanes = run(lanes, clocks.at(chunk * 10 * rollout), 10, True)
-        lanes, report = take(lanes)
+        lanes, report = pop_metrics(lanes)
         reports.append(report)
     assert bits(lanes._replace(stats=None)) == bits(expected._replace(stats=None))
-    # `take` in between splits the sums and loses nothing; they add up in another order.
-    _, total = take(expected)
+    # `pop_metrics` in between splits the sums and loses nothing; they add up in another order.
+    _, total = pop_metrics(expected)
     np.testing.assert_array_equal(reports[-1].pop("total_episodes"), total.pop("total_episodes"))
     for name, value in total.items():
         summed = np.sum([report[name] for report in reports], axis=0)
@@ -131,20 +131,20 @@ def test_chunks_equal_one_run(kind, rollout, updates, cadence):
     assert len(set(np.asarray(total["loss"]).tolist())) == 3
 
 
-@pytest.mark.parametrize(("kind", "rollout", "updates", "cadence"), CHUNKED[1:3])
-def test_step_and_learn_by_hand_equal_run(kind, rollout, updates, cadence):
+@pytest.mark.parametrize(("kind", "rollout", "updates", "sync_every"), CHUNKED[1:3])
+def test_step_and_learn_by_hand_equal_run(kind, rollout, updates, sync_every):
     """The public pieces are what `run` is made of: with them a researcher's own loop gives the same result."""
-    loop, _, lanes, expected = whole(kind, rollout, updates, cadence)
+    loop, _, lanes, expected = whole(kind, rollout, updates, sync_every)
 
     step, learn = (jax.jit(jax.vmap(f, in_axes=(0, None))) for f in (loop.step, loop.learn))
     axes = qjax.Time(None, 0, None, None)
     sync = jax.jit(jax.vmap(loop.agent.sync, in_axes=(0, axes)))
-    for i in range(20 // cadence):
+    for i in range(20 // sync_every):
         before = lanes.episodes
-        for j in range(cadence):
-            now = clocks.at((i * cadence + j) * rollout)
+        for j in range(sync_every):
+            now = clocks.at((i * sync_every + j) * rollout)
             lanes = learn(step(lanes, now), now)
-        elapsed = qjax.Time(cadence * rollout * loop.num_envs, lanes.episodes - before, cadence * updates)
+        elapsed = qjax.Time(sync_every * rollout * loop.num_envs, lanes.episodes - before, sync_every * updates)
         lanes = lanes._replace(agent=sync(lanes.agent, elapsed))
     # XLA rounds otherwise where other operations stand beside, so what is computed from values is only close.
     exact, close = ("env", "obs", "episodes", "episode_return", "episode_length"), ("agent", "memory", "stats")
@@ -157,13 +157,13 @@ def test_step_and_learn_by_hand_equal_run(kind, rollout, updates, cadence):
 # ---- a number of episodes
 
 
-@pytest.mark.parametrize(("kind", "cadence", "num_envs"), [("tabular", 1, 1), ("tabular", 1, 2), ("dqn", 3, 2)])
-def test_a_finished_lane_does_not_change(kind, cadence, num_envs):
-    loop = make(kind, episodes=3, cadence=cadence, num_envs=num_envs)
+@pytest.mark.parametrize(("kind", "sync_every", "num_envs"), [("tabular", 1, 1), ("tabular", 1, 2), ("dqn", 3, 2)])
+def test_a_finished_lane_does_not_change(kind, sync_every, num_envs):
+    loop = make(kind, episodes=3, sync_every=sync_every, num_envs=num_envs)
     run, lanes = runner(loop), start(loop, 2, seed=1)
     history = [lanes]
-    for i in range(24 // cadence):
-        history.append(run(history[-1], clocks.at(i * cadence), cadence, True))
+    for i in range(24 // sync_every):
+        history.append(run(history[-1], clocks.at(i * sync_every), sync_every, True))
     history = [jax.device_get(lanes._replace(memory=None, key=None)) for lanes in history]
     ended = []
     for lane in range(2):
@@ -178,7 +178,7 @@ def test_a_finished_lane_does_not_change(kind, cadence, num_envs):
         # Only the steps up to the last end of an episode count, and the updates with them.
         steps, updates = states[-1].stats.steps, states[-1].stats.updates
         assert steps == updates * num_envs
-        assert end - 1 < updates / cadence <= end
+        assert end - 1 < updates / sync_every <= end
         if num_envs == 1:
             assert steps == states[-1].stats.lengths
     assert len(set(ended)) == 2 and max(ended) < len(history) - 1  # they ended apart, and before the comparison
@@ -297,27 +297,27 @@ def conditionals(text):
     return len(re.findall(r"= \S.* conditional\(", text))
 
 
-MOVES = {"select", "copy", "scatter", "transpose"}
+MOVES = {"target_policy", "copy", "scatter", "transpose"}
 
 # Primes, so that no other array of the program has as many elements as a ring: 7 lanes of 11 rows x 3 environments.
 LANES, ROWS, ENVS = 7, 11, 3
 
 
-def ringed(rollout=1, cadence=1, episodes=None):
+def ringed(rollout=1, sync_every=1, episodes=None):
     """Return a DQN loop, and the shapes of its lanes."""
     env = qjax.make(probes.Walk(box=True))
     agent = qjax.dqn(qjax.MLP(2, (5,)), optax.adam(1e-2))
     ring = qjax.ring(ROWS * ENVS * rollout, 6)
-    kwargs = {"num_envs": ENVS, "rollout": rollout, "cadence": cadence, "episodes": episodes}
+    kwargs = {"num_envs": ENVS, "rollout": rollout, "sync_every": sync_every, "episodes": episodes}
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), ring, gamma=0.9, **kwargs)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES))
     return loop, jax.eval_shape(jax.vmap(loop.init), keys)
 
 
-@pytest.mark.parametrize(("rollout", "cadence", "episodes"), [(2, 1, None), (1, 5, 4)])
-def test_compiled_program_moves_no_ring(rollout, cadence, episodes):
+@pytest.mark.parametrize(("rollout", "sync_every", "episodes"), [(2, 1, None), (1, 5, 4)])
+def test_compiled_program_moves_no_ring(rollout, sync_every, episodes):
     """The ring is most of a lane: one copy or select of it per iteration would cost more than all the rest."""
-    loop, lanes = ringed(rollout, cadence, episodes)
+    loop, lanes = ringed(rollout, sync_every, episodes)
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
     # Unused arguments are kept so that leaf i is parameter i.
     lowered = jax.jit(run, donate_argnums=0, keep_unused=True).lower(lanes, clocks.at(0))
@@ -347,7 +347,9 @@ def test_the_programs_of_a_sweep_move_no_ring():
     env = qjax.make(probes.Walk(box=True))
     agent = qjax.dqn(qjax.MLP(2, (5,)), optax.adam(1e-2))
     ring = qjax.ring(ROWS * ENVS, 6)
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), ring, gamma=0.9, num_envs=ENVS, warmup=5, cadence=5)
+    loop = qjax.make_loop(
+        env, agent, qjax.epsilon_greedy(0.1), ring, gamma=0.9, num_envs=ENVS, warmup=5, sync_every=5
+    )
     lanes, root = LANES * jax.device_count(), jax.random.key(0)
     programs = Programs(
         lambda _: loop, None, root, Placement(np.zeros(lanes, int), np.arange(lanes), LANES, jax.devices())
@@ -382,7 +384,7 @@ def test_compiled_program_moves_no_table(episodes):
     states = 101  # a size that nothing else has; the loop would refuse it
     agent = qjax.tabular(states, 2, 0.1)._replace(table=None)
     env = qjax.make(probes.Walk())
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.latest(), gamma=0.9, episodes=episodes)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.9, episodes=episodes)
     lanes = jax.eval_shape(jax.vmap(loop.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES)))
     run = jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None))
     text = jax.jit(run, donate_argnums=0).lower(lanes, clocks.at(0)).compile(FUSED).as_text()
@@ -392,7 +394,7 @@ def test_compiled_program_moves_no_table(episodes):
     assert not [x for x in found if x in MOVES - {"scatter"}], found
 
 
-@pytest.mark.parametrize(("bad", "found"), [("condition", "select"), ("clock", "scatter")])
+@pytest.mark.parametrize(("bad", "found"), [("condition", "target_policy"), ("clock", "scatter")])
 def test_the_search_finds_moves(bad, found):
     """The two mistakes that the lane's layout is there to avoid: a condition on the ring, a clock in every lane."""
     loop, lanes = ringed()
@@ -435,14 +437,14 @@ def test_the_search_finds_conditionals():
 
 
 def test_statistics_equal_a_recomputation():
-    """Every sum that `take` returns, from the recorded transitions in plain Python."""
+    """Every sum that `pop_metrics` returns, from the recorded transitions in plain Python."""
     env, alpha, ticks, envs, updates = qjax.make(probes.Walk()), 0.5, 24, 2, 2
     agent = qjax.tabular(env.num_states, 2, alpha)
-    memory = recording(qjax.latest(), ticks * envs)
+    memory = recording(qjax.online(), ticks * envs)
     kwargs = {"num_envs": envs, "rollout": 4, "updates": updates}
     loop = qjax.make_loop(env, agent, mostly_on, memory, gamma=0.9, **kwargs)
     lanes = trained(loop, 2, ticks // 4)
-    _, reports = take(lanes)
+    _, reports = pop_metrics(lanes)
     for lane in range(2):
         rows = jax.device_get(jax.tree.map(lambda x, lane=lane: x[lane], lanes.memory[1].unpacked()))
         returns, lengths, episodes, running = 0.0, 0, 0, [[0.0, 0] for _ in range(envs)]
@@ -483,7 +485,7 @@ def test_statistics_equal_a_recomputation():
 def test_take_empties_the_sums_only():
     loop = make("tabular")
     lanes = trained(loop, 2, 12)
-    taken, report = take(lanes)
+    taken, report = pop_metrics(lanes)
     assert not any(np.any(x) for x in jax.tree.leaves(taken.stats))
     assert bits(taken._replace(stats=None)) == bits(lanes._replace(stats=None))
     assert report["total_episodes"].tolist() == lanes.episodes.tolist() and (lanes.episodes > 0).all()
@@ -492,7 +494,7 @@ def test_take_empties_the_sums_only():
 def test_recorded_transitions_are_what_the_environment_does():
     """Discount 0 only where terminated; the successor follows; and what is learned from is what was acted on."""
     env = qjax.make(probes.Walk())
-    loop = small(env, policy=mostly_on, memory=recording(qjax.latest(), 60), num_envs=2)
+    loop = small(env, policy=mostly_on, memory=recording(qjax.online(), 60), num_envs=2)
     lanes = trained(loop, 1, 30)
     rows = jax.device_get(jax.tree.map(lambda x: x[0], lanes.memory[1].unpacked()))
     np.testing.assert_array_equal(rows.reward, rows.obs + 1)
@@ -510,7 +512,7 @@ def test_recorded_transitions_are_what_the_environment_does():
 
 @pytest.mark.parametrize("kind", ["tabular", "dqn"])
 def test_warm_up_leaves_the_agent_alone(kind):
-    loop = make(kind, cadence=5, warmup=7)
+    loop = make(kind, sync_every=5, warmup=7)
     lanes = start(loop, 2)
     # 7 is no multiple of the cadence: warm-up does not sync.
     warm = runner(loop)(lanes, clocks.at(0), 7, False)
@@ -543,7 +545,7 @@ def seen(rollout, warmup=0, updates=1):
         return number
 
     ticks = 12
-    memory = recording(qjax.latest(), ticks * 2)
+    memory = recording(qjax.online(), ticks * 2)
     kwargs = {"num_envs": 2, "rollout": rollout, "warmup": warmup, "updates": updates}
     loop = small(qjax.make(Clockwork()), policy=one_action(written), memory=memory, **kwargs)
     rest, digits = (
@@ -594,7 +596,7 @@ def test_time_the_learner_sees(rollout, updates):
 
     def sample(key, state, clock, time):
         # The clock a memory samples at, handed on where the weights would be.
-        batch = qjax.latest().sample(key, state, clock, time)
+        batch = qjax.online().sample(key, state, clock, time)
         return batch._replace(weight=jnp.full(batch.weight.shape, clocks.as_float(clock)))
 
     def learn(key, state, batch, time):
@@ -611,7 +613,7 @@ def test_time_the_learner_sees(rollout, updates):
         learn=learn,
     )
     env = qjax.make(probes.Endless())
-    memory = qjax.latest()._replace(sample=sample)
+    memory = qjax.online()._replace(sample=sample)
     loop = small(env, agent=recorder, memory=memory, num_envs=2, rollout=rollout, updates=updates, warmup=2)
     lanes = trained(loop, 1, iterations, warmup=2)
     count, log = lanes.agent
@@ -637,7 +639,7 @@ def test_elapsed_time_a_sync_sees():
         sync=sync,
     )
     env = qjax.make(probes.Endless())
-    loop = small(env, agent=counter, num_envs=2, rollout=3, updates=4, cadence=5)
+    loop = small(env, agent=counter, num_envs=2, rollout=3, updates=4, sync_every=5)
     lanes = trained(loop, 1, 10)
     # 10 iterations of 3 ticks and 2 environments, an episode every 3 ticks; synced twice.
     assert lanes.agent.tolist() == [[60, 20, 40, 2]]
@@ -705,7 +707,7 @@ def test_clock_beyond_32_bits(rollout):
 
 def test_other_ticks_give_other_randomness():
     """The high word counts, too: the same low word a whole turn later draws other actions."""
-    loop = small(qjax.make(probes.Counter()), memory=recording(qjax.latest(), 32))
+    loop = small(qjax.make(probes.Counter()), memory=recording(qjax.online(), 32))
     run, lanes = runner(loop), start(loop, 1)
     actions = [
         run(lanes, clocks.at(t), 32, True).memory[1].unpacked().action.tolist() for t in (0, 0, 2**32, 2**33)
@@ -723,14 +725,14 @@ def test_gamma_outside_its_range(gamma):
         small(qjax.make(probes.OneStep()), gamma=gamma)
 
 
-@pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "cadence", "episodes"])
+@pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "sync_every", "episodes"])
 @pytest.mark.parametrize("value", [0, -3])
 def test_sizes_that_are_not_positive(name, value):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got {value}"):
         small(qjax.make(probes.OneStep()), **{name: value})
 
 
-@pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "cadence", "episodes", "warmup"])
+@pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "sync_every", "episodes", "warmup"])
 def test_sizes_that_are_truth_values(name):
     # True would silently mean 1.
     with pytest.raises(TypeError, match=f"{name} must be a whole number, got True"):
@@ -755,7 +757,7 @@ def test_a_replay_ratio():
         build(-1)
 
 
-@pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "cadence", "episodes", "warmup"])
+@pytest.mark.parametrize("name", ["num_envs", "rollout", "updates", "sync_every", "episodes", "warmup"])
 def test_traced_size(name, monkeypatch):
     # The annotations would complain first, in their own words, which users do not see.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
@@ -764,7 +766,7 @@ def test_traced_size(name, monkeypatch):
 
 
 def test_iterations_that_the_cadence_does_not_divide():
-    loop = make("tabular", cadence=5)
+    loop = make("tabular", sync_every=5)
     with pytest.raises(ValueError, match="7 iterations are not a multiple of the sync cadence 5"):
         jax.eval_shape(lambda key: loop.run(loop.init(key), clocks.at(0), 7), jax.random.key(0))
 

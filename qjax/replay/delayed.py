@@ -15,7 +15,7 @@ from qjax.objectives.returns import n_step_transition
 from qjax.types import Batch, Memory, Transition
 
 
-class WaitingState(NamedTuple):
+class DelayedState(NamedTuple):
     """The newest block, and before it the rows of earlier ones that may still wait."""
 
     rows: Transition
@@ -24,7 +24,7 @@ class WaitingState(NamedTuple):
     """Whether a row is to be learned, now or later."""
 
 
-def waiting(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
+def delayed(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
     """Return a memory from which each transition is learned once, when the `wait` rows after it are known.
 
     The rows of an episode that has ended are learned at once. A batch is `[wait + T, N]`, in the order in which the
@@ -39,14 +39,14 @@ def waiting(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
 
     def init(block):
         held = jax.tree.map(lambda x: jnp.zeros((wait + x.shape[0], *x.shape[1:]), x.dtype), block)
-        return WaitingState(held, jnp.zeros(held.reward.shape, bool))
+        return DelayedState(held, jnp.zeros(held.reward.shape, bool))
 
     def add(state, block, clock):
         rows, envs = block.reward.shape
         # A wrapper that holds rows back sets the clock back: rows from before the start do not count.
         known = jnp.broadcast_to((jnp.arange(rows) >= missing(clock, rows))[:, None], (rows, envs))
-        still = WaitingState(state.rows, state.left & ~_complete(state.rows.last, wait))
-        new = WaitingState(block, known)
+        still = DelayedState(state.rows, state.left & ~_complete(state.rows.last, wait))
+        new = DelayedState(block, known)
         return jax.tree.map(lambda old, new: jnp.concatenate([old[rows:], new]), still, new)
 
     def sample(key, state, clock, time):
@@ -60,12 +60,12 @@ def waiting(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
 
 
 @makes_usual
-def pairs(n: int = 1) -> Memory:
+def with_next_action(n: int = 1) -> Memory:
     """Return the online memory whose transitions have the executed next action, for SARSA.
 
     A transition waits for one more row, and is learned before the action after that is chosen: the order of the
     textbook's loop (Sutton and Barto 2018, section 6.4). Where the episode ended there is no next action; it is -1
-    there, and the transition is learned at once. With n above 1 these are n-step transitions, as `latest(n)` gives
+    there, and the transition is learned at once. With n above 1 these are n-step transitions, as `online(n)` gives
     them, with the executed action at their successor (section 7.2).
 
     Raises:
@@ -80,7 +80,7 @@ def pairs(n: int = 1) -> Memory:
         first = jax.tree.map(lambda x: x[:-1], window)
         return n_step_transition(first._replace(next_action=following))
 
-    return waiting(n, merge)._replace(steps=n)
+    return delayed(n, merge)._replace(steps=n)
 
 
 def _windows(rows: Array, wait: int) -> Array:

@@ -111,13 +111,13 @@ def slow(data, steps, n, sarsa, alpha=0.3):
 
 
 SHAPES = [(1, 1), (1, 3), (4, 1), (3, 2)]
-SARSA = qjax.tabular(STATES, ACTIONS, 0.3, select=qjax.executed(qjax.first))
+SARSA = qjax.tabular(STATES, ACTIONS, 0.3, target_policy=qjax.action_taken(qjax.first))
 Q = qjax.tabular(STATES, ACTIONS, 0.3)
 CASES = {
-    "sarsa": (qjax.pairs(), SARSA, 1, True),
-    "3-step": (qjax.latest(3), Q, 3, False),
-    "5-step": (qjax.latest(5), Q, 5, False),
-    "2-step-sarsa": (qjax.pairs(2), SARSA, 2, True),
+    "sarsa": (qjax.with_next_action(), SARSA, 1, True),
+    "3-step": (qjax.online(3), Q, 3, False),
+    "5-step": (qjax.online(5), Q, 5, False),
+    "2-step-sarsa": (qjax.with_next_action(2), SARSA, 2, True),
 }
 
 
@@ -169,10 +169,10 @@ def test_each_row_is_learned_once_in_order_whatever_the_episodes(given_data):
 
 def test_one_step_is_latest():
     data = blocks_of(episodes(ROWS, 2, 0), 4)
-    jax.tree.map(np.testing.assert_array_equal, driven(qjax.latest(1))(data), driven(qjax.latest())(data))
+    jax.tree.map(np.testing.assert_array_equal, driven(qjax.online(1))(data), driven(qjax.online())(data))
 
 
-@pytest.mark.parametrize("memory", [qjax.pairs(), qjax.latest(3)])
+@pytest.mark.parametrize("memory", [qjax.with_next_action(), qjax.online(3)])
 def test_rows_from_before_the_start_do_not_count(memory):
     # A wrapper that holds rows back sets the clock back; its first rows are padding.
     data = jax.tree.map(jnp.asarray, episodes(4, 1, 0)._replace(last=np.ones((4, 1), bool)))
@@ -188,7 +188,7 @@ def test_rows_from_before_the_start_do_not_count(memory):
 def test_a_cut_episode_draws_its_next_action_at_the_true_successor(discount, last, drawn):
     # The error shows which next action counted: the values of the successor are 1, 2 and 4, all else is 0.
     envs = 3000
-    agent = qjax.tabular(2, 3, 0.1, select=qjax.executed(qjax.epsilon_greedy(0.6)))
+    agent = qjax.tabular(2, 3, 0.1, target_policy=qjax.action_taken(qjax.epsilon_greedy(0.6)))
     table = jnp.array([[0.0, 0.0, 0.0], [1.0, 2.0, 4.0]])
     data = record(1, envs)._replace(
         obs=np.zeros((1, envs), np.int32),
@@ -214,7 +214,7 @@ def test_sarsa_needs_the_next_action():
 
 def test_rows_are_a_static_whole_number(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    for memory in (qjax.latest, qjax.pairs):
+    for memory in (qjax.online, qjax.with_next_action):
         with pytest.raises(ValueError, match="n must be at least 1, got 0"):
             memory(0)
         with pytest.raises(TypeError, match="n is static"):
@@ -288,8 +288,8 @@ def watkins(q, trace, state, action, reward, following, next_action):
 
 POLICY = qjax.epsilon_greedy(EPSILON)
 TEXTBOOK = {
-    "sarsa": (qjax.tabular(16, 4, 0.5, select=qjax.executed(POLICY)), sarsa),
-    "sarsa-lambda": (qjax.traces(16, 4, 0.5, 0.5, qjax.executed(POLICY), cut=qjax.uncut), sarsa_lambda),
+    "sarsa": (qjax.tabular(16, 4, 0.5, target_policy=qjax.action_taken(POLICY)), sarsa),
+    "sarsa-lambda": (qjax.traces(16, 4, 0.5, 0.5, qjax.action_taken(POLICY), cut=qjax.never_cut), sarsa_lambda),
     "q-lambda": (qjax.traces(16, 4, 0.5, 0.5), watkins),
 }
 
@@ -298,7 +298,7 @@ TEXTBOOK = {
 def test_the_loop_is_the_textbooks(name):
     agent, update = TEXTBOOK[name]
     env = qjax.make("FrozenLake-v1", is_slippery=False, max_steps_in_episode=10**6)
-    loop = qjax.make_loop(env, agent, POLICY, qjax.pairs(), gamma=0.5)
+    loop = qjax.make_loop(env, agent, POLICY, qjax.with_next_action(), gamma=0.5)
 
     def tick(lane, number):
         now = clocks.plus(clocks.at(0), number)
