@@ -43,7 +43,7 @@ class Clock(NamedTuple):
 
 
 class Time(NamedTuple):
-    """What schedules, policies and selects read.
+    """What schedules, policies and target policies read.
 
     `step` counts environment steps of one lane and `update` its learner updates, both float32 (exact to 2**24,
     then to one part in 10**7); `episode` counts the lane's finished episodes; `env` is the environment's index

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilation import AS_USERS
+from constants import constants
 
 import qjax
 from qjax import algorithms
@@ -74,8 +75,8 @@ def errors(name, steps, options=None):
     @jax.vmap
     def learned(mdp, key):
         env = qjax.make(one, mdp_params(mdp, max_steps=limit))
-        constants = {"gamma": GAMMA, "epsilon": 1.0 if name == "dyna-q" else EPSILON, "lam": 0.5, "planning": 2}
-        config = algorithms.config(name, alpha=1.0, alpha_power=0.7, **constants)
+        given = {"gamma": GAMMA, "epsilon": 1.0 if name == "dyna-q" else EPSILON, "lam": 0.5, "planning": 2}
+        config = constants(name, alpha=1.0, alpha_power=0.7, **given)
         loop = algorithms.make(name, env, config)
         lane = loop.run(loop.init(key), clocks.at(0), steps)
         return jax.vmap(loop.agent.values, in_axes=(None, None, 0))(None, lane.agent, jnp.arange(S))

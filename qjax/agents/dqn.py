@@ -65,8 +65,8 @@ def td_loss(
     theta) )**2 (Mnih et al. 2015, equation 2), without a half and without a mean; the target carries no gradient.
 
     The network's four roles draw their noise independently: the prediction, the online choice of the next
-    action, the target network's choice, and its evaluation. Passes that the select does not read are dropped by
-    the compiler. Of a transition with weight 0 nothing reaches the gradient, though its action be masked.
+    action, the target network's choice, and its evaluation. Passes that the target policy does not read are dropped
+    by the compiler. Of a transition with weight 0 nothing reaches the gradient, though its action be masked.
     """
     roles = [Noise(*keys) for keys in zip(*(jax.random.split(key, 5) for key in noise), strict=True)]
     predict_noise, online_noise, choose_noise, evaluate_noise, (_, select_key) = roles
@@ -78,7 +78,7 @@ def td_loss(
     q_before = head.q(network.apply(target_params, transition.obs, choose_noise))
 
     weights = target_policy(select_key, transition, q_online, q_choose, time)
-    check_returned("the weights of select", weights, q_choose.shape)
+    check_returned("the weights of target_policy", weights, q_choose.shape)
     r = check_returned("what reward returns", reward(transition, q_before, q_choose, weights, time), ())
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)

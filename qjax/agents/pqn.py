@@ -44,7 +44,9 @@ def successor_value(
     """
     select_key, own = jax.random.split(noise.own)
     q = head.q(network.apply(params, transition.next_obs, noise._replace(own=own)))
-    weights = check_returned("the weights of select", target_policy(select_key, transition, q, q, time), q.shape)
+    weights = check_returned(
+        "the weights of target_policy", target_policy(select_key, transition, q, q, time), q.shape
+    )
     return expected_value(weights, q)
 
 

@@ -184,7 +184,7 @@ def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callab
         keys = jax.random.split(key, weight.size)
         weigh = jax.vmap(of_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
         weights = weigh(keys, row, online, target, time)
-        check_returned("the weights of select", weights, target.shape)
+        check_returned("the weights of target_policy", weights, target.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
         if counts:
             visits = count_visits(visits, entry, weight)

@@ -151,7 +151,7 @@ def _row_learner(
         keys = jax.random.split(key, weight.size)
         weigh = jax.vmap(of_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
         weights = weigh(keys, row, next_q, next_q, time)
-        check_returned("the weights of select", weights, next_q.shape)
+        check_returned("the weights of target_policy", weights, next_q.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, next_q, weights))
         counted = weight > 0
         trace = visit(state.trace, row.obs, row.action, counted, replacing)

@@ -195,8 +195,8 @@ def quantile(kappa: Any = 1.0) -> Head:
     divided by kappa, which is no difference at 1, the value of both). The target of a mixture of next actions is
     the mixture of their atoms, never an average of quantiles. The priority is the loss.
 
-    All pairs count, but none is kept: see `quantile_loss`. Where the select's weights are boolean, the target is
-    the n atoms of the one action; otherwise it is A n atoms, and the loss costs A times as much.
+    All pairs count, none is kept: see `quantile_loss`. Where the target policy's weights are boolean, the target
+    is the n atoms of the one action; otherwise it is A n atoms, and the loss costs A times as much.
 
     Args:
         kappa: may be traced.

@@ -33,7 +33,7 @@ def td_target(
         discount: gamma (1 - terminated), so a terminated step does not bootstrap and a truncated one does.
         next_q: Q(s', .) at the true successor. Minus infinity masks an action; only where the step terminated may
             all of them be.
-        weights: a distribution over next actions, as a select gives it.
+        weights: a distribution over next actions, as a target policy gives it.
 
     """
     return bootstrapped(reward, discount, expected_value(weights, next_q))

@@ -38,14 +38,14 @@ def scaled_log_softmax(q: Float[Array, " A"], temperature: Any) -> Float[Array, 
 
 @makes_usual
 def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> dict[str, Any]:
-    """Return the select and the reward of Munchausen DQN, for `dqn(network, optimizer, **munchausen())`.
+    """Return the target policy and the reward of Munchausen DQN, for `dqn(network, optimizer, **munchausen())`.
 
     With pi = softmax(q / tau) of the target network's values, tau the temperature, the target is
 
         r + alpha [tau log pi(a|s)] clipped to [low, 0]
           + gamma (1 - terminated) sum_a' pi(a'|s') [ Q(s',a') - tau log pi(a'|s') ]
 
-    (Vieillard et al. 2020, equation 2, its log-policy clipped as in the experiments). The select weighs next
+    (Vieillard et al. 2020, equation 2, its log-policy clipped as in the experiments). The target policy weighs next
     actions by pi, so with a distributional head the target is the mixture of their distributions, moved by the
     bonus. With alpha 0 it is soft DQN. All three numbers may be traced.
 

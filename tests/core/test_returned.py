@@ -49,7 +49,7 @@ SHORT = [lambda *args: args[2].sum(), lambda *args: args[2][:1], lambda *args: N
     ],
 )
 def test_selects_weigh_every_action(make, target_policy):
-    with pytest.raises(ValueError, match=r"the weights of select must have the shape \[.*4\], got"):
+    with pytest.raises(ValueError, match=r"the weights of target_policy must have the shape \[.*4\], got"):
         traced(make(target_policy))
 
 
@@ -88,17 +88,20 @@ TEXT = r"got 'x'"
     [
         (
             lambda: deep(target_policy=lambda *args: "x"),
-            "the weights of select must be an array or a number, " + TEXT,
+            "the weights of target_policy must be an array or a number, " + TEXT,
         ),
         (lambda: deep(reward=lambda *args: "x"), "what reward returns must be an array or a number, " + TEXT),
         (
             lambda: pqn(target_policy=lambda *args: "x"),
-            "the weights of select must be an array or a number, " + TEXT,
+            "the weights of target_policy must be an array or a number, " + TEXT,
         ),
-        (lambda: qjax.tabular(16, 4, 0.1, target_policy=lambda *args: "x"), "select must return weights, " + TEXT),
+        (
+            lambda: qjax.tabular(16, 4, 0.1, target_policy=lambda *args: "x"),
+            "target_policy must return weights, " + TEXT,
+        ),
         (
             lambda: qjax.traces(16, 4, 0.1, 0.9, target_policy=lambda *args: "x"),
-            "select must return weights, " + TEXT,
+            "target_policy must return weights, " + TEXT,
         ),
         (lambda: qjax.traces(16, 4, 0.1, 0.9, cut=lambda *args: "x"), "cut must return one bool, " + TEXT),
     ],

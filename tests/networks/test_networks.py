@@ -405,7 +405,7 @@ def test_each_role_of_each_update_has_noise_of_its_own():
         seen.update(predict=out)
         return qjax.scalar().loss(out, action, y)
 
-    network, head = Network(None, apply), Head(lambda out: out, target, loss)
+    network, head = Network(lambda key, obs: None, apply), Head(lambda out: out, target, loss)
     transition = Transition(OBS[0], jnp.int32(0), jnp.float32(0), jnp.float32(1), OBS[1], jnp.array(False))
     found = []
     for seed in (0, 1):

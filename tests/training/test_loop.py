@@ -297,7 +297,7 @@ def conditionals(text):
     return len(re.findall(r"= \S.* conditional\(", text))
 
 
-MOVES = {"target_policy", "copy", "scatter", "transpose"}
+MOVES = {"select", "copy", "scatter", "transpose"}
 
 # Primes, so that no other array of the program has as many elements as a ring: 7 lanes of 11 rows x 3 environments.
 LANES, ROWS, ENVS = 7, 11, 3
@@ -394,7 +394,7 @@ def test_compiled_program_moves_no_table(episodes):
     assert not [x for x in found if x in MOVES - {"scatter"}], found
 
 
-@pytest.mark.parametrize(("bad", "found"), [("condition", "target_policy"), ("clock", "scatter")])
+@pytest.mark.parametrize(("bad", "found"), [("condition", "select"), ("clock", "scatter")])
 def test_the_search_finds_moves(bad, found):
     """The two mistakes that the lane's layout is there to avoid: a condition on the ring, a clock in every lane."""
     loop, lanes = ringed()
