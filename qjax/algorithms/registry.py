@@ -202,7 +202,10 @@ def make(name: Any, env: Env, config: Any = None, *, sync_every: int | None = No
     made = parts(name, env, config)
     if isinstance(made, Loop):
         return made
-    chosen = algorithm(name).config() if config is None else config
+    found = algorithm(name)
+    chosen = found.config() if config is None else config
+    if not hasattr(chosen, "gamma"):
+        raise TypeError(f"{found.name} returns parts of a loop, so {found.config.__name__} must have a field gamma")
     sizes = made._asdict() | ({} if sync_every is None else {"sync_every": sync_every})
     agent, policy, memory = (sizes.pop(each) for each in ("agent", "policy", "memory"))
     return make_loop(

@@ -18,11 +18,11 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command("train", "train a member of a family over many seeds, and over a grid of settings"),
+    "train": Command("train", "train an algorithm over many seeds, and over a grid of settings"),
     "plot": Command("plot", "draw runs for a paper, from their tables, whether they have ended or not"),
     "watch": Command("watch", "write an animated GIF of a trained agent that plays"),
     "results": Command("results", "show what runs came to, a line for each setting"),
-    "list": Command("listing", "show the members that train knows, what they are made of, and the presets"),
+    "list": Command("listing", "show the algorithms that train knows, what they are made of, and the presets"),
 }
 LIBRARIES = ("PIL", "tyro")
 """What the extra `cli` brings: the package does without them where it is imported."""

@@ -42,8 +42,7 @@ def read(words: Sequence[str]) -> Arguments:
     missing: Any = tyro.MISSING
     default = _moved(cls, base, name=name, out=missing) if base is not None else cls(name=name, out=missing)
     if asks:
-        shown_ = settle(default)
-        parse(cls, ["--help"], PROGRAM, default=dataclasses.replace(shown_, out=missing))
+        parse(cls, ["--help"], PROGRAM, default=dataclasses.replace(settle(default), out=missing))
     if unread := [word for word in words if _field(word) in set(FIELDS) - set(flags(name))]:
         raise ValueError(refusal(name, [_field(word) for word in unread]))
     no_out = not any(word.partition("=")[0] == "--out" for word in words)

@@ -132,6 +132,8 @@ def check(args: Arguments) -> None:
 def run_one(args: Arguments) -> None:
     """Train the settings that one program has side by side, evaluate, and write the run's folder."""
     make, swept = builder(args), args.grid.hypers
+    if args.exact and "gamma" not in args.given:
+        raise ValueError(f"--exact needs a discount factor: {args.name} has no constant gamma")
     report = report_of(make, args.make(), args.given["gamma"]) if args.exact else None
     trained = command.train(
         args,

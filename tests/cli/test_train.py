@@ -475,6 +475,15 @@ def plain(env, config: int):
 
 def empty(env: qjax.Env, config: Mine):
     return 3
+
+
+@dataclass(frozen=True)
+class Bare:
+    rate: Real = 1e-3
+
+
+def bare(env: qjax.Env, config: Bare):
+    return qjax.algorithms.parts("dqn", env)
 '''
 
 
@@ -505,9 +514,17 @@ def test_an_algorithm_of_ones_own_has_the_command_line(tmp_path):
             "an_algorithm:plain",
             r"whose config is annotated with a dataclass, got \(env, config\) with <class 'int'>",
         ),
+        ("an_algorithm:bare", "an_algorithm:bare returns parts of a loop, so Bare must have a field gamma"),
         ("an_algorithm:empty", r"an_algorithm:empty must return qjax.algorithms.Parts or a qjax.Loop, got 3"),
     ],
 )
 def test_an_algorithm_that_is_none_is_refused(name, said):
     with pytest.raises((ValueError, TypeError), match=said):
         train.build(parsed(name))
+
+
+@pytest.mark.usefixtures("own")
+def test_exact_values_need_a_gamma(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(train, "builder", lambda args: None)
+    assert command_line(monkeypatch, "an_algorithm:bare", "--exact", "--out", tmp_path / "x") == 2
+    assert "--exact needs a discount factor: an_algorithm:bare has no constant gamma" in capsys.readouterr().err
