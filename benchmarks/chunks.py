@@ -40,7 +40,7 @@ class Arguments:
 
 
 def seconds(loop: qjax.Loop, folder: Path | None, **arguments: Any) -> tuple[float, float]:
-    """Return the time from the end of the first chunk, one turn, to the end of the last; and the host's share."""
+    """Return the time from the end of the first chunk, an inner loop, to that of the last; and the host's share."""
     ends: list[tuple[float, float]] = []
     run = None if folder is None else qjax.Run(folder, "benchmark", {})
 

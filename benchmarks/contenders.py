@@ -142,7 +142,7 @@ def _prepare(without: str) -> None:
         memory.write_slice = partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
     if without == "sums for the values of actions":
         for module in (heads, import_module("qjax.agents.dqn")):
-            module.of_action = lambda values, action: values[action]  # type: ignore[attr-defined]
+            module.at_action = lambda values, action: values[action]  # type: ignore[attr-defined]
     if without == "donation":
         jit = jax.jit
         jax.jit = lambda function, donate_argnums=(), **rest: jit(function, **rest)  # type: ignore[assignment]
@@ -187,32 +187,32 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     root = qjax.fast_key(0) if fast else jax.random.key(0)
     placement = Placement(np.zeros(lanes, int), np.arange(lanes), width, jax.devices())
     programs = Programs(lambda _: loop, None, root, placement)
-    turn = -(-50 // loop.sync_every) * loop.sync_every if loop.sync_every < 50 else loop.sync_every
+    inner = -(-50 // loop.sync_every) * loop.sync_every if loop.sync_every < 50 else loop.sync_every
     first = math.gcd(loop.warmup, 50)
-    groups = Groups(programs.compile({False: first, True: turn} if loop.warmup else {True: turn}))
+    groups = Groups(programs.compile({False: first, True: inner} if loop.warmup else {True: inner}))
     groups.start()
     if loop.warmup:
         groups.run(0, loop.warmup // first, False)
     ticks = loop.warmup * loop.rollout
 
-    def advance(turns: int) -> float:
+    def advance(outer: int) -> float:
         nonlocal ticks
         began = time.perf_counter()
-        groups.run(ticks, turns, True)
-        ticks += turns * turn * loop.rollout
+        groups.run(ticks, outer, True)
+        ticks += outer * inner * loop.rollout
         return time.perf_counter() - began
 
     advance(1)
-    turns = max(int(CHUNK_SECONDS / advance(1)), 1)
+    outer = max(int(CHUNK_SECONDS / advance(1)), 1)
 
     def call(_: None) -> None:
-        advance(turns)
+        advance(outer)
 
-    return chunked(call, None, lanes * loop.num_envs * loop.rollout * turn * turns)
+    return chunked(call, None, lanes * loop.num_envs * loop.rollout * inner * outer)
 
 
-def table(member: str, states: int) -> Measure:
-    """Return one lane of a tabular member on a random MDP of so many states, env-steps/s."""
+def table(algorithm: str, states: int) -> Measure:
+    """Return one lane of a tabular algorithm on a random MDP of so many states, env-steps/s."""
     import jax
 
     import qjax
@@ -224,7 +224,7 @@ def table(member: str, states: int) -> Measure:
     world, params = qjax.MDPEnvironment(mdp), mdp_params(mdp)
 
     def loop(params: Any) -> Any:
-        return algorithms.make(member, qjax.make(world, params))
+        return algorithms.make(algorithm, qjax.make(world, params))
 
     @partial(jax.jit, donate_argnums=0)
     def run(held: Any, params: Any) -> Any:

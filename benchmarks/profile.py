@@ -26,7 +26,7 @@ from qjax.sweeps.groups import Groups
 from qjax.sweeps.placement import Placement
 from qjax.sweeps.programs import Programs
 
-TURN = 100
+INNER = 100
 KINDS = {
     "matrix products": r"dot|ynn|gemm",
     "gathers and scatters": r"gather|scatter",
@@ -46,13 +46,13 @@ def loop_of(name: str) -> tuple[qjax.Loop, int]:
     return cartpole.build(constants.replace(episodes=None)), 8
 
 
-def traced(groups: Groups, ticks: int, turns: int) -> collections.Counter[str]:
-    """Return the microseconds of each operation in so many turns, by its name."""
+def traced(groups: Groups, ticks: int, outer: int) -> collections.Counter[str]:
+    """Return the microseconds of each operation in so many iterations of the outer loop, by its name."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level, options.host_tracer_level = 0, 3
     with tempfile.TemporaryDirectory() as folder:
         jax.profiler.start_trace(folder, profiler_options=options)
-        groups.run(ticks, turns, True)
+        groups.run(ticks, outer, True)
         jax.profiler.stop_trace()
         (file,) = Path(folder).rglob("*.trace.json.gz")
         events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
@@ -65,7 +65,7 @@ def traced(groups: Groups, ticks: int, turns: int) -> collections.Counter[str]:
 
 def main(
     name: tyro.conf.Positional[Literal["dqn", "tutorial", "lake"]],
-    turns: int = 5,
+    outer: int = 5,
     most: int = 12,
     fast: bool = False,
 ) -> None:
@@ -73,7 +73,7 @@ def main(
 
     Args:
         name: which loop: DQN with CleanRL's or the tutorial's protocol, or the table on the lake.
-        turns: of 100 iterations.
+        outer: how many times 100 iterations.
         most: how many operations are shown.
         fast: use fast keys.
 
@@ -83,20 +83,20 @@ def main(
     root: Any = qjax.fast_key(0) if fast else jax.random.key(0)
     placement = Placement(np.zeros(width, int), np.arange(width), width, jax.devices())
     programs = Programs(lambda _: loop, None, root, placement)
-    warmup = -(-loop.warmup // TURN) * TURN
-    groups = Groups(programs.compile({False: TURN, True: TURN} if warmup else {True: TURN}))
+    warmup = -(-loop.warmup // INNER) * INNER
+    groups = Groups(programs.compile({False: INNER, True: INNER} if warmup else {True: INNER}))
     groups.start()
     if warmup:
-        groups.run(0, warmup // TURN, False)
+        groups.run(0, warmup // INNER, False)
     groups.run(warmup * loop.rollout, 1, True)
-    times = traced(groups, (warmup + TURN) * loop.rollout, turns)
+    times = traced(groups, (warmup + INNER) * loop.rollout, outer)
     total = sum(times.values())
     kinds: collections.Counter[str] = collections.Counter()
     for operation, took in times.items():
         kinds[next((kind for kind, names in KINDS.items() if re.search(names, operation)), "the rest")] += took
     table = Table("operation", "us per iteration", "share", title=f"{name}: {width} lanes on one device")
     for operation, took in [*kinds.most_common(), *times.most_common(most)]:
-        table.add_row(operation, f"{took / (turns * TURN):.1f}", f"{took / total:.0%}")
+        table.add_row(operation, f"{took / (outer * INNER):.1f}", f"{took / total:.0%}")
     Console().print(table)
 
 

@@ -37,12 +37,12 @@ class Arguments:
 
 
 def by_states(args: Arguments) -> Table:
-    """Return steps a second of each member and size."""
+    """Return steps a second of each algorithm and size."""
     sizes = [f"{states:,} states" for states in args.states]
     table = Table("", *sizes, title="steps/s of one lane, and the ratio to the smallest table: median (spread)")
     for name in args.names:
         with ExitStack() as stack:
-            found = [stack.enter_context(Contender("table", member=name, states=n)) for n in args.states]
+            found = [stack.enter_context(Contender("table", algorithm=name, states=n)) for n in args.states]
             rounds(found, args.seconds, args.repeats)
         cells = [f"{one.speed:,.0f}, {ratio(one.speeds, found[0].speeds)}" for one in found]
         table.add_row(name, *cells)

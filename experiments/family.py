@@ -1,4 +1,4 @@
-"""The tabular family on one page: how far every member is from the exact solution, and what it would do.
+"""The tabular family on one page: how far every algorithm is from the exact solution, and what it would do.
 
 python -m experiments.family --seeds 256 --out runs/tabular-family
 
@@ -58,24 +58,24 @@ MEASURES = {"weighted_distance": "value error at optimal states", "regret": "reg
 
 @dataclass(kw_only=True)
 class Arguments(Setting):
-    """Train every tabular member on six environments, and hold them against the exact solutions."""
+    """Train every tabular algorithm on six environments, and hold them against the exact solutions."""
 
     seeds: int = 256
     tasks: tuple[str, ...] = tuple(TASKS)
     """Which of lake-4x4, lake-4x4-slippery, lake-8x8, lake-8x8-slippery, cliff and taxi."""
     names: tuple[str, ...] = tuple(algorithms.TABULAR)
-    """Which members."""
+    """Which algorithms."""
     shorten: int = 1
     """Divides the steps: for a quick look."""
     log_points: int = 40
     accept_program: bool = False
     """Go on although a program's text is another, as with `qjax train`."""
     out: Path = Path("runs/tabular-family")
-    """Folder for the runs, one for each environment and member, and the pictures."""
+    """Folder for the runs, one for each environment and algorithm, and the pictures."""
 
 
 def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[qjax.Point], np.ndarray]:
-    """Return the log points of one member in one environment, and its last tables `[seeds, S, A]`."""
+    """Return the log points of one algorithm in one environment, and its last tables `[seeds, S, A]`."""
     steps = TASKS[key].steps // args.shorten
     config = algorithms.config(name, steps=steps)
     loop = algorithms.make(name, env, config)

@@ -58,7 +58,7 @@ EPSILON = schedules.geometric(1.0, 0.995, 0.01, "episode")
 
 def base_policy(ties: str) -> Policy:
     """Return the greedy policy that breaks ties as asked."""
-    return qjax.greedy if ties == "random" else qjax.first
+    return qjax.greedy if ties == "random" else qjax.argmax
 
 
 def build(slippery: bool, map_name: str, ties: str, episodes: int) -> qjax.Loop:

@@ -3,7 +3,7 @@
 python -m experiments.results runs/family/*
 
 A record is what a page needs of a run's folder, a file in experiments/records, for the folders are large and stay
-where they were made. A run takes the place of an earlier one of the same member, in the same environment, of the
+where they were made. A run takes the place of an earlier one of the same algorithm, in the same environment, of the
 same preset and with as many steps.
 """
 
@@ -22,7 +22,7 @@ import tyro
 
 import qjax
 from qjax import algorithms, stats
-from qjax.cli.arguments import FIELDS, arguments_of, settle
+from qjax.cli.arguments import FIELDS, arguments_of, resolve
 from qjax.cli.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
 from qjax.cli.reading import from_config
 from qjax.cli.studies import environment_of
@@ -47,8 +47,8 @@ LAST_EPISODES = 100
 
 HEAD = f"""# Results
 
-Made by `python -m experiments.results` from the records of runs, one for each environment, member, preset
-(where there is one, it stands beside the member) and number of steps.
+Made by `python -m experiments.results` from the records of runs, one for each environment, algorithm, preset
+(where there is one, it stands beside the algorithm) and number of steps.
 
 - *Greedy*: returns of the last parameters (never the best checkpoint), whole episodes on keys of their own. A
   seed's score is its mean over the episodes; interquartile mean over seeds with its 95% bootstrap interval
@@ -67,7 +67,7 @@ Made by `python -m experiments.results` from the records of runs, one for each e
 - *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """
 COLUMNS = (
-    "member", "seeds", "steps", "greedy: IQM [95% interval]", "mean", "worst seed", "solved", "training",
+    "algorithm", "seeds", "steps", "greedy: IQM [95% interval]", "mean", "worst seed", "solved", "training",
     "published", "time", "env-steps/s",
 )  # fmt: skip
 PUBLISHED = {
@@ -77,13 +77,13 @@ PUBLISHED = {
     ("Acrobot-v1", "dqn"): "in JAX -88.89 ± 1.56",
     ("Acrobot-v1", "c51"): "in JAX -86.74 ± 2.19",
 }
-"""By environment and member: CleanRL's documentation, mean and standard deviation of training returns."""
+"""By environment and algorithm: CleanRL's documentation, mean and standard deviation of training returns."""
 
 
 def command(arguments: dict[str, Any]) -> str:
     """Return the command of a run: every argument that is not the algorithm's or the preset's default."""
     args = from_config(arguments, Path(arguments["out"]))
-    usual = settle(arguments_of(args.name)(name=args.name, preset=args.preset, out=args.out))
+    usual = resolve(arguments_of(args.name)(name=args.name, preset=args.preset, out=args.out))
     words = ["qjax train", args.name]
     first = ("env", "env_kwargs", "preset", "seeds", "steps")
     places = {name: place for place, name in enumerate(first)} | {"out": len(FIELDS)}
@@ -164,11 +164,11 @@ def optimum(arguments: Mapping[str, Any]) -> str:
 
     Known is it of a table's environment with an MDP and a time limit.
     """
-    args = settle(from_config(dict(arguments), Path(arguments["out"])))
+    args = resolve(from_config(dict(arguments), Path(arguments["out"])))
     if args.name not in algorithms.TABULAR or (env := args.make()).max_steps is None:
         return ""
     try:
-        mdp = examples.of(env)
+        mdp = examples.from_env(env)
     except TypeError:
         return ""
     steps = int(env.max_steps)
@@ -181,7 +181,7 @@ def optimum(arguments: Mapping[str, Any]) -> str:
 
 
 def label(arguments: Mapping[str, Any]) -> str:
-    """Return a record's member, and its preset if it has one."""
+    """Return a record's algorithm, and its preset if it has one."""
     return ", ".join(f"`{name}`" for name in (arguments["name"], arguments["preset"]) if name)
 
 

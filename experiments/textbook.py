@@ -84,7 +84,7 @@ def possible_only(epsilon: float) -> qjax.Policy:
 def trained(
     args: Arguments, name: str, env: qjax.Env, steps: int, log_points: int = 1000, **constants: Any
 ) -> qjax.Result:
-    """Train a member for its episodes, in at most so many steps."""
+    """Train an algorithm for its episodes, in at most so many steps."""
     loop = algorithms.make(name, env, algorithms.config(name, epsilon=0.1, **constants))
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "log_points": log_points}
     return qjax.sweep(lambda _: loop, progress=f"{name}, {env.name}", **work)

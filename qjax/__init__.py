@@ -16,7 +16,7 @@ from qjax.core.distribution import VERSION
 from qjax.core.random import fast_key
 from qjax.envs.environments import make
 from qjax.exploration import schedules
-from qjax.exploration.policies import boltzmann, draw, epsilon_greedy, first, greedy, uniform
+from qjax.exploration.policies import argmax, boltzmann, draw, epsilon_greedy, greedy, uniform
 from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.arrays import TabularMDP
@@ -105,6 +105,7 @@ __all__ = [
     "VisitCount",
     "action_taken",
     "algorithms",
+    "argmax",
     "as_network",
     "boltzmann",
     "categorical",
@@ -121,7 +122,6 @@ __all__ = [
     "evaluate_seeds",
     "expected",
     "fast_key",
-    "first",
     "greedy",
     "grid",
     "huber",

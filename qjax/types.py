@@ -63,7 +63,7 @@ class Noise(NamedTuple):
 
     shared: Key[Array, "..."]
     """One for a whole batch (the weights of a noisy layer)."""
-    own: Key[Array, "..."]
+    per_sample: Key[Array, "..."]
     """One for each transition (the quantile levels of an implicit quantile network)."""
 
 
@@ -142,7 +142,7 @@ Reward = Callable[[Transition, Float[Array, " A"], Float[Array, " A"], Weights, 
 `q_next` are the target network's values of the observation and of the successor."""
 
 
-def keep(state: State, *_: Any) -> State:
+def no_update(state: State, *_: Any) -> State:
     """Return the state as it is: the `Agent.sync` and `Memory.update` of those that need none."""
     return state
 
@@ -157,9 +157,9 @@ class Agent(NamedTuple):
     learn: Callable[[Key[Array, ""], State, Batch, Time], tuple[State, dict[str, Array]]]
     """`(key, state, batch, time) -> (state, info)`. `info["priority"]` is `[B]`; every scalar is logged,
     among them `loss` and `q`, the mean value of the batch's actions."""
-    sync: Callable[[State, Time], State] = keep
+    sync: Callable[[State, Time], State] = no_update
     """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
-    inert: bool = False
+    zero_weight_noop: bool = False
     """Whether `learn` leaves the state as it is where every weight is 0, and there is nothing to sync. A loop then
     stops a finished lane by its weights, where others need a select over the whole state."""
     table: tuple[int, int] | None = None
@@ -179,7 +179,7 @@ class Memory(NamedTuple):
     """`(state, block, clock) -> state`; `clock` is the tick of the block's first row."""
     sample: Callable[[Key[Array, ""], State, Clock, Time], Batch]
     """`(key, state, clock, time) -> batch`; `clock` is the number of rows added so far."""
-    update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = keep
+    update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = no_update
     """`(state, slot, priority) -> state`: the identity unless the memory is prioritized."""
     table: tuple[int, int] | None = None
     """As an agent's: of a model of the environment."""

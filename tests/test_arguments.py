@@ -99,7 +99,7 @@ def table() -> dict[str, Entry]:
 def factories() -> dict[str, Entry]:
     """Return the pieces of agents: no good value of theirs compiles anything."""
     states, units, net = k.size(2), k.name("step", "episode", "update"), qjax.MLP(2, (4,))
-    policy = k.function(qjax.greedy, qjax.first)
+    policy = k.function(qjax.greedy, qjax.argmax)
     alpha = k.scheduled(k.half_open(0.1))
     alpha = alpha._replace(good=(*alpha.good, qjax.visit_count()))
     initial = k.array(0.0, 1, np.ones((2, 2)), jnp.zeros((2, 2)))
@@ -129,7 +129,7 @@ def factories() -> dict[str, Entry]:
         "boltzmann": entry(temperature=k.scheduled(k.positive())),
         "categorical": entry(
             low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), atoms=k.size(3, 2, 2**24),
-            floor=k.number(0.1, 0, 0.5),
+            min_probability=k.number(0.1, 0, 0.5),
         ),
         "convolutional": entry(
             lambda options={}, **given: qjax.convolutional(**given, **options),
@@ -159,7 +159,11 @@ def factories() -> dict[str, Entry]:
             head=k.optional(head), target_policy=selects,
         ),
         "prioritized": entry(
-            **ring, alpha=k.number(0.5, 0), beta=k.scheduled(k.unit()), floor=k.positive(), branching=k.size(4, 2)
+            **ring,
+            alpha=k.number(0.5, 0),
+            beta=k.scheduled(k.unit()),
+            min_priority=k.positive(),
+            branching=k.size(4, 2),
         ),
         "quantile": entry(kappa=k.positive()),
         "ring": entry(**ring),
@@ -169,7 +173,7 @@ def factories() -> dict[str, Entry]:
         "schedules.linear": entry(start=k.number(1.0), end=k.number(0.1), duration=k.positive(9), unit=units),
         "schedules.geometric": entry(start=k.number(1.0), factor=k.unit(), end=k.number(0.1), unit=units),
         "schedules.ladder": entry(num_envs=k.size(), base=k.half_open(), exponent=k.number(2.0, 0)),
-        "schedules.of": entry(count_schedule=k.function(optax.constant_schedule(0.1)), unit=units),
+        "schedules.from_optax": entry(count_schedule=k.function(optax.constant_schedule(0.1)), unit=units),
         "table": entry(num_states=states, num_actions=states, initial=initial),
         "tabular": entry(
             num_states=states, num_actions=states, alpha=alpha, target_policy=k.optional(selects), initial=initial,
@@ -229,7 +233,7 @@ def worlds() -> dict[str, Entry]:
             lambda name, kwargs=None: qjax.mdp.toy_text(name, **(kwargs or {})),
             name=k.text("CliffWalking-v1"), kwargs=BY_FIELD,
         ),
-        "mdp.of": entry(env=k.record(env)),
+        "mdp.from_env": entry(env=k.record(env)),
         "mdp.frozen_lake": entry(env=k.record(), runs=False),
         "mdp.garnet": entry(
             key=k.key(), states=k.size(4), actions=k.size(2), branching=k.size(1), termination=k.unit()
@@ -405,7 +409,7 @@ def numbers() -> dict[str, Entry]:
         "random.unrolled": entry(key=key),
         "random.describe_key": entry(key=key._replace(traced=False)),
         "draw": entry(u=k.unit(), probabilities=chances),
-        "first": entry(**policy),
+        "argmax": entry(**policy),
         "greedy": entry(**policy),
         "uniform": entry(**policy),
         "maximum": entry(**target_policy),
@@ -596,7 +600,7 @@ def complaint(function: Callable[[], Any], called: str, value: Any) -> str | Non
 
 
 FORMULAS = {
-    "draw", "first", "greedy", "uniform", "maximum", "double", "environment_reward", "squared", "td_error",
+    "argmax", "draw", "greedy", "uniform", "maximum", "double", "environment_reward", "squared", "td_error",
     "td_target", "td_loss", "lambda_returns", "n_step_transition", "tabular_update", "watkins", "never_cut",
 }  # fmt: skip
 
@@ -707,7 +711,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "low": ("munchausen-dqn", k.number(-1.0, high=0, infinite=True)),
         "support": ("c51", k.Kind((None, (0, 1.0)), ((0,), 3, "3", (1, 0), (0, np.nan), ("a", 1)))),
         "atoms": ("c51", k.size(3, 2, 2**24)),
-        "floor": ("c51", k.number(0.1, 0, 0.5)),
+        "min_probability": ("c51", k.number(0.1, 0, 0.5)),
         "quantiles": ("qr-dqn", k.size(3)),
         "levels": ("iqn", k.size(3)),
         "kappa": ("iqn", k.positive()),

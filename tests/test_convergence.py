@@ -1,4 +1,4 @@
-"""Convergence: every tabular member comes to its exact values on the lake, CliffWalking and ten random MDPs.
+"""Convergence: every tabular algorithm comes to its exact values on the lake, CliffWalking and ten random MDPs.
 
 All twelve are lanes of one program, padded to one shape with states that are never entered. Episodes start anywhere
 and are cut after 20 steps: neither changes the values, as a cut episode bootstraps, and on CliffWalking acting at
@@ -31,7 +31,7 @@ GAMMA, EPSILON = 0.9, 0.5
 SHAPE = S, A, K = 48, 4, 3
 FOLLOWS = {"q-learning": "best", "double-q-learning": "best", "dyna-q": "best", "q-lambda": "best"}
 FOLLOWS |= {"sarsa": "soft", "expected-sarsa": "soft", "sarsa-lambda": "soft", "n-step-q": "steps"}
-"""What a member's values are: of the best policy, of the best epsilon-soft one, or of n-step targets."""
+"""What an algorithm's values are: of the best policy, of the best epsilon-soft one, or of n-step targets."""
 
 
 def padded(mdp):
@@ -51,7 +51,7 @@ def problems():
 
 
 def own_values(mdp, follows):
-    """Return the values that a member should come to, `[S, A]`, by a slow iteration."""
+    """Return the values that an algorithm should come to, `[S, A]`, by a slow iteration."""
     successor, probability, reward, terminated, _ = (np.asarray(x, np.float64) for x in mdp)
     backup = lambda v: (probability * (reward + GAMMA * (1 - terminated) * v[successor.astype(int)])).sum(-1)
     q = np.zeros((S, A))
@@ -91,12 +91,12 @@ def errors(name, steps, options=None):
 
 
 @pytest.mark.parametrize("name", ["q-learning", "sarsa"])
-def test_two_members_come_near(name):
+def test_two_algorithms_come_near(name):
     """Off-policy and on-policy: near their own values after 50,000 steps, and not near each other's."""
     assert errors(name, 50_000).max() < 0.15
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FOLLOWS)
-def test_every_member_comes_close(name):
+def test_every_algorithm_comes_close(name):
     assert errors(name, 400_000, AS_USERS).max() < 0.1

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import qjax
-from qjax.cli.arguments import settle
+from qjax.cli.arguments import resolve
 from qjax.cli.main import COMMANDS
 from qjax.cli.reading import read
 from qjax.cli.words import parse
@@ -106,13 +106,13 @@ def understand(words):
 
 
 def parsed(module, arguments):
-    """Check an experiment's command line, and of a member its flags and their values."""
+    """Check an experiment's command line, and of an algorithm its flags and their values."""
     made = importlib.import_module(module).Arguments
     if "--config" in arguments:  # a run of another command, which nobody has run here
         at = arguments.index("--config")
         arguments = ["dqn", *arguments[:at], *arguments[at + 2 :]]
     if module == "qjax.cli.train":
-        settle(read(arguments))
+        resolve(read(arguments))
     elif hasattr(made, "parse"):
         made.parse(arguments)
     else:

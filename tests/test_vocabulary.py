@@ -1,7 +1,7 @@
-"""The vocabulary holds the members that come later and are hardest to fit: shapes only, nothing is trained.
+"""The vocabulary holds the algorithms that come later and are hardest to fit: shapes only, nothing is trained.
 
-Each member is composed from records of the right signature, put into the one loop, vmapped over lanes and traced
-with `jax.eval_shape`: what goes in comes out, and nothing in the loop knows which member it runs.
+Each algorithm is composed from records of the right signature, put into the one loop, vmapped over lanes and traced
+with `jax.eval_shape`: what goes in comes out, and nothing in the loop knows which algorithm it runs.
 """
 
 import jax
@@ -92,7 +92,7 @@ def watkins(num_states, num_actions, alpha, lam):
     return Agent(init, lambda noise, state, obs: state[0][obs], learn)
 
 
-# The members, each one composition ---------------------------------------------------------------------------
+# The algorithms, each one composition ---------------------------------------------------------------------------
 
 
 CARTPOLE = {"num_envs": 2, "gamma": 0.99}

@@ -16,7 +16,7 @@ from qjax.core.returned import check_returned
 from qjax.core.text import shown
 from qjax.networks.networks import as_network
 from qjax.objectives.heads import check_head, scalar
-from qjax.objectives.returns import left_out, of_action
+from qjax.objectives.returns import at_action, left_out
 from qjax.objectives.rewards import environment_reward
 from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import maximum
@@ -82,7 +82,7 @@ def td_loss(
     r = check_returned("what reward returns", reward(transition, q_before, q_choose, weights, time), ())
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)
-    q = of_action(head.q(out), transition.action)
+    q = at_action(head.q(out), transition.action)
     logged = {} if head.report is None else head.report(r, transition.discount, next_out, weights)
     info = {"priority": priority, "q": q, **logged}
     return weight * left_out(weight, loss), {name: left_out(weight, x) for name, x in info.items()}
@@ -176,11 +176,11 @@ def dqn(
         noise = Noise(keys[0], jax.random.split(keys[1], size))
 
         def mean_loss(params):
-            def one(own, transition, env, weight):
-                arguments = (Noise(noise.shared, own), params, state.target_params, transition)
+            def one(per_sample, transition, env, weight):
+                arguments = (Noise(noise.shared, per_sample), params, state.target_params, transition)
                 return td_loss(net, head, target_policy, reward, *arguments, time._replace(env=env), weight)
 
-            loss, info = jax.vmap(one)(noise.own, data, env, batch.weight.reshape(size))
+            loss, info = jax.vmap(one)(noise.per_sample, data, env, batch.weight.reshape(size))
             return loss.mean(), info
 
         state, loss, info = gradient_step(optimizer, mean_loss, state)

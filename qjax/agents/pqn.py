@@ -15,7 +15,7 @@ from qjax.core.returned import check_returned
 from qjax.exploration.policies import uniform
 from qjax.networks.networks import as_network
 from qjax.objectives.heads import check_head, scalar
-from qjax.objectives.returns import expected_value, lambda_returns, left_out, of_action
+from qjax.objectives.returns import at_action, expected_value, lambda_returns, left_out
 from qjax.objectives.target_policies import maximum
 from qjax.replay.packing import pack
 from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, TargetPolicy, Time, Transition
@@ -42,8 +42,8 @@ def successor_value(
     There is one network, which chooses and evaluates in one pass: `target_policy` gets its values twice, and so
     `double` is `maximum` here.
     """
-    select_key, own = jax.random.split(noise.own)
-    q = head.q(network.apply(params, transition.next_obs, noise._replace(own=own)))
+    select_key, per_sample = jax.random.split(noise.per_sample)
+    q = head.q(network.apply(params, transition.next_obs, noise._replace(per_sample=per_sample)))
     weights = check_returned(
         "the weights of target_policy", target_policy(select_key, transition, q, q, time), q.shape
     )
@@ -61,17 +61,19 @@ def rollout_returns(
     time: Time,
 ) -> Float[Array, "T B"]:
     """Return the lambda-returns of all rows and streams of a batch under `params`."""
-    shared_key, own_key = jax.random.split(key)
+    shared_key, per_sample_key = jax.random.split(key)
 
-    def stream(own, data, env):
-        def one(own, transition):
-            return successor_value(network, head, target_policy, Noise(shared_key, own), params, transition, at)
+    def stream(per_sample, data, env):
+        def one(per_sample, transition):
+            return successor_value(
+                network, head, target_policy, Noise(shared_key, per_sample), params, transition, at
+            )
 
         at = time._replace(env=env)
-        return lambda_returns(data.reward, data.discount, data.last, jax.vmap(one)(own, data), lam)
+        return lambda_returns(data.reward, data.discount, data.last, jax.vmap(one)(per_sample, data), lam)
 
-    own = jax.random.split(own_key, batch.weight.shape)
-    return jax.vmap(stream, in_axes=(1, 1, 0), out_axes=1)(own, batch.data, batch.env)
+    per_sample = jax.random.split(per_sample_key, batch.weight.shape)
+    return jax.vmap(stream, in_axes=(1, 1, 0), out_axes=1)(per_sample, batch.data, batch.env)
 
 
 def return_loss(
@@ -95,7 +97,7 @@ def return_loss(
     y = lax.stop_gradient(head.target(*alone))
     loss, priority = head.loss(out, action, y)
     logged = {} if head.report is None else head.report(*alone)
-    info = {"priority": priority, "q": of_action(q, action), **logged}
+    info = {"priority": priority, "q": at_action(q, action), **logged}
     return weight * left_out(weight, loss), {name: left_out(weight, x) for name, x in info.items()}
 
 
@@ -108,14 +110,14 @@ def minibatch_step(
     minibatch: tuple[Any, Int[Array, " B"], Float[Array, " B"], Float[Array, " B"]],
 ) -> tuple[PQNState, tuple[Float[Array, ""], dict[str, Float[Array, " B"]]]]:
     """Return the state after one optimiser step on (obs, action, return, weight), its mean loss and its info."""
-    shared, own = jax.random.split(key)
+    shared, per_sample = jax.random.split(key)
     obs, action, target, weight = minibatch
 
     def mean_loss(params):
-        def one(own, *transition):
-            return return_loss(network, head, Noise(shared, own), params, *transition)
+        def one(per_sample, *transition):
+            return return_loss(network, head, Noise(shared, per_sample), params, *transition)
 
-        loss, info = jax.vmap(one)(jax.random.split(own, weight.size), obs, action, target, weight)
+        loss, info = jax.vmap(one)(jax.random.split(per_sample, weight.size), obs, action, target, weight)
         return loss.mean(), info
 
     state, loss, info = gradient_step(optimizer, mean_loss, state)

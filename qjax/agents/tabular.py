@@ -165,7 +165,7 @@ def tabular(
         ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
         return CountedState(*ends) if counts else ends[0], info
 
-    return Agent(init, values, learn, inert=True, table=one)
+    return Agent(init, values, learn, zero_weight_noop=True, table=one)
 
 
 def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callable[..., Any]:
@@ -188,7 +188,7 @@ def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callab
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
         if counts:
             visits = count_visits(visits, entry, weight)
-            step = step_of(alpha, visits[entry])
+            step = step_size(alpha, visits[entry])
         else:
             step = rate(time._replace(env=0))
         table = _add_errors(table, entry, delta, step, weight)
@@ -202,7 +202,7 @@ def count_visits(visits: Int[Array, "*tables S A"], entry: tuple[Array, ...], we
     return visits.at[entry].max(jnp.where(weight > 0, visits[entry] + 1, 0))
 
 
-def step_of(alpha: VisitCount, visits: Int[Array, "*some"]) -> Float[Array, "*some"]:
+def step_size(alpha: VisitCount, visits: Int[Array, "*some"]) -> Float[Array, "*some"]:
     """Return the step size of entries with so many updates, this one among them."""
     return alpha.scale / jnp.maximum(visits, 1).astype(jnp.float32) ** alpha.power
 
@@ -235,7 +235,7 @@ def learn_in_order(
 
     number = batch.weight.shape[0]
     rows = (jax.random.split(key, number), batch.data, batch.weight)
-    if number <= UNROLLED:  # a loop of one turn would copy the table, and a short one hides its draws from `ahead`
+    if number <= UNROLLED:  # a loop of one would copy the table, and a short one hides its draws from `ahead`
         out = []
         for i in range(number):
             state, row_out = body(state, jax.tree.map(lambda x, i=i: x[i], rows))

@@ -14,7 +14,7 @@ from qjax.agents.tabular import (
     check_table,
     count_visits,
     learn_in_order,
-    step_of,
+    step_size,
 )
 from qjax.core.annotations import checked
 from qjax.core.checks import (
@@ -136,7 +136,9 @@ def traces(
         check_table(state.trace, (batch.weight.shape[1], *shape))
         return learn_in_order(learn_row, key, state, batch, time)
 
-    return Agent(init, values, learn, inert=True, table=shape, one_step="eligibility traces", in_order=True)
+    return Agent(
+        init, values, learn, zero_weight_noop=True, table=shape, one_step="eligibility traces", in_order=True
+    )
 
 
 def _row_learner(
@@ -156,7 +158,7 @@ def _row_learner(
         counted = weight > 0
         trace = visit(state.trace, row.obs, row.action, counted, replacing)
         visits: Any = count_visits(state.visits, (row.obs, row.action), weight) if counts else ()
-        step = step_of(alpha, visits) if counts else rate(time._replace(env=0))
+        step = step_size(alpha, visits) if counts else rate(time._replace(env=0))
         change = step * eligible_error(weight * left_out(weight, delta), jnp.where(_each(counted), trace, 0))
         holds = jax.vmap(of_arrays("cut", cut, "one bool"))
         kept = ~row.last & check_returned("what cut returns", holds(row, next_q), row.last.shape)

@@ -141,7 +141,7 @@ class Categorical(Config):
     """Least and largest value; None: of the environment, `support_of`."""
     atoms: int = 51
     """Values of the support."""
-    floor: float = 0.0
+    min_probability: float = 0.0
     """Least probability in the loss; CleanRL has 1e-5."""
 
 
@@ -397,7 +397,7 @@ def prioritized_dqn(env: Env, config: PrioritizedDQN) -> Parts:
 @checked
 def c51(env: Env, config: C51 | Rainbow, **options: Any) -> Parts:
     """Return C51: atoms on the environment's support (Bellemare et al. 2017); options as for `compose_dqn`."""
-    head, net = categorical(*support_of(env, config), config.atoms, config.floor), {"atoms": config.atoms}
+    head, net = categorical(*support_of(env, config), config.atoms, config.min_probability), {"atoms": config.atoms}
     return compose_dqn(env, config, head=head, **{**options, "net": net | options.get("net", {})})
 
 

@@ -44,7 +44,7 @@ PRESETS = {
         "CartPole-v1",
         C51(
             **_CLEANRL, initializer="lecun_normal", optimizer_eps=0.01 / 128, atoms=101,
-            support=(-100.0, 100.0), floor=1e-5,
+            support=(-100.0, 100.0), min_probability=1e-5,
         ),
         "CleanRL's c51_jax.py, in Flax (Huang et al. 2022)",
         _PHASE,

@@ -12,7 +12,7 @@ from qjax.algorithms.constants import EpsilonGreedy, Parts, Real
 from qjax.core.annotations import checked
 from qjax.core.checks import check_range, check_size, one_of
 from qjax.exploration import schedules
-from qjax.exploration.policies import boltzmann, epsilon_greedy, first, greedy
+from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, greedy
 from qjax.objectives.target_policies import action_taken, expected
 from qjax.replay.delayed import with_next_action
 from qjax.replay.dyna import dyna
@@ -91,7 +91,7 @@ class Tabular(EpsilonGreedy):
             return self.policy
         if self.temperature is not None:
             return boltzmann(self.temperature)
-        base = one_of("ties", self.ties, {"random": greedy, "first": first})
+        base = one_of("ties", self.ties, {"random": greedy, "first": argmax})
         return epsilon_greedy(self.epsilon_schedule(), base)
 
 

@@ -173,7 +173,7 @@ def _as_flags(name: str, config: Any) -> dict[str, Any]:
     return {field: value for field, value in found.items() if value is not None}
 
 
-def settle(args: Arguments) -> Arguments:
+def resolve(args: Arguments) -> Arguments:
     """Return the arguments with every constant that has an effect, and None for those that have none.
 
     A constant is the flag's, else the preset's, else the algorithm's own.

@@ -31,7 +31,7 @@ def report_of(
         ValueError: a gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
-    mdp, several = examples.of(env), np.atleast_1d(np.asarray(gammas, np.float32))
+    mdp, several = examples.from_env(env), np.atleast_1d(np.asarray(gammas, np.float32))
     solutions = jax.tree.map(lambda *x: jnp.stack(x), *(solve.exact(mdp, float(gamma)) for gamma in several))
 
     def report(hyper: Any, state: Any) -> dict[str, Any]:

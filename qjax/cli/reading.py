@@ -12,7 +12,7 @@ import tyro
 import qjax
 from qjax import algorithms
 from qjax.algorithms.presets import preset as published
-from qjax.cli.arguments import FIELDS, Arguments, arguments_of, flags, refusal, settle
+from qjax.cli.arguments import FIELDS, Arguments, arguments_of, flags, refusal, resolve
 from qjax.cli.command import FREE, written
 from qjax.cli.grid import flag
 from qjax.cli.words import ALIASES, parse
@@ -23,7 +23,7 @@ PROGRAM = "qjax train"
 
 
 def read(words: Sequence[str]) -> Arguments:
-    """Return the arguments of a command line; not settled, for that would start JAX before its devices are set.
+    """Return the arguments of a command line; not resolved, for that would start JAX before its devices are set.
 
     Raises:
         ValueError: there is no such algorithm, preset or config, the config is another algorithm's, or a flag is
@@ -42,7 +42,7 @@ def read(words: Sequence[str]) -> Arguments:
     missing: Any = tyro.MISSING
     default = _moved(cls, base, name=name, out=missing) if base is not None else cls(name=name, out=missing)
     if asks:
-        parse(cls, ["--help"], PROGRAM, default=dataclasses.replace(settle(default), out=missing))
+        parse(cls, ["--help"], PROGRAM, default=dataclasses.replace(resolve(default), out=missing))
     if unread := [word for word in words if _field(word) in set(FIELDS) - set(flags(name))]:
         raise ValueError(refusal(name, [_field(word) for word in unread]))
     no_out = not any(word.partition("=")[0] == "--out" for word in words)
@@ -120,7 +120,7 @@ def read_back(folder: str | Path) -> Arguments:
         raise ValueError(f"{path / 'config.json'} is damaged: {name} has the arguments of {named}")
     args = from_config(written(path, arguments_of(name)), path)
     try:
-        settle(args)
+        resolve(args)
     except ValueError as error:
         raise ValueError(f"{path / 'config.json'}: {error}") from error
     return args

@@ -64,7 +64,7 @@ def conclude(
     """Evaluate a sweep's final agents greedily, draw and print how its settings compare, write its summary.
 
     Args:
-        args: those of `qjax train`, settled.
+        args: those of `qjax train`, resolved.
         title: of the picture and the table.
         build: returns the loop of a setting.
         swept: the settings.
@@ -93,7 +93,7 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
     Args:
         run: the folder that holds them.
         folders: the static setting of each, by the name of its folder.
-        args: those of `qjax train`, settled.
+        args: those of `qjax train`, resolved.
         title: of the picture and the table.
 
     """

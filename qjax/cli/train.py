@@ -17,18 +17,18 @@ import qjax
 from qjax import algorithms
 from qjax.algorithms.deep import Categorical
 from qjax.cli import command, grid, settings
-from qjax.cli.arguments import Arguments, settle
+from qjax.cli.arguments import Arguments, resolve
 from qjax.cli.command import FREE
 from qjax.cli.exact import report_of
 from qjax.cli.reading import read, read_back
 from qjax.core.checks import check_size
 from qjax.core.random import root_key
 from qjax.machine import hosts
-from qjax.sweeps import hyperparameters, parts
+from qjax.sweeps import hyperparameters, phases
 
 
 def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qjax.Loop:
-    """Return the training loop of one seed, of settled arguments.
+    """Return the training loop of one seed, of resolved arguments.
 
     Args:
         args: the constants; of several values the first.
@@ -74,7 +74,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
         FileNotFoundError: no run has finished there.
 
     """
-    args = settle(read_back(folder))
+    args = resolve(read_back(folder))
     made = args.grid
     if made.static:
         raise ValueError(f"{folder} holds several runs: {', '.join(map(grid.folder, made.runs))}")
@@ -91,7 +91,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
 def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder, or one for each static setting."""
     check_size("eval_episodes", args.eval_episodes)
-    args = settle(args)
+    args = resolve(args)
     made = args.grid
     if str(made):
         print(made)
@@ -126,7 +126,7 @@ def check(args: Arguments) -> None:
     hyperparameters.check(make, args.grid.hypers)
     loop = make(None)
     jax.eval_shape(loop.init, root_key(0))
-    parts.parts(loop, args.given.get("steps"), log_points=1)
+    phases.phases(loop, args.given.get("steps"), log_points=1)
 
 
 def run_one(args: Arguments) -> None:

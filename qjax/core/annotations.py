@@ -1,4 +1,4 @@
-"""Arguments checked against their annotations: one mechanism for formulas, clocks, members' parts and pictures.
+"""Arguments checked against their annotations: one mechanism for formulas, clocks, algorithms' parts and pictures.
 
 Of an array the kind of its numbers and its axes are checked, traced or not, and that axes of one name have one
 length. Its values are data: minus infinity masks an action, NaN is a seed without a score. All of it is done while

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjax.types import keep
+from qjax.types import no_update
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ def usual_rules() -> Iterator[None]:
 
 def usual(function: Function) -> Function:
     """Return the function under JAX's default rules; 64-bit arguments are narrowed."""
-    if function is keep or hasattr(function, "_usual"):
+    if function is no_update or hasattr(function, "_usual"):
         return function
 
     @wraps(function)

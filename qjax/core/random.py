@@ -165,12 +165,12 @@ def _rounds(first: Any, second: Any, counter: Any) -> tuple[Any, Any]:
 
     words = (first, second, lax.bitwise_xor(lax.bitwise_xor(first, second), np.uint32(_PARITY)))
     x, y = words[0], lax.add(counter, words[1])
-    for turn in range(5):
-        for bits in _ROTATIONS[turn % 2]:
+    for number in range(5):
+        for bits in _ROTATIONS[number % 2]:
             x = lax.add(x, y)
             y = lax.bitwise_xor(rotated(y, bits), x)
-        x = lax.add(x, words[(turn + 1) % 3])
-        y = lax.add(lax.add(y, words[(turn + 2) % 3]), np.uint32(turn + 1))
+        x = lax.add(x, words[(number + 1) % 3])
+        y = lax.add(lax.add(y, words[(number + 2) % 3]), np.uint32(number + 1))
     return x, y
 
 

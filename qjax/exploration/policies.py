@@ -31,8 +31,8 @@ def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"
 
 @usual
 @checked
-def first(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
-    """Return probability 1 for the first of the largest values, as plain `argmax` chooses."""
+def argmax(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
+    """Return probability 1 for the first of the largest values."""
     return jax.nn.one_hot(q.argmax(), q.shape[-1])
 
 

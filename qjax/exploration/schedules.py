@@ -1,7 +1,7 @@
 """Schedules: plain functions `Time -> value`.
 
 Written out rather than taken from optax, whose schedules branch on their ends and so cannot take traced ones;
-`of` adapts any optax schedule where the ends are static.
+`from_optax` adapts any optax schedule where the ends are static.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from qjax.core.checks import check_callable, check_number, check_range, check_si
 from qjax.core.default_rules import makes_usual
 from qjax.types import Schedule, Time
 
-__all__ = ["constant", "geometric", "ladder", "linear", "of"]
+__all__ = ["constant", "from_optax", "geometric", "ladder", "linear"]
 
 
 @makes_usual
@@ -96,7 +96,7 @@ def ladder(num_envs: int, base: Any = 0.4, exponent: Any = 7.0) -> Schedule:
 
 
 @makes_usual
-def of(count_schedule: Callable[[Any], Any], unit: str = "step") -> Schedule:
+def from_optax(count_schedule: Callable[[Any], Any], unit: str = "step") -> Schedule:
     """Return an optax schedule, a function of a count, as a schedule of the named unit of time.
 
     Raises:

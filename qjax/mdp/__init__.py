@@ -4,18 +4,18 @@ Read `arrays`, `examples` with `lakes`, `solve`, `environment` with `alias`. Imp
 """
 
 from qjax.mdp.arrays import TabularMDP, checked, from_dense, from_outcomes, possible, reachable, steps_to_end
-from qjax.mdp.examples import from_gymnasium, from_table, frozen_lake, garnet, of, toy_text
+from qjax.mdp.examples import from_env, from_gymnasium, from_table, frozen_lake, garnet, toy_text
 
 __all__ = [
     "TabularMDP",
     "checked",
     "from_dense",
+    "from_env",
     "from_gymnasium",
     "from_outcomes",
     "from_table",
     "frozen_lake",
     "garnet",
-    "of",
     "possible",
     "reachable",
     "steps_to_end",

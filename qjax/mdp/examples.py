@@ -176,7 +176,7 @@ def _with_fickle_passenger(mdp: TabularMDP, chance: Any) -> TabularMDP:
 
 
 @usual
-def of(env: Env) -> TabularMDP:
+def from_env(env: Env) -> TabularMDP:
     """Return the MDP of an environment whose MDP is known: its own arrays, or those of gymnax's FrozenLake.
 
     Raises:

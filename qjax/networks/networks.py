@@ -132,7 +132,7 @@ class MLP(nn.Module):
         return _initializer(self.initializer)
 
     def _draw_levels(self, count: int) -> Float[Array, " n"]:
-        stream = "own" if self.own_levels else "shared"
+        stream = "per_sample" if self.own_levels else "shared"
         if not self.has_rng(stream):
             return midpoints(MIDPOINTS)
         drawn = jax.random.uniform(self.make_rng(stream), (count,))
@@ -238,7 +238,7 @@ def as_network(network: NetworkLike) -> Network:
     """Return any object with `init` and `apply` as a `Network`.
 
     A `Network` is returned as it is. A flax module gets the two keys of `Noise` as the random streams "shared"
-    and "own", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
+    and "per_sample", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
 
     Raises:
         TypeError: `init` or `apply` is missing or takes other arguments, or `network` is a class.

@@ -14,7 +14,7 @@ from qjax.core.annotations import checked
 from qjax.core.checks import check_callable, check_number, check_range, check_size, concrete, describe
 from qjax.core.default_rules import makes_usual, usual
 from qjax.core.text import shown
-from qjax.objectives.returns import bootstrapped, of_action, td_target
+from qjax.objectives.returns import at_action, bootstrapped, td_target
 from qjax.types import Head, Network, Params, Quantiles, Weights
 
 
@@ -58,14 +58,14 @@ def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = sq
     check_callable("loss", loss, "(delta) -> loss")
 
     def transition_loss(out, action, y):
-        delta = y - of_action(out, action)
+        delta = y - at_action(out, action)
         return loss(delta), jnp.abs(delta)
 
     return Head(q=lambda out: out, target=td_target, loss=transition_loss)
 
 
 @makes_usual
-def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Head:
+def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0.0) -> Head:
     """Return the head of a distribution over fixed values, for logits `[A, atoms]`: C51 (Bellemare et al. 2017).
 
     The values z_i are evenly spaced from `low` to `high` (V_min and V_max), and Q(s, a) is the mean. The target is
@@ -81,18 +81,18 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
         low: the least value; may be traced.
         high: the largest value; may be traced.
         atoms: how many.
-        floor: probabilities are clipped to [floor, 1 - floor] in the loss, and pass no gradient beyond; the
-            published loss has none, 0.
+        min_probability: probabilities are clipped to [min_probability, 1 - min_probability] in the loss, and pass
+            no gradient beyond; the published loss has none, 0.
 
     Raises:
         TypeError: `atoms` is traced or no whole number, `low` or `high` no number.
         ValueError: `low` is not below `high`, or so little that float32 does not tell the values apart, one is
-            infinite, there are fewer than 2 atoms, the floor lies outside [0, 0.5], or (at trace time) the
+            infinite, there are fewer than 2 atoms, min_probability lies outside [0, 0.5], or (at trace time) the
             network's output is not `[A, atoms]`.
 
     """
     atoms = _check_support(low, high, atoms)
-    check_range("floor", floor, 0, 0.5)
+    check_range("min_probability", min_probability, 0, 0.5)
     places: Any = jnp.arange(atoms, dtype=jnp.float32)
     width = (high - low) / (atoms - 1)
     support = low + width * places
@@ -121,9 +121,9 @@ def categorical(low: Any, high: Any, atoms: int = 51, floor: float = 0.0) -> Hea
         return projected
 
     def loss(out, action, y):
-        log_p = jax.nn.log_softmax(of_action(logits(out), action))
-        if floor:
-            log_p = jnp.clip(log_p, math.log(floor), math.log1p(-floor))
+        log_p = jax.nn.log_softmax(at_action(logits(out), action))
+        if min_probability:
+            log_p = jnp.clip(log_p, math.log(min_probability), math.log1p(-min_probability))
         cross_entropy = -(y * log_p).sum()
         entropy = -jax.scipy.special.xlogy(y, y).sum()
         return cross_entropy, jnp.maximum(cross_entropy - entropy, 0)
@@ -217,7 +217,7 @@ def quantile(kappa: Any = 1.0) -> Head:
 
     def loss(out: Any, action: Any, y: Atoms) -> Any:
         values, levels = _quantiles(out)
-        total = quantile_loss(of_action(values, action), levels, *lax.stop_gradient(y), kappa)
+        total = quantile_loss(at_action(values, action), levels, *lax.stop_gradient(y), kappa)
         return total, total
 
     return Head(lambda out: _quantiles(out).values.mean(-1), target, loss)

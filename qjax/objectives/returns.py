@@ -70,7 +70,7 @@ def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array,
 
 
 @usual
-def of_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[Array, "*rest"]:
+def at_action(values: Float[Array, "A *rest"], action: Int[Array, ""]) -> Float[Array, "*rest"]:
     """Return `values[action]`, written as a sum over all actions but for one zero.
 
     The gradient of an index is a scatter, a program of its own on every device; that of this sum is fused with what

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 from qjax.core.annotations import checked
 from qjax.core.checks import check_callable
 from qjax.core.default_rules import makes_usual, usual
-from qjax.exploration.policies import draw, first
+from qjax.exploration.policies import argmax, draw
 from qjax.types import Policy, TargetPolicy, Time, Transition
 
 
@@ -25,7 +25,7 @@ def maximum(
     time: Time | None,
 ) -> Bool[Array, " A"]:
     """Put all weight on argmax_a q_target(a): Q-learning and DQN (Watkins 1989; Mnih et al. 2015)."""
-    return first(q_target).astype(bool)
+    return argmax(q_target).astype(bool)
 
 
 @usual
@@ -38,7 +38,7 @@ def double(
     time: Time | None,
 ) -> Bool[Array, " A"]:
     """Put all weight on argmax_a q_online(a): Double DQN (van Hasselt et al. 2016, equation 4)."""
-    return first(q_online).astype(bool)
+    return argmax(q_online).astype(bool)
 
 
 @makes_usual

@@ -29,8 +29,8 @@ class PrioritizedState(NamedTuple):
     """Transitions, rows `[capacity // N, N, words]`, as those of a `ring`."""
     tree: sum_tree.Tree
     """The mass p ** alpha of every slot; 0 where no window may begin."""
-    top: Float[Array, ""]
-    """The largest p = |delta| + floor so far, from 1 on."""
+    max_priority: Float[Array, ""]
+    """The largest p = |delta| + min_priority so far, from 1 on."""
 
 
 @makes_usual
@@ -41,15 +41,15 @@ def prioritized(
     beta: Any,
     *,
     window: int = 1,
-    floor: Any = 1e-6,
+    min_priority: Any = 1e-6,
     branching: int = sum_tree.BRANCHING,
 ) -> Memory:
     """Return a prioritized replay memory; its state is a `PrioritizedState`.
 
-    Slot i has the priority p_i = |delta_i| + floor and is drawn with probability P(i) = p_i ** alpha / sum_k p_k **
-    alpha (equation 1), one from each of `batch_size` equal segments of the sum (appendix B.2.1). A transition's
-    weight is w_i = (N P(i)) ** -beta / max_j w_j with the maximum over the batch (section 3.4), in which N and the
-    sum cancel: (min_j p_j ** alpha / p_i ** alpha) ** beta.
+    Slot i has the priority p_i = |delta_i| + min_priority and is drawn with probability P(i) = p_i ** alpha /
+    sum_k p_k ** alpha (equation 1), one from each of `batch_size` equal segments of the sum (appendix B.2.1). A
+    transition's weight is w_i = (N P(i)) ** -beta / max_j w_j with the maximum over the batch (section 3.4), in
+    which N and the sum cancel: (min_j p_j ** alpha / p_i ** alpha) ** beta.
 
     A new transition has the largest p so far, as in Algorithm 1, at first 1; that maximum includes transitions that
     are no longer stored. The newest window - 1 rows are not drawn, nor is anything before `window` rows are
@@ -62,17 +62,17 @@ def prioritized(
         alpha: how much priorities count, at least 0: 0 draws uniformly. May be traced.
         beta: how much of the bias is corrected, in [0, 1]; a number, which may be traced, or a schedule.
         window: consecutive rows of a batch, for `n_step`.
-        floor: a small positive number added to |delta|, so that none is left out for good. May be traced.
+        min_priority: a small positive number added to |delta|, so that none is left out for good. May be traced.
         branching: children of a node of the sum-tree; a matter of speed alone.
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: alpha, beta or floor lies outside its range, or as for `ring`.
+        ValueError: alpha, beta or min_priority lies outside its range, or as for `ring`.
 
     """
     branching = check_size("branching", branching, least=2)
     check_range("alpha", alpha, 0, float("inf"))
-    check_range("floor", floor, 0, float("inf"), open_low=True)
+    check_range("min_priority", min_priority, 0, float("inf"), open_low=True)
     replay, beta_at = ring(capacity, batch_size, window), as_schedule("beta", beta, 0, 1)
 
     def mass_of(priority):
@@ -82,7 +82,9 @@ def prioritized(
         return PrioritizedState(replay.init(block), sum_tree.zeros(capacity, branching), jnp.float32(1))
 
     def add(state, block, clock):
-        tree = _enter(state.tree, mass_of(state.top), block.reward.shape, state.store.axes[0], clock, window)
+        tree = _enter(
+            state.tree, mass_of(state.max_priority), block.reward.shape, state.store.axes[0], clock, window
+        )
         return state._replace(store=replay.add(state.store, block, clock), tree=tree)
 
     def sample(key, state, clock, time):
@@ -98,9 +100,9 @@ def prioritized(
 
     def update(state, slot, priority):
         sound = (priority >= 0) & jnp.isfinite(priority) & (state.tree[0][slot] > 0)
-        tree = sum_tree.put(state.tree, slot, jnp.where(sound, mass_of(priority + floor), -1))
-        top = jnp.maximum(state.top, jnp.where(sound, priority + floor, 0).max())
-        return state._replace(tree=tree, top=top)
+        tree = sum_tree.put(state.tree, slot, jnp.where(sound, mass_of(priority + min_priority), -1))
+        max_priority = jnp.maximum(state.max_priority, jnp.where(sound, priority + min_priority, 0).max())
+        return state._replace(tree=tree, max_priority=max_priority)
 
     return Memory(init, add, sample, update, replays=True)
 

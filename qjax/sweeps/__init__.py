@@ -1,6 +1,6 @@
 """Sweeps: settings and seeds as lanes, compiled, and run by the host in chunks.
 
-Read `sweep`, and its three stages: `described` (with `hyperparameters`, `asked`, `parts`, `traced`), `compiled`
+Read `sweep`, and its three stages: `described` (with `hyperparameters`, `asked`, `phases`, `traced`), `compiled`
 (with `placement`, `programs`, `plan`) and `running` (with `groups`, `log`, `saving`, `resume`). Imports `runs`,
 `stats` and what is below.
 """

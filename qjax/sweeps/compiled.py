@@ -35,7 +35,7 @@ class Compiled(NamedTuple):
 
 def compiled(described: Described, programs: Programs, devices: Sequence[Any] | None, watch: bool) -> Compiled:
     """Compile a sweep's programs; `watch` those that look for divergence between log points, too."""
-    programs.compile(described.turns, watch, described.report)
+    programs.compile(described.inner_iterations, watch, described.report)
     return Compiled(described, programs, plan_of(described, programs, devices))
 
 
@@ -55,8 +55,8 @@ def plan_of(described: Described, programs: Programs, devices: Sequence[Any] | N
         platform=placement.mesh.devices.flat[0].platform,
         groups=placement.count,
         hosts=jax.process_count(),
-        iterations=sum(part.iterations * part.repeat for part in described.parts),
-        parts=sum(part.repeat for part in described.parts),
+        iterations=sum(phase.iterations * phase.repeat for phase in described.phases),
+        phases=sum(phase.repeat for phase in described.phases),
         compiles=programs.names,
         lane_bytes=lane_bytes,
         state_bytes=lane_bytes * placement.width * local * placement.count,

@@ -13,7 +13,7 @@ from qjax.runs.versions import numerics
 from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.asked import check_devices, check_seeds, logged
 from qjax.sweeps.hyperparameters import Build
-from qjax.sweeps.parts import Part, parts, turn
+from qjax.sweeps.phases import Phase, inner_iterations, phases
 from qjax.sweeps.plan import check_lanes
 from qjax.sweeps.programs import Report
 from qjax.training.loop import Loop
@@ -37,7 +37,7 @@ class Described(NamedTuple):
     loop: Loop
     """Of the first setting."""
     steps: int | None
-    parts: list[Part]
+    phases: list[Phase]
     unused: list[str]
     log_points: int
     schedules: Schedules
@@ -54,11 +54,11 @@ class Described(NamedTuple):
         return f"{self.loop.env.name}, {counts}"
 
     @property
-    def turns(self) -> dict[bool, int]:
-        """Iterations in one turn of the programs' outer loops, without and with learning."""
+    def inner_iterations(self) -> dict[bool, int]:
+        """Iterations of the programs' inner loops, without and with learning."""
         return {
-            learns: turn(self.parts, learns, self.loop.sync_every)
-            for learns in dict.fromkeys(part.learning for part in self.parts)
+            learns: inner_iterations(self.phases, learns, self.loop.sync_every)
+            for learns in dict.fromkeys(phase.learning for phase in self.phases)
         }
 
     def describe(self, width: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def describe(
     swept, num_settings = hyperparameters.check(build, hypers)
     loop, numbers = build(hyperparameters.setting(swept, 0)), np.asarray(given)
     check_lanes(loop, num_settings * len(given), check_devices(devices))
-    found, named = parts(loop, steps, log_points), {} if schedules is None else schedules
+    found, named = phases(loop, steps, log_points), {} if schedules is None else schedules
     columns = {} if swept is None else hyperparameters.columns(swept)
     jaxpr = None if swept is None else traced.program(build, swept)
     return Described(
@@ -133,7 +133,7 @@ def describe(
         root=root,
         loop=loop,
         steps=steps,
-        parts=found,
+        phases=found,
         unused=[] if swept is None else traced.unused(jaxpr, swept),
         log_points=log_points,
         schedules=named,

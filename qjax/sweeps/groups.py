@@ -27,11 +27,11 @@ class Groups:
         self.states = [init(h, n) for h, n in zip(programs.hypers, programs.seeds, strict=True)]
         jax.block_until_ready(self.states)  # here an allocation that failed is raised; reading it would hang
 
-    def run(self, ticks: int, turns: int, learning: bool) -> None:
-        """Advance every lane from the clock's `ticks` by so many turns, and wait for it."""
+    def run(self, ticks: int, outer_iterations: int, learning: bool) -> None:
+        """Advance every lane from the clock's `ticks` by so many iterations of the outer loop, and wait for it."""
         program = self.programs.compiled["learn" if learning else "warm up"]
         for i, hyper in enumerate(self.programs.hypers):
-            counts = self.placement.spread(self.placement.busy[i] * np.int32(turns))
+            counts = self.placement.spread(self.placement.busy[i] * np.int32(outer_iterations))
             self.states[i] = program(hyper, self.states[i], clocks.at(ticks), counts)
         jax.block_until_ready(self.states)
 
@@ -39,14 +39,14 @@ class Groups:
         """Return the sums of this process's lanes, padding dropped, and set them to zero."""
         reports = []
         for i, hyper in enumerate(self.programs.hypers):
-            self.states[i], report = self.programs.compiled["take"](hyper, self.states[i])
+            self.states[i], report = self.programs.compiled["pop_metrics"](hyper, self.states[i])
             reports.append(report)
         return self._joined(reports)
 
-    def peek(self) -> dict[str, np.ndarray]:
+    def read_metrics(self) -> dict[str, np.ndarray]:
         """Return some of the sums so far, as they are."""
-        if "peek" in self.programs.compiled:
-            return self._asked("peek")
+        if "read_metrics" in self.programs.compiled:
+            return self._asked("read_metrics")
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
 

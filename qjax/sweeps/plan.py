@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     groups: int
     hosts: int
     iterations: int
-    parts: int
+    phases: int
     compiles: tuple[str, ...]
     """Names of the programs."""
     lane_bytes: int
@@ -84,7 +84,7 @@ class Plan(NamedTuple):
             if self.platform == "cpu"
             else f"those of a width of {self.width} on this kind of device;"
             f" without a width given it depends on the number of {self.platform} devices",
-            "iterations": f"{self.iterations:,} at most, in {self.parts} parts",
+            "iterations": f"{self.iterations:,} at most, in {self.phases} phases",
             "compiles": f"{len(self.compiles)}: {', '.join(self.compiles)}",
             "per lane": size(self.lane_bytes),
             "in total": f"{size(self.total_bytes)} ({size(self.state_bytes)} lanes and padding,"

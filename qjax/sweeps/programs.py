@@ -101,12 +101,14 @@ class Programs:
             check_vma=False,
         )
 
-    def compile(self, turns: dict[bool, int], watch: bool = False, report: Report | None = None) -> "Programs":
+    def compile(
+        self, inner_iterations: dict[bool, int], watch: bool = False, report: Report | None = None
+    ) -> "Programs":
         """Compile the programs: the start, what `pop_metrics` fetches, and one for each kind of iteration.
 
         Args:
-            turns: iterations in one turn of the outer loop, without and with learning.
-            watch: compile `peek`, which looks at the agents' states too.
+            inner_iterations: of the programs' inner loops, without and with learning.
+            watch: compile `read_metrics`, which looks at the agents' states too.
             report: compile what `report` returns.
 
         Returns:
@@ -117,24 +119,24 @@ class Programs:
         with compiler.no_collection():
             options = compiler.known_options(compiler.OPTIONS)
             self.compiled["init"] = self._look[2].lower().compile(compiler_options=options)
-            self._compile("take", lambda _, lane: pop_metrics(lane), donate=True)
+            self._compile("pop_metrics", lambda _, lane: pop_metrics(lane), donate=True)
             if watch:
-                self._compile("peek", lambda _, lane: pop_metrics(lane)[1])
+                self._compile("read_metrics", lambda _, lane: pop_metrics(lane)[1])
             if report is not None:
                 self._compile("report", lambda hyper, lane: report(hyper, lane.agent))
-            for learning, turn in turns.items():
-                self._compile_run(turn, learning)
+            for learning, inner in inner_iterations.items():
+                self._compile_run(inner, learning)
         self.compile_s, self.temp_bytes = time.perf_counter() - began, self._temp_bytes()
         return self
 
-    def _compile_run(self, turn: int, learning: bool) -> None:
-        """Compile a number of turns, decided while running: one program for chunks of any length."""
+    def _compile_run(self, inner: int, learning: bool) -> None:
+        """Compile two loops, the outer one's length decided while running: one program for chunks of any length."""
 
         def run(hyper: Any, lane: Lane, clock: Any, counts: Any) -> Lane:
             loop = self.build(hyper)
 
             def once(number: Any, lane: Lane) -> Lane:
-                return loop.run(lane, clocks.plus(clock, number * (turn * loop.rollout)), turn, learning)
+                return loop.run(lane, clocks.plus(clock, number * (inner * loop.rollout)), inner, learning)
 
             return jax.lax.fori_loop(0, counts[0], once, lane)
 

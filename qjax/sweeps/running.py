@@ -17,7 +17,7 @@ from qjax.sweeps.compiled import Compiled
 from qjax.sweeps.groups import Groups
 from qjax.sweeps.log import Log
 from qjax.sweeps.options import Options
-from qjax.sweeps.parts import Part, remaining
+from qjax.sweeps.phases import Phase, remaining
 from qjax.sweeps.progress import Progress
 from qjax.sweeps.result import Result
 from qjax.sweeps.resume import Opened
@@ -42,7 +42,7 @@ class Running:
         self._speed: dict[bool, float] = {}
         self._diverged = 0
 
-    def go(self) -> str | None:
+    def run(self) -> str | None:
         """Run from the start, or from the run's checkpoint, to the end, or until something stops it; return what.
 
         Raises:
@@ -78,38 +78,38 @@ class Running:
         self._diverged = sum(message["diverged"] for message in start)
         if self.tick and min(message["done"] for message in start) >= 1:
             return None
-        for part, left in remaining(self.described.parts, self.tick // self.described.loop.rollout):
+        for phase, left in remaining(self.described.phases, self.tick // self.described.loop.rollout):
             ahead = left
             while ahead:
-                ahead -= self._chunk(part, ahead)
+                ahead -= self._chunk(phase, ahead)
                 if not ahead:
-                    self._fetch(part)
+                    self._fetch(phase)
                 again.check()
-                stopped, done = self._between(part, interrupt)
+                stopped, done = self._between(phase, interrupt)
                 if stopped or done:
                     return stopped
         return None
 
-    def _chunk(self, part: Part, left: int) -> int:
-        """Run about `chunk_seconds` of a part's iterations; return how many."""
-        turn = self.described.turns[part.learning]
-        wanted = self.options.chunk_seconds * self._speed.get(part.learning, 0.0)
-        count = int(np.clip(wanted // turn, 1, left // turn))
+    def _chunk(self, phase: Phase, left: int) -> int:
+        """Run about `chunk_seconds` of a phase's iterations; return how many."""
+        inner = self.described.inner_iterations[phase.learning]
+        wanted = self.options.chunk_seconds * self._speed.get(phase.learning, 0.0)
+        outer = int(np.clip(wanted // inner, 1, left // inner))
         began = time.perf_counter()
-        self.groups.run(self.tick, count, part.learning)
+        self.groups.run(self.tick, outer, phase.learning)
         took = time.perf_counter() - began
         self.seconds += took
-        self.tick += count * turn * self.described.loop.rollout
+        self.tick += outer * inner * self.described.loop.rollout
         slowest = max(message["took"] for message in hosts.gather({"took": took}))
-        self._speed[part.learning] = count * turn / max(slowest, 1e-9)
-        return count * turn
+        self._speed[phase.learning] = outer * inner / max(slowest, 1e-9)
+        return outer * inner
 
-    def _fetch(self, part: Part) -> None:
-        """Take the lanes' sums at the end of a part, and make a log point of them where one is due."""
+    def _fetch(self, phase: Phase) -> None:
+        """Take the lanes' sums at the end of a phase, and make a log point of them where one is due."""
         began = time.perf_counter()
         self.tally.add(self.groups.pop_metrics())
         self.seconds += time.perf_counter() - began
-        if part.log:
+        if phase.log:
             point = self.tally.point(self.seconds)
             point = point._replace(values={**point.values, **self.groups.report()})
             self.log.add(point)
@@ -124,7 +124,7 @@ class Running:
                 self.saving.save(self.tick, self.seconds, must=False)
             raise
 
-    def _between(self, part: Part, interrupt: Interrupt | None) -> tuple[str | None, bool]:
+    def _between(self, phase: Phase, interrupt: Interrupt | None) -> tuple[str | None, bool]:
         """Look around at the end of a chunk: return what stops the sweep, and whether it is done."""
         messages = self._look(interrupt)
         progress = self._progress(messages)
@@ -136,20 +136,20 @@ class Running:
         if self.saving is not None and (stopped or done or messages[0]["due"]):
             self.saving.save(self.tick, self.seconds, must=bool(stopped or done))
         if stopped == "nan":
-            self._flag(part)
+            self._flag(phase)
         return (None if done else stopped), done
 
     def _look(self, interrupt: Interrupt | None) -> list[dict[str, Any]]:
         """Return where every host stands."""
-        peek, totals = self.groups.peek(), self.tally.totals
-        diverged = (totals.diverged_at != NEVER) | (peek["diverged_at"] > 0)
+        metrics, totals = self.groups.read_metrics(), self.tally.totals
+        diverged = (totals.diverged_at != NEVER) | (metrics["diverged_at"] > 0)
         return hosts.gather(
             {
                 "stop": interrupt.received if interrupt is not None else None,
                 "done": self.tally.done(0),
-                "share": self.tally.done(peek["steps"]),
-                "steps": int(totals.env_steps.sum() + peek["steps"].astype(np.int64).sum()),
-                "updates": int(totals.updates.sum() + peek["updates"].astype(np.int64).sum()),
+                "share": self.tally.done(metrics["steps"]),
+                "steps": int(totals.env_steps.sum() + metrics["steps"].astype(np.int64).sum()),
+                "updates": int(totals.updates.sum() + metrics["updates"].astype(np.int64).sum()),
                 "diverged": int(diverged.sum()),
                 "due": self.saving is not None and self.saving.due(),
             }
@@ -166,10 +166,11 @@ class Running:
             diverged=sum(message["diverged"] for message in messages),
         )
 
-    def _flag(self, part: Part) -> None:
+    def _flag(self, phase: Phase) -> None:
         """Log the lanes as they are where one has diverged: after the checkpoint, so a resumed run drops it."""
-        if any(message["some"] for message in hosts.gather({"some": bool(self.groups.peek()["steps"].any())})):
-            self._fetch(part._replace(log=True))
+        some = {"some": bool(self.groups.read_metrics()["steps"].any())}
+        if any(message["some"] for message in hosts.gather(some)):
+            self._fetch(phase._replace(log=True))
             if self.opened is not None:
                 self.opened.run.join()
 
@@ -178,7 +179,7 @@ class Running:
         groups, programs, totals = self.groups, self.groups.programs, self.tally.totals
         agents = groups.agents()
         everywhere = groups.placement.everywhere
-        env_steps = int(everywhere(totals.env_steps + groups.peek()["steps"]).sum())
+        env_steps = int(everywhere(totals.env_steps + groups.read_metrics()["steps"]).sum())
         if self.saving is not None and stopped is None:
             ended = {"env_steps": env_steps, "compile_s": programs.compile_s}
             self.saving.end(self.tick, self.seconds, agents, ended)

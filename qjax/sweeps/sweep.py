@@ -70,7 +70,7 @@ class Sweep:
             ready = compiled(self.described, programs, self.devices, options.stop_on_nan)
             ready.plan.check()
             running = Running(ready, watched, opened)
-            stopped = running.go()
+            stopped = running.run()
         return running.end(stopped)
 
 
@@ -96,7 +96,7 @@ def sweep(
     checkpoint_every: float = 60.0,
     stop_on_nan: bool = False,
 ) -> Result:
-    """Train every setting with every seed, in one compiled program per phase.
+    """Train every setting with every seed, all in one compiled program; the warm-up has its own.
 
     Lane i of a setting starts from `fold_in(key(seed), i)`, so every setting sees the same seeds. With the same
     width a lane's result is the same bit for bit, whichever lanes run beside it, on any number of CPU devices, and

@@ -73,10 +73,10 @@ def plainly(iterate: Iterate, key: Key[Array, ""], ticks: int, count: int) -> Se
 
 
 def drawn_ahead(halves: Cut, key: Key[Array, ""], ticks: int, count: int) -> Several:
-    """Return `count` iterations, cut in two: in turns of `size` of them, whose numbers are drawn first."""
-    size = _turn(count, jax.eval_shape(halves.draw, (key, clocks.at(0))))
+    """Return `count` iterations, cut in two: in stretches of `size` of them, whose numbers are drawn first."""
+    size = _stretch(count, jax.eval_shape(halves.draw, (key, clocks.at(0))))
 
-    def turn(lane: Lane, begun: Clock) -> Lane:
+    def stretch(lane: Lane, begun: Clock) -> Lane:
         after = jnp.arange(size) * ticks
         keys = clocks.folds(key, begun, after)
         numbers = jax.vmap(lambda key, tick: halves.draw((key, clocks.plus(begun, tick))))(keys, after)
@@ -89,14 +89,14 @@ def drawn_ahead(halves: Cut, key: Key[Array, ""], ticks: int, count: int) -> Sev
 
     def several(lane: Lane, begun: Clock) -> Lane:
         def one(number: Int[Array, ""], lane: Lane) -> Lane:
-            return turn(lane, clocks.plus(begun, number * size * ticks))
+            return stretch(lane, clocks.plus(begun, number * size * ticks))
 
-        return turn(lane, begun) if count == size else lax.fori_loop(0, count // size, one, lane)
+        return stretch(lane, begun) if count == size else lax.fori_loop(0, count // size, one, lane)
 
     return several
 
 
-def _turn(iterations: int, numbers: list[Any]) -> int:
+def _stretch(iterations: int, numbers: list[Any]) -> int:
     """Return for how many iterations at once, a divisor of all, `numbers` are drawn ahead."""
     each = sum(math.prod(x.shape) * x.dtype.itemsize for x in numbers)
     most = min(AHEAD_ITERATIONS, max(AHEAD_BYTES // max(each, 1), 1))

@@ -28,7 +28,7 @@ from qjax.core.checks import (
 from qjax.core.default_rules import makes_usual
 from qjax.core.random import unrolled
 from qjax.training.ahead import repeated
-from qjax.training.iteration import Advance, Parts, frozen, iterate, learn, step, sync, synced
+from qjax.training.iteration import Advance, Setup, frozen, iterate, learn, step, sync, synced
 from qjax.training.lane import EPISODES_LIMIT, Lane
 from qjax.training.start import init
 from qjax.types import Agent, Clock, Env, Memory, Policy
@@ -115,13 +115,13 @@ def make_loop(
                 f"{sync_every} iterations (cadence) of {count} {what} make {sync_every * count}: too many"
             )
 
-    parts = Parts(env, agent, policy, memory, gamma, num_envs, rollout, updates, sync_every, warmup, episodes)
+    setup = Setup(env, agent, policy, memory, gamma, num_envs, rollout, updates, sync_every, warmup, episodes)
     return Loop(
-        init=partial(init, parts),
-        step=partial(step, parts),
-        learn=partial(learn, parts),
-        run=partial(_run, parts),
-        check=partial(_check, parts),
+        init=partial(init, setup),
+        step=partial(step, setup),
+        learn=partial(learn, setup),
+        run=partial(_run, setup),
+        check=partial(_check, setup),
         agent=agent,
         env=env,
         num_envs=num_envs,
@@ -160,39 +160,39 @@ def _updates(replay_ratio: float, updates: int, rollout: int, num_envs: int) -> 
     return round(replay_ratio * steps)
 
 
-def _check(parts: Parts, lane: Lane) -> None:
-    jax.eval_shape(partial(sync, parts), lane.agent, jnp.int32(0))
+def _check(setup: Setup, lane: Lane) -> None:
+    jax.eval_shape(partial(sync, setup), lane.agent, jnp.int32(0))
 
 
-def _run(parts: Parts, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
+def _run(setup: Setup, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
     """Run a number of iterations; the target follows in each of them, or between scans of `sync_every` of them."""
-    _check_iterations(parts, iterations, learning)
-    sync_every, key = parts.sync_every if learning else 1, _inner_key(lane)
-    once: Advance = partial(iterate if learning else step, parts)
+    _check_iterations(setup, iterations, learning)
+    sync_every, key = setup.sync_every if learning else 1, _inner_key(lane)
+    once: Advance = partial(iterate if learning else step, setup)
     if sync_every == 1:
-        once = frozen(parts, synced(parts, once) if learning else once)
-        return repeated(once, key, parts.rollout, iterations, lane)(lane, clock)
+        once = frozen(setup, synced(setup, once) if learning else once)
+        return repeated(once, key, setup.rollout, iterations, lane)(lane, clock)
 
-    inner = repeated(frozen(parts, once), key, parts.rollout, sync_every, lane)
-    block = frozen(parts, synced(parts, inner))
+    inner = repeated(frozen(setup, once), key, setup.rollout, sync_every, lane)
+    block = frozen(setup, synced(setup, inner))
     if iterations == sync_every:
         return block(lane, clock)
     return lax.fori_loop(
         0,
         iterations // sync_every,
-        lambda number, lane: block(lane, clocks.plus(clock, number * sync_every * parts.rollout)),
+        lambda number, lane: block(lane, clocks.plus(clock, number * sync_every * setup.rollout)),
         lane,
     )
 
 
-def _check_iterations(parts: Parts, iterations: int, learning: bool) -> None:
+def _check_iterations(setup: Setup, iterations: int, learning: bool) -> None:
     check_size("iterations", iterations)
-    steps = iterations * parts.rollout * parts.num_envs
-    for name, number in (("steps", steps), ("updates", iterations * parts.updates)):
+    steps = iterations * setup.rollout * setup.num_envs
+    for name, number in (("steps", steps), ("updates", iterations * setup.updates)):
         if number >= 2**31:
             raise ValueError(f"{iterations} iterations make {number} {name}, not below 2**31")
-    if learning and iterations % parts.sync_every:
-        raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {parts.sync_every}")
+    if learning and iterations % setup.sync_every:
+        raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {setup.sync_every}")
 
 
 def _inner_key(lane: Lane) -> Key[Array, ""]:

@@ -498,7 +498,7 @@ def test_noise_is_shared_by_a_batch_or_each_transitions_own():
     def apply(params, obs, noise):
         if noise is None:
             return params
-        return params + jnp.stack([jax.random.uniform(key) for key in (noise.shared, noise.own)])
+        return params + jnp.stack([jax.random.uniform(key) for key in (noise.shared, noise.per_sample)])
 
     agent, data = qjax.dqn(Network(lambda key, obs: jnp.zeros(2), apply), SGD), record(1, 16)
     data = data._replace(reward=0 * data.reward, discount=0 * data.discount, action=np.arange(16)[None] % 2)

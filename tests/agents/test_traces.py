@@ -11,7 +11,7 @@ import qjax
 from qjax.agents.traces import eligible_error
 
 ALPHA, LAM = 0.3, 0.8
-FIRST = qjax.action_taken(qjax.first)
+FIRST = qjax.action_taken(qjax.argmax)
 KINDS = {"watkins": {}, "sarsa": {"target_policy": FIRST, "cut": qjax.never_cut}}
 
 

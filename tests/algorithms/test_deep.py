@@ -1,4 +1,4 @@
-"""The deep family: every member reaches known values, and every composition learns, compiles once and resumes."""
+"""The deep family: every algorithm reaches known values, and each composition learns, compiles once, resumes."""
 
 import itertools
 from functools import partial
@@ -30,7 +30,7 @@ KEY = qjax.fast_key(0)
 
 
 def learned(name, env):
-    """Return the values of all states and actions that a member learns under uniform acting, `[S, A]`."""
+    """Return the values of all states and actions that an algorithm learns under uniform acting, `[S, A]`."""
     parts = algorithms.parts(name, env, constants(name, **SMALL))
     loop = qjax.make_loop(env, parts.agent, qjax.uniform, parts.memory, gamma=GAMMA, num_envs=4)
 
@@ -90,7 +90,7 @@ def test_known_values_of_pqn(probe):
 
 
 def close(name, probe):
-    """Check a member's values of one probe."""
+    """Check an algorithm's values of one probe."""
     env = qjax.make(probe(box=True))
     found, known = learned(name, env), env.unwrapped.q(GAMMA)
     tolerance = 0.1
@@ -104,7 +104,7 @@ def close(name, probe):
 
 @pytest.mark.parametrize(("name", "probe"), list(zip(REPLAYED, itertools.cycle(probes.ALL), strict=False)))
 def test_known_values(name, probe):
-    """Each member on one probe; the slow test has all of them on all."""
+    """Each algorithm on one probe; the slow test has all of them on all."""
     close(name, probe)
 
 
@@ -194,10 +194,10 @@ def works(loop):
     """Check that a composition takes ten finite learning steps, compiles once and can be resumed."""
     ticks = loop.rollout
 
-    def advance(lanes, clock, turns):
+    def advance(lanes, clock, count):
         def one(lane):
-            turn = lambda i, lane: loop.run(lane, clocks.plus(clock, 5 * ticks * i), 5)
-            return jax.lax.fori_loop(0, turns, turn, lane)
+            five = lambda i, lane: loop.run(lane, clocks.plus(clock, 5 * ticks * i), 5)
+            return jax.lax.fori_loop(0, count, five, lane)
 
         return jax.vmap(one)(lanes)
 
@@ -249,7 +249,7 @@ def test_every_pqn(head, network):
     works(rolled_out(head, network))
 
 
-def test_constants_of_members_are_swept_in_one_program():
+def test_constants_of_algorithms_are_swept_in_one_program():
     def build(hyper):
         env = qjax.make("CartPole-v1")
         net = qjax.encoded(qjax.MLP(2, (4,), atoms=ATOMS), env.encode)
@@ -280,7 +280,7 @@ def test_constants_of_members_are_swept_in_one_program():
 # ---- names
 
 
-def test_every_member_makes_a_loop_on_images():
+def test_every_algorithm_makes_a_loop_on_images():
     env = qjax.make("Breakout-MinAtar")
     for name in algorithms.DEEP:
         loop = algorithms.make(name, env, constants(name, hidden=(8,), capacity=100, batch_size=4))
@@ -349,7 +349,7 @@ def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
         ({"optimizer_eps": 0.0}, r"optimizer_eps must lie in .* got 0.0"),
         ({"optimizer_eps": 1e39}, r"optimizer_eps must lie in .* got 1e\+39"),
         ({"initializer": "orthogonl"}, "no initializer 'orthogonl'; did you mean orthogonal"),
-        ({"floor": 0.6}, r"floor must lie in \[0, 0.5\], got 0.6"),
+        ({"min_probability": 0.6}, r"min_probability must lie in \[0, 0.5\], got 0.6"),
     ],
 )
 def test_constants_that_do_not_fit(change, said):

@@ -21,15 +21,15 @@ GAMMA = 0.7
 LANES = 2
 UNIFORM = {"gamma": GAMMA, "epsilon": 1.0, "lam": 0.5, "planning": 3}
 FOLLOWING = ("sarsa", "expected-sarsa", "sarsa-lambda", "n-step-q")
-"""Members whose values follow the actions taken, after the first step at least."""
+"""Algorithms whose values follow the actions taken, after the first step at least."""
 
 
 def advance(loop):
-    """Return `(lanes, clock, turns) -> lanes`, of 50 iterations a turn, compiled once for any number of turns."""
+    """Return `(lanes, clock, count) -> lanes`, of `count` times 50 iterations, compiled once for any count."""
 
-    def run(lanes, clock, turns):
-        turn = lambda i, lane: loop.run(lane, clocks.plus(clock, 50 * i), 50)
-        return jax.vmap(lambda lane: jax.lax.fori_loop(0, turns, turn, lane))(lanes)
+    def run(lanes, clock, count):
+        fifty = lambda i, lane: loop.run(lane, clocks.plus(clock, 50 * i), 50)
+        return jax.vmap(lambda lane: jax.lax.fori_loop(0, count, fifty, lane))(lanes)
 
     return jax.jit(run)
 
@@ -39,7 +39,7 @@ def lanes_of(loop):
 
 
 def close(name, probe):
-    """Check the values a member learns under uniform acting, and that a halved run is the whole one."""
+    """Check the values an algorithm learns under uniform acting, and that a halved run is the whole one."""
     env = qjax.make(probe())
     # A step size that falls makes a plain average of what is drawn.
     rate = 0.1 if "lambda" in name else qjax.visit_count(0.7)
@@ -61,7 +61,7 @@ def close(name, probe):
     ("name", "probe"), list(zip(algorithms.TABULAR, itertools.cycle(probes.ALL), strict=False))
 )
 def test_known_values(name, probe):
-    """Each member on one probe; the slow test has all of them on all."""
+    """Each algorithm on one probe; the slow test has all of them on all."""
     close(name, probe)
 
 
@@ -151,7 +151,7 @@ def test_ties_are_shared_or_the_first():
 
 
 def test_any_policy_and_a_visit_count():
-    """What acts is also what SARSA's expectations are taken under, and the step size is every member's."""
+    """What acts is also what SARSA's expectations are taken under, and the step size is every algorithm's."""
     q, time = jnp.array([0.0, 1.0]), qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
     walk = qjax.make(probes.Walk())
     for change, expected in (

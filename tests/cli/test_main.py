@@ -20,7 +20,7 @@ def command(monkeypatch, *words):
     return None
 
 
-def test_the_list_has_every_member():
+def test_the_list_has_every_algorithm():
     done = subprocess.run([sys.executable, "-m", "qjax", "list"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in algorithms.ALGORITHMS) and "Hessel et al. 2018" in done.stdout

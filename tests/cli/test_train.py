@@ -18,7 +18,7 @@ from qjax import algorithms
 from qjax.algorithms import deep
 from qjax.algorithms.presets import PRESETS
 from qjax.cli import command, exact, grid, listing, reading, settings, train
-from qjax.cli.arguments import arguments_of, settle
+from qjax.cli.arguments import arguments_of, resolve
 from qjax.mdp import examples, solve
 from qjax.sweeps import hyperparameters, traced
 
@@ -34,11 +34,11 @@ def command_line(monkeypatch, *words):
 
 
 def parsed(*words):
-    return settle(reading.read([*map(str, words), "--out", "runs/x"]))
+    return resolve(reading.read([*map(str, words), "--out", "runs/x"]))
 
 
 def named(name, **given):
-    return settle(arguments_of(name)(name=name, out="runs/x", **given))
+    return resolve(arguments_of(name)(name=name, out="runs/x", **given))
 
 
 # ---- grids
@@ -99,7 +99,7 @@ def test_the_grid_is_one_program(tmp_path, monkeypatch, capsys):
     words = ("q-learning", "--alpha", 0.1, 0.5, "--epsilon", 0.1, 0.2, 0.3, *SMALL, "--dry-run")
     assert command_line(monkeypatch, *words, "--out", tmp_path / "out") is None
     said = capsys.readouterr().out
-    assert "12 = 6 setting(s) x 2 seed(s)" in said and "compiles    3: init, take, learn" in said
+    assert "12 = 6 setting(s) x 2 seed(s)" in said and "compiles    3: init, pop_metrics, learn" in said
     assert "never used" not in said and not (tmp_path / "out").exists()
 
 
@@ -161,7 +161,7 @@ def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
     """A setting is held against the solution of its own gamma; an environment without an MDP is refused."""
     args, table = named("q-learning", gamma=(0.5, 0.9)), jax.random.normal(jax.random.key(0), (16, 4))
     env = qjax.make(args.env)
-    report, mdp = exact.report_of(train.builder(args), env, args.gamma), examples.of(env)
+    report, mdp = exact.report_of(train.builder(args), env, args.gamma), examples.from_env(env)
     for gamma in args.gamma:
         setting = {"gamma": np.float32(gamma), "alpha": np.float32(0.1)}
         expected = solve.report(solve.exact(mdp, gamma), mdp, table, gamma)
@@ -193,7 +193,7 @@ def test_an_algorithms_own_constants():
     assert (pqn.learning_rate, pqn.num_envs, pqn.rollout, pqn.optimizer, pqn.lam) == (5e-4, 4, 128, "radam", 0.65)
     assert not hasattr(pqn, "warmup") and pqn.steps == 500_000 and pqn.env == "CartPole-v1"
     assert named("sarsa").steps == 100_000 and named("sarsa").env == "FrozenLake-v1"
-    assert settle(pqn) == pqn
+    assert resolve(pqn) == pqn
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -202,7 +202,7 @@ def test_presets(name):
     preset = PRESETS[name]
     assert (args.name, args.env) == (preset.algorithm, preset.env)
     assert args.constants == preset.config
-    assert settle(args) == args
+    assert resolve(args) == args
     train.build(args)
 
 
@@ -277,7 +277,7 @@ def test_a_config_given_back(tmp_path):
     folder = written(tmp_path / "run", args)
     found = parsed("--config", folder)
     assert found == dataclasses.replace(args, width=4, out=found.out)
-    assert settle(reading.read_back(folder / "config.json")).gamma == (0.9, 0.99)
+    assert resolve(reading.read_back(folder / "config.json")).gamma == (0.9, 0.99)
     other = parsed("c51", "--config", folder, "--gamma", 0.5, "--seed", 2)
     assert (other.gamma, other.seed, other.support) == (0.5, 2, (0.0, 9.0))
 

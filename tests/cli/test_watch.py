@@ -81,7 +81,7 @@ def test_the_seeds_of_a_run(lake):
     assert (stuck.observations == 0).all() and stuck.episodes.lengths.tolist() == [100]
 
     loop, tables = frozenlake.load(lake)
-    played = qjax.evaluate_seeds(loop.env, loop.agent, tables, range(3), 0, 1, policy=qjax.first)
+    played = qjax.evaluate_seeds(loop.env, loop.agent, tables, range(3), 0, 1, policy=qjax.argmax)
     for seed, alone in enumerate((stuck, found, fallen)):
         jax.tree.map(np.testing.assert_array_equal, alone.episodes, jax.tree.map(lambda x, s=seed: x[s], played))
     # The key is the one that evaluates this seed of this sweep.

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import cartpole, family, frozenlake, results, study, textbook
 from qjax.cli import plot, reading, train, watch, words
-from qjax.cli.arguments import settle
+from qjax.cli.arguments import resolve
 from qjax.cli.words import keywords, literal, whole
 from qjax.mdp.lakes import lake_map
 
@@ -78,7 +78,7 @@ def test_keywords():
 def test_a_map_from_the_command_line():
     """Letters stay as they are typed, and the run's command can be pasted into a shell."""
     rows = ['desc=["SFFF","FHFH","FFFH","HFFG"]', "is_slippery=False", "reward_schedule=1,-1,-0.01"]
-    args = settle(reading.read(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
+    args = resolve(reading.read(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
     assert lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
     written = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str)))
     assert reading.read(shlex.split(written)[2:]).env_kwargs == tuple(rows)

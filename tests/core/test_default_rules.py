@@ -46,7 +46,7 @@ def shapes(tree):
 
 
 def traced(name):
-    """Return the lanes of a member at the start, after warm-up and after learning, and what is taken of them."""
+    """Return the lanes of an algorithm at the start, after warm-up and learning, and what is taken of them."""
     tables = name in algorithms.TABULAR
     env = qjax.make("FrozenLake-v1" if tables else "CartPole-v1")
     loop = algorithms.make(name, env, constants(name, hidden=(8,)))
@@ -69,13 +69,13 @@ def same_shapes(name, setting):
 
 @pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
-def test_members_are_traced_alike(name, setting):
+def test_algorithms_are_traced_alike(name, setting):
     same_shapes(name, setting)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*algorithms.DEEP, *algorithms.TABULAR])
-def test_every_member_is_traced_alike(name):
+def test_every_algorithm_is_traced_alike(name):
     same_shapes(name, all_settings)
 
 
@@ -131,7 +131,7 @@ def acts():
     q, line = jnp.array([1.0, 2.0, 0.5]), schedules.linear(1, 0.1, 9, "episode")
     policies = (
         qjax.greedy,
-        qjax.first,
+        qjax.argmax,
         qjax.uniform,
         qjax.boltzmann(0.3),
         qjax.epsilon_greedy(schedules.ladder(2)),
@@ -214,6 +214,6 @@ def test_what_is_the_users_own_stays_under_his_rules():
 
 def test_factories_keep_what_is_known_of_them():
     assert usual(usual(qjax.greedy)) is qjax.greedy
-    assert qjax.online().update is qjax.types.keep
+    assert qjax.online().update is qjax.types.no_update
     made = makes_usual(lambda: {"one": jnp.sin})()
     assert made["one"](0.0) == 0 and made["one"].__name__ == "sin"

@@ -92,7 +92,7 @@ def test_a_long_episode_has_its_return():
     """200,000 steps of 0.1, a float32 sum of which is off by one in a thousand; in training and in evaluation."""
     steps = 200_000
     env = qjax.make(Tenths(ends=False), max_steps_in_episode=steps)
-    loop = qjax.make_loop(env, AGENT, qjax.first, qjax.online(), gamma=0.9)
+    loop = qjax.make_loop(env, AGENT, qjax.argmax, qjax.online(), gamma=0.9)
     lane = loop.run(loop.init(jax.random.key(0)), clocks.at(0), steps)
     _, report = qjax.pop_metrics(lane)
     expected = np.float32(steps * float(TENTH))

@@ -91,7 +91,9 @@ def test_the_suggestion_is_true():
     with pytest.raises(TypeError) as error:
         qjax.make(env)
     made = eval(str(error.value).partition("use ")[2])
-    np.testing.assert_array_equal(qjax.mdp.of(made).successor[..., 0], [[0, 0, 1, 0], [0, 1, 2, 1], [2, 2, 2, 2]])
+    np.testing.assert_array_equal(
+        qjax.mdp.from_env(made).successor[..., 0], [[0, 0, 1, 0], [0, 1, 2, 1], [2, 2, 2, 2]]
+    )
 
 
 # Methods --------------------------------------------------------------------------------------------------------

@@ -192,7 +192,7 @@ def assert_table(model, reference, tolerance=0.0):
 )
 def test_maps_of_several_starts_and_goals_are_gymnasiums(options):
     env, reference = qjax.make("FrozenLake-v1", **options), gymnasium.make("FrozenLake-v1", **options)
-    assert_table(jax.jit(lambda: examples.of(env))(), reference)
+    assert_table(jax.jit(lambda: examples.from_env(env))(), reference)
 
 
 def test_a_lake_of_several_moves_as_its_table_says():
@@ -269,7 +269,7 @@ def test_parameters_are_numbers(env, field, value):
 
 def test_rates_and_rewards_of_a_lake_may_be_swept():
     rates = jnp.array([0.2, 0.8])
-    tables = jax.jit(jax.vmap(lambda rate: examples.of(qjax.make("FrozenLake-v1", success_rate=rate))))(rates)
+    tables = jax.jit(jax.vmap(lambda rate: examples.from_env(qjax.make("FrozenLake-v1", success_rate=rate))))(rates)
     for i, rate in enumerate(rates.tolist()):
         assert_table(jax.tree.map(lambda x, i=i: x[i], tables), gymnasium.make("FrozenLake-v1", success_rate=rate))
 
@@ -282,7 +282,9 @@ def test_rates_and_rewards_of_a_lake_may_be_swept():
         found = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))(rate, jnp.array([1.0, 0, -0.5]), keys)
         assert (found.reward == -0.5).all()
         assert stats.binomtest(int((found.final_obs == 1).sum()), 2000, rate).pvalue > 1e-3
-    swept = jax.jit(lambda cost: examples.of(qjax.make("FrozenLake-v1", reward_schedule=(1, 0, cost))).reward)(-0.5)
+    swept = jax.jit(
+        lambda cost: examples.from_env(qjax.make("FrozenLake-v1", reward_schedule=(1, 0, cost))).reward
+    )(-0.5)
     np.testing.assert_array_equal(np.unique(swept), [-0.5, 0, 1])
     with pytest.raises(TypeError, match="size is static"):
         jax.eval_shape(lambda n: qjax.make("DeepSea-bsuite", size=n).max_steps, 8)
@@ -375,12 +377,12 @@ def test_a_fickle_passengers_mood_is_not_observed():
     np.testing.assert_array_equal(step.obs, step.final_obs)
     np.testing.assert_array_equal(step.obs, step.state.position)
     with pytest.raises(TypeError, match="what is observed of Taxi-v4 is no MDP"):
-        examples.of(env)
+        examples.from_env(env)
 
 
 def test_probabilities_of_taxi_may_be_swept():
     for rate in (0.5, 0.9):
-        model = jax.jit(lambda p: examples.of(qjax.make("Taxi-v4", is_rainy=True, rainy_probability=p)))(rate)
+        model = jax.jit(lambda p: examples.from_env(qjax.make("Taxi-v4", is_rainy=True, rainy_probability=p)))(rate)
         table = gymnasium.make("Taxi-v4", is_rainy=True, rainy_probability=rate).unwrapped.P
         for s, a in ((268, 0), (1, 2), (0, 4), (479, 5)):
             listed = [outcome[0] for outcome in table[s][a]]

@@ -12,7 +12,7 @@ import pytest
 import qjax
 from qjax import algorithms
 from qjax.cli import train
-from qjax.cli.arguments import arguments_of, settle
+from qjax.cli.arguments import arguments_of, resolve
 from qjax.types import Batch, Time, Transition
 
 KEY = jax.random.key(0)
@@ -101,7 +101,7 @@ def test_what_is_assumed_is_told(make):
 
 def test_the_command_tells_it_once_and_only_where_it_matters(tmp_path):
     def told(name, env, **fields):
-        return train.assumed(settle(arguments_of(name)(name=name, env=env, out=tmp_path, **fields)))
+        return train.assumed(resolve(arguments_of(name)(name=name, env=env, out=tmp_path, **fields)))
 
     said = "the range of SpaceInvaders-MinAtar's rewards is not known: the support is that of rewards from -1 to 1"
     assert told("c51", "SpaceInvaders-MinAtar") == f"{said}; --support LEAST LARGEST gives another"

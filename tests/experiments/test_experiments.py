@@ -81,7 +81,7 @@ def test_dry_run(tmp_path, monkeypatch, capsys):
     assert command_line(monkeypatch, frozenlake, "--dry-run", "--seeds", 300, "--width", 64, "--out", out) is None
     said = capsys.readouterr().out
     assert "300 = 1 setting(s) x 300 seed(s)" in said and "3 of 2 cpu device(s) x 64 lanes" in said
-    assert "compiles    3: init, take, learn" in said and "fits        yes" in said
+    assert "compiles    3: init, pop_metrics, learn" in said and "fits        yes" in said
     assert not out.exists()
     monkeypatch.setattr(sys.modules["qjax.sweeps.plan"], "memory_limit", lambda _: 10**6)
     assert command_line(monkeypatch, frozenlake, "--dry-run", "--seeds", 30_000, "--out", out) == 2
@@ -212,7 +212,7 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
     assert not out.exists()
 
 
-# ---- any member
+# ---- any algorithm
 
 
 @pytest.mark.parametrize(

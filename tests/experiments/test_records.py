@@ -9,7 +9,7 @@ import pytest
 import qjax
 from experiments import results
 from qjax.cli import train
-from qjax.cli.arguments import arguments_of, settle
+from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.reading import read
 
 
@@ -82,18 +82,18 @@ def test_the_page_says_what_is_the_most_that_a_lake_allows():
 
 
 def test_the_command_of_a_preset_runs_the_same(tmp_path):
-    args = settle(
+    args = resolve(
         arguments_of("dqn")(name="dqn", preset="minatar-dqn", steps=1000, num_envs=2, out=tmp_path / "out")
     )
     words = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str))).split()
     assert words[:2] == ["qjax", "train"] and "--preset" in words and "--gamma" not in words
-    assert settle(read(words[2:])) == args
+    assert resolve(read(words[2:])) == args
 
 
 def test_what_makes_no_record(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         results.record(tmp_path / "nowhere")
-    args = settle(arguments_of("q-learning")(name="q-learning", alpha=(0.1, 0.5), out=tmp_path))
+    args = resolve(arguments_of("q-learning")(name="q-learning", alpha=(0.1, 0.5), out=tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"arguments": dataclasses.asdict(args)}, default=str))
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
         results.record(tmp_path)

@@ -104,7 +104,7 @@ def test_the_page_reports_the_exact_distance(tmp_path):
     args = family.Arguments(seeds=2, shorten=20, log_points=2, out=tmp_path)
     env = qjax.make("FrozenLake-v1", map_name="4x4", is_slippery=False)
     points, tables = family.trained(args, "lake-4x4", "double-q-learning", env)
-    mdp = examples.of(env)
+    mdp = examples.from_env(env)
     optimal = np.asarray(solve.value_iteration(mdp, 0.99))
     inside = np.asarray(solve.exact(mdp, 0.99).acts)
     distance = np.abs(tables - optimal)[:, inside].max((1, 2))
@@ -114,6 +114,6 @@ def test_the_page_reports_the_exact_distance(tmp_path):
     np.testing.assert_allclose(points[-1].values["greedy_start_value"], worth, atol=1e-5)
 
 
-def test_a_task_or_member_that_there_is_not(tmp_path):
+def test_a_task_or_algorithm_that_there_is_not(tmp_path):
     with pytest.raises(ValueError, match=r"\['lake'\] is none of lake-4x4, "):
         family.run(family.Arguments(seeds=2, tasks=("lake",), out=tmp_path))

@@ -41,7 +41,7 @@ def values(rows, actions, seed=0):
 )
 def test_greedy_shares_ties_and_first_does_not(q, expected):
     np.testing.assert_allclose(qjax.greedy(jnp.array(q), START), expected, rtol=1e-6)
-    assert qjax.first(jnp.array(q), START).tolist() == np.eye(len(q))[np.argmax(q)].tolist()
+    assert qjax.argmax(jnp.array(q), START).tolist() == np.eye(len(q))[np.argmax(q)].tolist()
 
 
 def test_values_a_rounding_apart_are_no_tie():
@@ -90,7 +90,7 @@ def test_epsilon_zero_leaves_other_actions_exactly_zero():
     assert qjax.epsilon_greedy(0.0)(jnp.array([0.0, 1.0, 0.5]), START).tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("base", [qjax.greedy, qjax.first, qjax.uniform, qjax.boltzmann(0.5)])
+@pytest.mark.parametrize("base", [qjax.greedy, qjax.argmax, qjax.uniform, qjax.boltzmann(0.5)])
 def test_epsilon_greedy_mixes_any_base(base):
     q = jnp.array([1.0, 2.0, 2.0, -1.0])  # with a tie, which only `greedy` shares
     expected = 0.2 / 4 + 0.8 * np.asarray(base(q, START))
@@ -243,7 +243,7 @@ def test_ladder(num_envs):
 @pytest.mark.parametrize("unit", ["step", "episode", "update"])
 def test_of_reads_an_optax_schedule_in_its_unit(unit):
     theirs = optax.warmup_cosine_decay_schedule(0.1, 1.0, 50, 400)
-    ours = schedules.of(theirs, unit=unit)
+    ours = schedules.from_optax(theirs, unit=unit)
     for n in (0, 30, 50, 200, 1000):
         time = at(step=7e6, episode=7_000_000, update=7e6)._replace(**{unit: jnp.float32(n)})
         found = ours(time)
@@ -252,7 +252,7 @@ def test_of_reads_an_optax_schedule_in_its_unit(unit):
 
 
 def test_of_makes_the_policy_that_optax_schedules():
-    policy = qjax.epsilon_greedy(schedules.of(optax.linear_schedule(1.0, 0.1, 100)))
+    policy = qjax.epsilon_greedy(schedules.from_optax(optax.linear_schedule(1.0, 0.1, 100)))
     np.testing.assert_allclose(policy(jnp.array([0.0, 1.0]), at(50))[0], 0.55 / 2, rtol=1e-6)
 
 
@@ -346,7 +346,10 @@ def test_epsilon_is_one_number():
         (schedules.linear(1.0, -0.5, 100, unit="episode"), r"epsilon at the end of its schedule .*got -0.5"),
         (schedules.linear(1.0, -0.5, 100, unit="update"), r"epsilon at the end of its schedule .*got -0.5"),
         (schedules.geometric(1.0, 0.5, 1.25), r"epsilon at the start of its schedule .*got 1.25"),
-        (schedules.of(optax.linear_schedule(0.5, 2.0, 100)), r"epsilon at the end of its schedule .*got 2.0"),
+        (
+            schedules.from_optax(optax.linear_schedule(0.5, 2.0, 100)),
+            r"epsilon at the end of its schedule .*got 2.0",
+        ),
     ],
 )
 def test_a_schedule_is_checked_at_both_ends(schedule, message):
@@ -371,9 +374,9 @@ def test_a_temperature_must_stay_positive():
     [
         lambda unit: schedules.linear(1.0, 0.1, 10, unit=unit),
         lambda unit: schedules.geometric(1.0, 0.9, 0.1, unit=unit),
-        lambda unit: schedules.of(optax.constant_schedule(0.1), unit=unit),
+        lambda unit: schedules.from_optax(optax.constant_schedule(0.1), unit=unit),
     ],
-    ids=["linear", "geometric", "of"],
+    ids=["linear", "geometric", "from_optax"],
 )
 def test_an_unknown_unit_is_named_with_the_known_ones(make, unit):
     with pytest.raises(ValueError, match=f"unit must be one of step, episode, update, got '{unit}'"):

@@ -338,10 +338,10 @@ def test_a_map_that_comes_in_an_environment():
 
 def test_the_mdp_of_an_environment():
     lake, taxi = qjax.make("FrozenLake-v1"), qjax.make("Taxi-v4")
-    jax.tree.map(np.testing.assert_array_equal, examples.of(lake), examples.frozen_lake(lake))
-    assert examples.of(taxi) is taxi.params.mdp
+    jax.tree.map(np.testing.assert_array_equal, examples.from_env(lake), examples.frozen_lake(lake))
+    assert examples.from_env(taxi) is taxi.params.mdp
     with pytest.raises(TypeError, match="the MDP of CartPole-v1 is not known"):
-        examples.of(qjax.make("CartPole-v1"))
+        examples.from_env(qjax.make("CartPole-v1"))
 
 
 def test_a_map_with_two_starts_needs_both_paths():

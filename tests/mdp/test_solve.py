@@ -239,9 +239,9 @@ def test_the_lake_without_a_limit():
 def test_expected_return_is_what_episodes_give():
     env, model = lake()
     q = solve.value_iteration(model, 0.99)
-    exact = float(solve.expected_return(model, jax.vmap(qjax.first)(q), int(env.max_steps)))
+    exact = float(solve.expected_return(model, jax.vmap(qjax.argmax)(q), int(env.max_steps)))
     agent = qjax.tabular(16, 4, 0.1)
-    played = qjax.evaluate(env, agent, q, jax.random.key(0), episodes=4000, policy=qjax.first)
+    played = qjax.evaluate(env, agent, q, jax.random.key(0), episodes=4000, policy=qjax.argmax)
     mean = float(played.returns.mean())
     assert abs(mean - exact) < 4 * np.sqrt(exact * (1 - exact) / 4000)
 

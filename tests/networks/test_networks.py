@@ -20,8 +20,8 @@ OBS = jnp.asarray(np.random.default_rng(0).normal(size=(10, FEATURES)), jnp.floa
 
 
 def noise_of(seed, count=None):
-    shared, own = jax.random.split(jax.random.key(seed))
-    return Noise(shared, own if count is None else jax.random.split(own, count))
+    shared, per_sample = jax.random.split(jax.random.key(seed))
+    return Noise(shared, per_sample if count is None else jax.random.split(per_sample, count))
 
 
 def random_params(network, obs=OBS[0], seed=0):
@@ -391,7 +391,7 @@ def test_each_role_of_each_update_has_noise_of_its_own():
     seen = {}
 
     def apply(params, obs, noise):
-        return params + jnp.stack([jax.random.uniform(key) for key in (noise.shared, noise.own)])
+        return params + jnp.stack([jax.random.uniform(key) for key in (noise.shared, noise.per_sample)])
 
     def target_policy(key, transition, q_online, q_target, time):
         seen.update(online=q_online, choose=q_target)
@@ -467,6 +467,6 @@ def test_every_combination_of_options_has_the_shape_it_says():
         for more, shape in (({}, (3,)), ({"atoms": 5}, (3, 5)), ({"levels": 6}, (3, 6))):
             network = qjax.MLP(3, (4,), **options, **more)
             params = jax.eval_shape(network.init, KEY, OBS[0])
-            rngs = {"shared": KEY, "own": OTHER}
+            rngs = {"shared": KEY, "per_sample": OTHER}
             out = jax.eval_shape(lambda p, n=network, r=rngs: n.apply(p, OBS[0], rngs=r), params)
             assert (out.values if isinstance(out, Quantiles) else out).shape == shape

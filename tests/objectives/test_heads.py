@@ -114,11 +114,11 @@ def test_a_terminal_reward_on_an_atom_puts_all_mass_there():
 
 
 def test_a_floor_of_probabilities():
-    """Beyond [floor, 1 - floor] a probability counts as the bound, and passes no gradient."""
-    p, y, floor = np.array([0.0001, 0.0099, 0.99]), np.array([0.2, 0.3, 0.5]), 0.001
+    """Beyond [least, 1 - least] a probability counts as the bound, and passes no gradient."""
+    p, y, least = np.array([0.0001, 0.0099, 0.99]), np.array([0.2, 0.3, 0.5]), 0.001
     out = jnp.asarray(np.log(p)[None], jnp.float32)
-    loss = lambda out: qjax.categorical(0.0, 1.0, 3, floor).loss(out, jnp.int32(0), jnp.asarray(y, jnp.float32))[0]
-    expected = -(y * np.log(np.clip(p, floor, 1 - floor))).sum()
+    loss = lambda out: qjax.categorical(0.0, 1.0, 3, least).loss(out, jnp.int32(0), jnp.asarray(y, jnp.float32))[0]
+    expected = -(y * np.log(np.clip(p, least, 1 - least))).sum()
     np.testing.assert_allclose(loss(out), expected, rtol=1e-5)
     # d/d logit_k of -sum_i y_i log p_i over the i within the bounds: -(y_k - p_k sum y)
     within = np.array([0.0, 0.3, 0.5])

@@ -20,10 +20,10 @@ MUNCHAUSEN = qjax.munchausen()
 
 POLICIES = {
     "greedy": qjax.greedy,
-    "first": qjax.first,
+    "argmax": qjax.argmax,
     "uniform": qjax.uniform,
     "epsilon-greedy": SOME,
-    "epsilon-first": qjax.epsilon_greedy(0.3, qjax.first),
+    "epsilon-argmax": qjax.epsilon_greedy(0.3, qjax.argmax),
     "boltzmann": qjax.boltzmann(0.7),
     "cold": qjax.boltzmann(1e-30),
     "hot": qjax.boltzmann(1e30),
@@ -87,7 +87,7 @@ def test_epsilon_is_spread_over_the_others():
 @pytest.mark.parametrize("name", POLICIES)
 def test_where_all_are_masked_a_policy_is_still_a_distribution(name):
     found = POLICIES[name](jnp.full(4, -jnp.inf), START)
-    assert found.tolist() == ([1, 0, 0, 0] if name == "first" else pytest.approx([1 / 4] * 4)) or "first" in name
+    assert found.tolist() == ([1, 0, 0, 0] if name == "argmax" else pytest.approx([1 / 4] * 4)) or "argmax" in name
     assert float(found.sum()) == pytest.approx(1)
 
 

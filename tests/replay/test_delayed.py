@@ -111,7 +111,7 @@ def slow(data, steps, n, sarsa, alpha=0.3):
 
 
 SHAPES = [(1, 1), (1, 3), (4, 1), (3, 2)]
-SARSA = qjax.tabular(STATES, ACTIONS, 0.3, target_policy=qjax.action_taken(qjax.first))
+SARSA = qjax.tabular(STATES, ACTIONS, 0.3, target_policy=qjax.action_taken(qjax.argmax))
 Q = qjax.tabular(STATES, ACTIONS, 0.3)
 CASES = {
     "sarsa": (qjax.with_next_action(), SARSA, 1, True),

@@ -18,7 +18,7 @@ import qjax
 from qjax.core import clock as clocks
 from qjax.exploration import schedules
 
-FLOOR = 1e-6
+MIN_PRIORITY = 1e-6
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def test_new_transitions_have_the_largest_priority_so_far():
     state = add(memory.init(scalars(2, 1)), scalars(2, 1), clocks.at(0))
     assert leaves(state)[:6].tolist() == [1, 1, 0, 0, 0, 0]
     state = update(state, jnp.array([0, 1]), jnp.array([0.25, 0.09]))
-    np.testing.assert_allclose(leaves(state)[:2], (np.array([0.25, 0.09]) + FLOOR) ** alpha, rtol=1e-6)
+    np.testing.assert_allclose(leaves(state)[:2], (np.array([0.25, 0.09]) + MIN_PRIORITY) ** alpha, rtol=1e-6)
     state = add(state, scalars(2, 1), clocks.at(2))
     assert leaves(state)[2:4].tolist() == [1, 1]  # smaller ones do not lower it
     state = update(state, jnp.array([3, 1]), jnp.array([9.0, 4.0]))
     for i in (2, 3, 4):
         state = add(state, scalars(2, 1), clocks.at(2 * i))
         row = 2 * i % 6
-        np.testing.assert_allclose(leaves(state)[row : row + 2], (9 + FLOOR) ** alpha, rtol=1e-6)
+        np.testing.assert_allclose(leaves(state)[row : row + 2], (9 + MIN_PRIORITY) ** alpha, rtol=1e-6)
 
 
 def test_rows_that_wait_have_no_mass_and_then_the_largest():
@@ -77,7 +77,7 @@ def test_rows_that_wait_have_no_mass_and_then_the_largest():
         if i >= window - 1:
             expected[(i - window + 1) % rows, 0] = i + 2.0
         else:  # nothing is there yet, so there is no larger one either
-            state = state._replace(top=jnp.float32(i + 2.0))
+            state = state._replace(max_priority=jnp.float32(i + 2.0))
     assert not leaves(state)[rows * envs :].any()
 
 
@@ -86,7 +86,7 @@ def test_an_update_gives_no_mass_where_nothing_may_be_drawn():
     state, _ = filled(memory, 4)
     after = memory.update(state, jnp.array([1, 3, 6]), jnp.array([2.0, 50.0, 60.0]))  # 3 waits, 6 is not written
     np.testing.assert_allclose(leaves(after), [1, 2, 1, 0, 0, 0, 0, 0], rtol=1e-5)
-    np.testing.assert_allclose(after.top, 2, rtol=1e-5)
+    np.testing.assert_allclose(after.max_priority, 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1e-3])
@@ -96,14 +96,14 @@ def test_a_priority_that_is_no_number_changes_nothing(bad, alpha):
     state, _ = filled(memory, 4)
     state = memory.update(state, jnp.arange(4), jnp.arange(1.0, 5.0))
     after = memory.update(state, jnp.array([0, 1, 2]), jnp.array([7.0, bad, 8.0]))
-    expected = (np.array([7.0, 2.0, 8.0, 4.0]) + FLOOR) ** alpha
+    expected = (np.array([7.0, 2.0, 8.0, 4.0]) + MIN_PRIORITY) ** alpha
     np.testing.assert_allclose(leaves(after), expected, rtol=1e-5)
     np.testing.assert_allclose(after.tree[-1].sum(), expected.sum(), rtol=1e-5)
-    np.testing.assert_allclose(after.top, 8, rtol=1e-5)
+    np.testing.assert_allclose(after.max_priority, 8, rtol=1e-5)
 
 
 def test_huge_and_tiny_priorities_keep_the_sum_finite_and_every_slot_possible():
-    memory = qjax.prioritized(4, 4, 4.0, 1.0, floor=1e-30)
+    memory = qjax.prioritized(4, 4, 4.0, 1.0, min_priority=1e-30)
     state, clock = filled(memory, 4)
     state = memory.update(state, jnp.arange(4), jnp.array([0.0, 3e38, 1e30, 1.0]))
     assert np.isfinite(state.tree[-1]).all() and (leaves(state)[:4] > 0).all()
@@ -123,10 +123,10 @@ def test_a_slot_that_occurs_twice_has_the_larger_priority():
 # ---- draws and weights
 
 
-def prepared(alpha, beta, batch_size, rows=37, envs=3, floor=FLOOR):
+def prepared(alpha, beta, batch_size, rows=37, envs=3, min_priority=MIN_PRIORITY):
     """Return a memory that wrapped around, and its state and priorities p, of every size."""
     rng = np.random.default_rng(1)
-    memory = qjax.prioritized(rows * envs, batch_size, alpha, beta, floor=floor, branching=4)
+    memory = qjax.prioritized(rows * envs, batch_size, alpha, beta, min_priority=min_priority, branching=4)
     state, clock = filled(memory, rows, envs, extra=5)
     priority = np.exp(rng.normal(0, 2, rows * envs)).astype(np.float32)
     state = jax.jit(memory.update)(state, jnp.asarray(rng.permutation(rows * envs)), jnp.zeros(rows * envs))
@@ -134,7 +134,7 @@ def prepared(alpha, beta, batch_size, rows=37, envs=3, floor=FLOOR):
         memory,
         jax.jit(memory.update)(state, jnp.arange(rows * envs), jnp.asarray(priority)),
         clock,
-        priority + floor,
+        priority + min_priority,
     )
 
 
@@ -288,12 +288,14 @@ def learner(hyper, memory=None, poison=None):
 
     agent = plain if poison is None else plain._replace(learn=learn)
     if memory is None:
-        replay = qjax.prioritized(24, 4, hyper["alpha"], hyper["beta"], window=3, floor=hyper["floor"], branching=3)
+        replay = qjax.prioritized(
+            24, 4, hyper["alpha"], hyper["beta"], window=3, min_priority=hyper["min_priority"], branching=3
+        )
         memory = qjax.n_step(replay, 3)
     return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), memory, gamma=hyper["gamma"], warmup=4)
 
 
-VALUES = {"alpha": [0.6, 1.0], "beta": [0.4, 1.0], "floor": [1e-3, 1.0], "gamma": [0.9, 0.5]}
+VALUES = {"alpha": [0.6, 1.0], "beta": [0.4, 1.0], "min_priority": [1e-3, 1.0], "gamma": [0.9, 0.5]}
 
 
 def test_all_exponents_are_swept_in_one_program():
@@ -340,7 +342,7 @@ def test_a_priority_that_is_no_number_harms_neither_tree_nor_neighbour():
     assert found.stats.diverged_at.tolist() == [0, 10, 10, 10] and (found.stats.updates == 30).all()
     for i in range(len(BAD)):
         mass = np.asarray(found.memory.tree[0])[i]
-        assert np.isfinite(mass).all() and (mass[:24] > 0).sum() == 22 and np.isfinite(found.memory.top[i])
+        assert np.isfinite(mass).all() and (mass[:24] > 0).sum() == 22 and np.isfinite(found.memory.max_priority[i])
         np.testing.assert_allclose(found.memory.tree[-1][i].sum(), mass.sum(), rtol=1e-5)
     first = lambda lane: jax.tree.leaves(jax.tree.map(lambda x: np.asarray(x)[0], (lane.agent, lane.memory)))
     for x, y in zip(first(found), first(calm), strict=True):
@@ -369,7 +371,7 @@ def test_uniform_replay_does_not_look_at_priorities():
             {"beta": schedules.linear(0.4, 1.2, 100)},
             r"beta at the end of its schedule must lie in \[0, 1\], got 1.2",
         ),
-        ({"floor": 0.0}, r"floor must lie in \(0, inf\), got 0.0$"),
+        ({"min_priority": 0.0}, r"min_priority must lie in \(0, inf\), got 0.0$"),
         ({"batch_size": 9}, "batch_size 9 exceeds capacity 8$"),
         ({"capacity": 0}, "capacity must be at least 1, got 0$"),
         ({"window": 0}, "window must be at least 1, got 0$"),

@@ -32,7 +32,7 @@ def shapes(tree):
 
 
 @pytest.mark.parametrize("name", algorithms.ALGORITHMS)
-def test_every_member(name):
+def test_every_algorithm(name):
     env = qjax.make("FrozenLake-v1" if name in algorithms.TABULAR else "CartPole-v1")
     loop = algorithms.make(name, env, algorithms.config(name, steps=100_000))
     agent = jax.eval_shape(loop.init, jax.random.key(0)).agent

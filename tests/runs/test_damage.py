@@ -14,7 +14,7 @@ from folders import LANES, SWEEP, describe, groups, point, written
 import qjax
 from experiments import results
 from qjax.cli import studies, train, watch
-from qjax.cli.arguments import arguments_of, settle
+from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.reading import read_back
 from qjax.runs import jsonfile
 
@@ -25,9 +25,9 @@ VALUES = (None, "text", -1, 10**30, math.nan, [], {}, [[]], True)
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
-    """A finished run of a member, as `qjax train` leaves it."""
+    """A finished run of an algorithm, as `qjax train` leaves it."""
     folder = tmp_path_factory.mktemp("ended") / "run"
-    args = settle(
+    args = resolve(
         arguments_of("q-learning")(name="q-learning", env_kwargs=("is_slippery=false",), seeds=3, out=folder)
     )
     arguments = json.loads(json.dumps({**dataclasses.asdict(args), "script": args.script()}, default=str))
@@ -200,7 +200,7 @@ def test_every_argument_of_a_config(ended, spoilt):
     refused = 0
     for name, value in [(name, value) for name in own for value in ([[]], {}, "text", 10**30)]:
         folder = spoilt(ended, "config.json", altered(config, ("arguments", name), value))
-        said = told(lambda folder: settle(read_back(folder)), folder, "config.json")
+        said = told(lambda folder: resolve(read_back(folder)), folder, "config.json")
         refused += f"config.json is damaged: 'arguments.{name}' is " in said
     assert refused > 3 * len(own)
 

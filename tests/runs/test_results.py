@@ -17,7 +17,7 @@ from victim import Crash
 import qjax
 from qjax.runs import results, sinks, tables
 from qjax.runs.points import Point
-from qjax.sweeps import parts, saving
+from qjax.sweeps import phases, saving
 
 HYPERS = qjax.grid(alpha=[0.1, 0.5])
 SEEDS = [4, 0, 9]
@@ -35,7 +35,7 @@ def sweep(folder, crash_after=None, sinks=(), checkpoint_every=0.0, **options):
     """Sweep with a checkpoint after every chunk; `crash_after` chunks raise from outside."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saving, "CHECKPOINT_SHARE", 0)
-        patch.setattr(parts, "TURN_ITERATIONS", 2)
+        patch.setattr(phases, "INNER_ITERATIONS", 2)
         with qjax.Run(folder, "walk", ARGUMENTS, resume=True, **options) as run:
             return qjax.sweep(
                 build,

@@ -26,11 +26,11 @@ from victim import Crash
 import qjax
 from qjax.runs import checkpoint, files, jsonfile, results
 from qjax.runs.folder import Folder
-from qjax.sweeps import parts, saving
+from qjax.sweeps import phases, saving
 
 HERE = Path(__file__).parents[1]
 STEPS = {"tabular": 200, "deep": 200}
-TURN_ITERATIONS = parts.TURN_ITERATIONS
+INNER_ITERATIONS = phases.INNER_ITERATIONS
 
 
 def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, accept=False, **options):
@@ -58,7 +58,7 @@ def quick():
     """Chunks of ten iterations, and a checkpoint after each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saving, "CHECKPOINT_SHARE", 0)
-        patch.setattr(parts, "TURN_ITERATIONS", 10)
+        patch.setattr(phases, "INNER_ITERATIONS", 10)
         yield
 
 
@@ -618,7 +618,7 @@ def undisturbed(quick, tmp_path_factory):
     def made(kind):
         folder = tmp_path_factory.mktemp("undisturbed") / kind
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "TURN_ITERATIONS", TURN_ITERATIONS)
+            patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
             victim.main(kind, folder, checkpoint_every=1e9)
         return folder
 
@@ -658,7 +658,7 @@ def killed_at_its_end(kind, last, out, reference, sign, pause):
     _, errors = process.communicate()
     assert process.returncode in (0, -signal.SIGKILL), errors
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "TURN_ITERATIONS", TURN_ITERATIONS)
+        patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
         victim.main(kind, out)
     check_equal(out, reference)
     summary, agents = out / "summary.json", qjax.load_agents(out)
@@ -673,7 +673,7 @@ def test_kill_9_forty_times(undisturbed, tmp_path, monkeypatch, kind):
     """At random; while the last agents are saved, and the end; and between the summary and the clean-up."""
     met = killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1)
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(parts, "TURN_ITERATIONS", TURN_ITERATIONS)
+        patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
         patch.setattr(qjax.Run, "end", crash)
         victim.main(kind, tmp_path / "last", checkpoint_every=1e9)
     draw = random.Random(2)
@@ -704,7 +704,7 @@ def test_a_signal_stops_after_a_checkpoint(tmp_path, capsys):
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
     """In the midst of a chunk of minutes, where Python itself would not look for signals."""
     process = start("long", tmp_path / "out", chunk_seconds=1e9)
-    # One turn of the warm-up and one with learning tell how long a chunk should be; the third takes it all.
+    # One inner loop of the warm-up and one with learning tell how long a chunk should be; the third takes it all.
     folder = tmp_path / "out" / "checkpoints"
     wait_for(process, lambda: any(int(path.name) > 20 for path in folder.glob("[0-9]*")))
     time.sleep(0.5)

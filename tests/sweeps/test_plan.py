@@ -15,7 +15,7 @@ import victim
 import qjax
 from experiments import cartpole, frozenlake
 from qjax.machine import devices
-from qjax.sweeps import parts
+from qjax.sweeps import phases
 from qjax.sweeps import plan as plans
 from qjax.sweeps.placement import Placement
 from qjax.sweeps.programs import Programs
@@ -30,10 +30,10 @@ def endless(**kwargs):
 
 
 def lengths(loop, steps, log_points):
-    return [(p.iterations, p.learning, p.log) for p in parts.parts(loop, steps, log_points)]
+    return [(p.iterations, p.learning, p.log) for p in phases.phases(loop, steps, log_points)]
 
 
-def test_parts_end_at_log_points():
+def test_phases_end_at_log_points():
     assert lengths(endless(), 100, 2) == [(50, True, True)] * 2
     assert lengths(endless(), 110, 4) == [(28, True, True)] * 3 + [(26, True, True)]
     # Warm-up that fills no interval belongs to the first one with learning.
@@ -42,29 +42,29 @@ def test_parts_end_at_log_points():
     ]  # fmt: skip
 
 
-def test_no_part_outgrows_its_sums():
-    """10**12 steps in one log interval: int32 counts and float32 sums of each part stay small, none is lost."""
+def test_no_phase_outgrows_its_sums():
+    """10**12 steps in one log interval: int32 counts and float32 sums of each phase stay small, none is lost."""
     loop = endless(num_envs=100, sync_every=50)
-    found = parts.parts(loop, 10**12, 1)
+    found = phases.phases(loop, 10**12, 1)
     assert sum(p.iterations * p.repeat for p in found) * 100 == 10**12
     assert max(p.iterations for p in found) <= 2**16 and max(p.iterations for p in found) * 100 < 2**31
     assert [p.log for p in found] == [False, True]
 
 
-def test_no_part_makes_more_updates_than_int32_counts():
+def test_no_phase_makes_more_updates_than_int32_counts():
     loop = endless(updates=2**20)
-    assert max(p.iterations for p in parts.parts(loop, 10**6, 1)) * loop.updates < 2**31
+    assert max(p.iterations for p in phases.phases(loop, 10**6, 1)) * loop.updates < 2**31
     with pytest.raises(ValueError, match=r"4096 iterations make 4294967296 updates, not below 2\*\*31"):
         jax.eval_shape(lambda key: loop.run(loop.init(key), qjax.clock.at(0), 4096), jax.random.key(0))
 
 
-def test_turns_divide_every_part():
-    found = parts.parts(endless(sync_every=5, warmup=30), 1030, 10)
-    assert parts.turn(found, True, 5) % 5 == 0
+def test_the_inner_loop_divides_every_phase():
+    found = phases.phases(endless(sync_every=5, warmup=30), 1030, 10)
+    assert phases.inner_iterations(found, True, 5) % 5 == 0
     for learning in (False, True):
-        turn = parts.turn(found, learning, 5)
-        assert all(part.iterations % turn == 0 for part in found if part.learning == learning)
-    assert parts.turn(parts.parts(endless(), 4096, 2), True, 1) == 64
+        inner = phases.inner_iterations(found, learning, 5)
+        assert all(phase.iterations % inner == 0 for phase in found if phase.learning == learning)
+    assert phases.inner_iterations(phases.phases(endless(), 4096, 2), True, 1) == 64
 
 
 @pytest.mark.parametrize("name", [pytest.param("cartpole", marks=pytest.mark.slow), "deep", "frozenlake"])
@@ -81,8 +81,8 @@ def test_the_estimate_is_the_compilers_own(name):
     plan = qjax.sweep.plan(lambda _: loop, **work)
     assert plan.groups == 5 and plan.lanes == work["seeds"] and plan.fits
     placement = Placement(np.zeros(9, int), np.arange(9), plan.width, jax.devices()[:1])
-    turn = parts.turn(parts.parts(loop, work.get("steps"), 100), True, loop.sync_every)
-    programs = Programs(lambda _: loop, None, jax.random.key(0), placement).compile({True: turn})
+    inner = phases.inner_iterations(phases.phases(loop, work.get("steps"), 100), True, loop.sync_every)
+    programs = Programs(lambda _: loop, None, jax.random.key(0), placement).compile({True: inner})
     found = programs.compiled["learn"].memory_analysis()
     expected = 5 * found.argument_size_in_bytes + found.temp_size_in_bytes
     assert plan.total_bytes == pytest.approx(expected, rel=0.1)

@@ -20,7 +20,7 @@ import qjax
 from qjax.core import clock as clocks
 from qjax.exploration import schedules
 from qjax.machine.devices import default_width
-from qjax.sweeps import parts, traced
+from qjax.sweeps import phases, traced
 from qjax.sweeps.groups import Groups
 from qjax.sweeps.placement import Placement, devices_for
 from qjax.sweeps.programs import Programs
@@ -569,7 +569,7 @@ def test_padding_is_no_work():
     groups.run(0, 2, True)
     steps = [np.asarray(state.stats.steps).tolist() for state in groups.states]
     assert steps == [[10] * 6, [10] * 3 + [0] * 3]
-    assert groups.peek()["steps"].tolist() == [10] * 7
+    assert groups.read_metrics()["steps"].tolist() == [10] * 7
 
 
 @pytest.mark.parametrize(
@@ -649,7 +649,7 @@ def test_parameters_that_are_not_finite_are_seen_without_a_loss():
         loop = tabular()
         spoilt = lambda key, obs: loop.agent.init(key, obs).at[-1, 0].set(jnp.inf)
         agent = loop.agent._replace(init=spoilt)
-        return qjax.make_loop(loop.env, agent, qjax.first, qjax.online(), gamma=0.9)
+        return qjax.make_loop(loop.env, agent, qjax.argmax, qjax.online(), gamma=0.9)
 
     result = qjax.sweep(build, seeds=2, steps=40, log_points=4, width=WIDTH)
     assert result.diverged_at.tolist() == [10, 10]
@@ -658,7 +658,7 @@ def test_parameters_that_are_not_finite_are_seen_without_a_loss():
 
 def test_stop_on_nan(tmp_path, monkeypatch):
     """It stops within a chunk of the first one, says so in the table, and goes on without a trace of that."""
-    monkeypatch.setattr(parts, "TURN_ITERATIONS", 5)
+    monkeypatch.setattr(phases, "INNER_ITERATIONS", 5)
     work = {"hypers": RATES, "seeds": [3, 8], "steps": 400, "log_points": 2, "width": WIDTH, "chunk_seconds": 1e-9}
     with qjax.Run(tmp_path / "run", "explosion", {}) as run:
         stopped = qjax.sweep(explosive, run=run, stop_on_nan=True, **work)

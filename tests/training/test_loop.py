@@ -357,8 +357,8 @@ def test_the_programs_of_a_sweep_move_no_ring():
     with sweeps(FUSED):
         programs.compile({False: 5, True: 5})
     shape = (LANES, *programs.shapes.memory.rows["uint32"].shape[1:])
-    assert set(programs.names) == {"init", "take", "warm up", "learn"}
-    for name in ("take", "warm up", "learn"):
+    assert set(programs.names) == {"init", "pop_metrics", "warm up", "learn"}
+    for name in ("pop_metrics", "warm up", "learn"):
         program = programs.compiled[name]
         found = big_instructions(program.as_text(), {math.prod(shape)})
         assert not [x for x in found if x[0] in MOVES], name
@@ -667,7 +667,7 @@ def test_no_key_is_spent_twice():
     def values(noise, state, obs):
         if noise is not None:
             note("shared", noise.shared)
-            note("own", noise.own)
+            note("per_sample", noise.per_sample)
         return jnp.zeros(2)
 
     env, agent, memory = qjax.make(probes.Endless()), qjax.tabular(1, 2, 0.5), qjax.ring(24, 4)
@@ -680,7 +680,7 @@ def test_no_key_is_spent_twice():
     jax.effects_barrier()
 
     # The environments of a tick share one on purpose, and each has one besides.
-    counts = {"reset": 2, "init": 1, "shared": 12, "own": 24, "step": 24, "sample": 12, "learn": 12}
+    counts = {"reset": 2, "init": 1, "shared": 12, "per_sample": 24, "step": 24, "sample": 12, "learn": 12}
     assert {name: len(keys) for name, keys in seen.items()} == counts
     assert len({key for keys in seen.values() for key in keys}) == sum(counts.values())
 

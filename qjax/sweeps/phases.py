@@ -1,0 +1,79 @@
+"""The phases of a sweep: stretches of iterations at whose ends the lanes' sums are fetched."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from qjax.core.checks import MOST_STEPS, check_size
+from qjax.training.loop import Loop
+
+PHASE_STEPS = 2**30
+PHASE_ITERATIONS = 2**16
+"""A lane's sums are fetched at least this often, so that int32 counts stay small."""
+INNER_ITERATIONS = 64
+"""About how many iterations a program's inner loop takes; those of its outer loop are counted at run time."""
+
+
+class Phase(NamedTuple):
+    """A stretch of iterations at whose end the lanes' sums are fetched."""
+
+    iterations: int
+    learning: bool
+    log: bool
+    """Whether a log point follows."""
+    repeat: int = 1
+    """How many such phases follow one another."""
+
+
+def phases(loop: Loop, steps: int | None, log_points: int) -> list[Phase]:
+    """Return the phases of a run: they depend on the work alone, not on chunks, checkpoints or devices.
+
+    Raises:
+        ValueError: steps are missing, or end before the warm-up does.
+
+    """
+    check_size("log_points", log_points)
+    per_iteration = loop.num_envs * loop.rollout
+    if steps is None:
+        if loop.episodes is None or loop.env.max_steps is None:
+            raise ValueError("steps are needed: the loop has no number of episodes, or its episodes no time limit")
+        steps = loop.episodes * int(loop.env.max_steps)
+    total = -(-check_size("steps", steps, most=MOST_STEPS) // per_iteration)
+    learning = -(-(total - loop.warmup) // loop.sync_every) * loop.sync_every
+    if learning <= 0:
+        raise ValueError(f"{steps} steps end before the warm-up of {loop.warmup * per_iteration} steps does")
+    interval = max(round(total / log_points / loop.sync_every), 1) * loop.sync_every
+    most = min(PHASE_ITERATIONS, PHASE_STEPS // max(per_iteration, loop.updates))
+    longest = max(most // loop.sync_every, 1) * loop.sync_every
+
+    found = []
+    for length, learns in ((loop.warmup, False), (learning, True)):
+        whole, rest = divmod(length, interval)
+        for stretch in [interval] * whole + [rest] * (rest > 0):
+            most = (stretch - 1) // longest
+            if most:
+                found.append(Phase(longest, learns, False, most))
+            found.append(Phase(stretch - most * longest, learns, learns or stretch == interval))
+    return found
+
+
+def remaining(phases: list[Phase], passed: int) -> Iterator[tuple[Phase, int]]:
+    """Yield every phase that has not ended after so many iterations of all, with how many of its own are left."""
+    for phase in phases:
+        begun = min(passed // phase.iterations, phase.repeat)
+        passed -= begun * phase.iterations
+        for _ in range(begun, phase.repeat):
+            yield phase, phase.iterations - passed
+            passed = 0
+
+
+def inner_iterations(work: list[Phase], learning: bool, sync_every: int) -> int:
+    """Return how many iterations the inner loop takes: a divisor of every phase of this kind.
+
+    The outer loop's iterations are an argument of the compiled program, so one program runs chunks of any length.
+    A GPU reads such a loop's condition back at every iteration; so the inner loop is one of fixed length.
+    """
+    step = sync_every if learning else 1
+    common = math.gcd(*(phase.iterations // step for phase in work if phase.learning == learning))
+    most = max(INNER_ITERATIONS // step, 1)
+    return step * max((d for d in range(1, most + 1) if common % d == 0), default=1)
