@@ -3,6 +3,7 @@
 import itertools
 import re
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import reference  # noqa: E402 - of this folder
 from docutils import nodes  # noqa: E402
 from numpy.typing import ArrayLike  # noqa: E402
 from sphinx import addnodes  # noqa: E402
+
+from qjax.algorithms import meanings  # noqa: E402
 
 ARRAY = "jaxlib._jax.Array"
 Named = type("ArrayLike", (), {"__module__": "builtins"})
@@ -51,6 +54,7 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", as_rst, priority=100)
     app.connect("autodoc-before-process-signature", named)
     app.connect("autodoc-process-signature", without_fields)
+    app.connect("autodoc-skip-member", with_call)
     app.connect("doctree-read", shorten)
 
 
@@ -62,8 +66,19 @@ def named(app: Any, obj: Any, bound_method: bool) -> None:
 
 
 def without_fields(app: Any, what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
-    """Show no signature of a record: its fields stand below it."""
-    return ("", None) if what == "class" and hasattr(obj, "_fields") else None
+    """Show no signature of a record, nor of a callable type: fields and `__call__` stand below them."""
+    return ("", None) if what == "class" and (hasattr(obj, "_fields") or is_callable_type(obj)) else None
+
+
+def with_call(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Show the `__call__` of a callable type."""
+    owner = getattr(sys.modules.get(obj.__module__), obj.__qualname__.split(".")[0]) if name == "__call__" else None
+    return False if is_callable_type(owner) else None
+
+
+def is_callable_type(obj: Any) -> bool:
+    """Return whether it is a protocol, such as `qjax.Policy`."""
+    return getattr(obj, "_is_protocol", False)
 
 
 def shorten(app: Any, doctree: Any) -> None:
@@ -79,6 +94,8 @@ def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
 
     What stands further to the right before the first section (`Args:`) is a formula, and is shown as it stands.
     """
+    if what == "class" and is_dataclass(obj) and any(meanings(obj).values()):  # its fields stand below it
+        del lines[lines.index("Attributes:") :]
     if lines and lines[0].startswith("Alias for field number"):  # a NamedTuple's field without a docstring
         lines.clear()
     if lines and what in ("attribute", "data", "property"):

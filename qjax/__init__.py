@@ -1,5 +1,7 @@
 """Q-learning research in JAX: records of pure functions, states of arrays, whole training runs on the device."""
 
+import sys
+
 from qjax.machine import startup
 
 if startup.is_command():  # the rest imports JAX, which takes seconds
@@ -10,9 +12,10 @@ from qjax import algorithms, mdp, plot, stats
 from qjax.agents.dqn import DQNState, dqn, td_loss
 from qjax.agents.pqn import PQNState, pqn
 from qjax.agents.tabular import CountedState, VisitCount, tabular, tabular_update, visit_count
-from qjax.agents.traces import TracesState, never_cut, traces, watkins
+from qjax.agents.traces import Cut, TracesState, never_cut, traces, watkins
 from qjax.core import clock, random
 from qjax.core.distribution import VERSION
+from qjax.core.fields import document_fields
 from qjax.core.random import fast_key
 from qjax.envs.environments import make
 from qjax.exploration import schedules
@@ -38,8 +41,9 @@ from qjax.runs.points import Point
 from qjax.runs.reading import load_metrics, load_points
 from qjax.runs.run import Run
 from qjax.sweeps import progress
-from qjax.sweeps.hyperparameters import grid, zipped
+from qjax.sweeps.hyperparameters import Build, grid, zipped
 from qjax.sweeps.plan import Plan
+from qjax.sweeps.programs import Report
 from qjax.sweeps.progress import Progress
 from qjax.sweeps.result import Result
 from qjax.sweeps.sweep import static_sweeps, sweep
@@ -67,12 +71,16 @@ from qjax.types import (
 
 __version__ = VERSION
 
+document_fields([module for name, module in sys.modules.items() if name.startswith("qjax.")])
+
 __all__ = [
     "MLP",
     "Agent",
     "Batch",
+    "Build",
     "Clock",
     "CountedState",
+    "Cut",
     "DQNState",
     "DelayedState",
     "DynaState",
@@ -92,6 +100,7 @@ __all__ = [
     "PrioritizedState",
     "Progress",
     "Quantiles",
+    "Report",
     "Result",
     "Reward",
     "Run",

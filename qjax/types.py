@@ -8,7 +8,7 @@ imports nothing from the package.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
@@ -23,8 +23,11 @@ class Transition(NamedTuple):
     """One step of one environment; leading axes `[T, N]` in a rollout block, `[T, B]` in a batch."""
 
     obs: PyTree[Array]
+    """What was acted on."""
     action: Int[Array, "*axes"]
+    """The action that was executed."""
     reward: Float[Array, "*axes"]
+    """The reward of the step."""
     discount: Float[Array, "*axes"]
     """gamma * (1 - terminated): an episode cut by a time limit still bootstraps."""
     next_obs: PyTree[Array]
@@ -39,23 +42,28 @@ class Clock(NamedTuple):
     """Ticks since the start as one 64-bit number in two words (see `qjax.clock`)."""
 
     high: UInt32[Array, ""]
+    """The upper 32 bits."""
     low: UInt32[Array, ""]
+    """The lower 32 bits."""
 
 
 class Time(NamedTuple):
     """What schedules, policies and target policies read.
 
-    `step` counts environment steps of one lane and `update` its learner updates, both float32 (exact to 2**24,
-    then to one part in 10**7); `episode` counts the lane's finished episodes; `env` is the environment's index
-    within the lane, and `envs` their number, a static whole number, or None where there is no lane. Where a record
-    takes elapsed time, the first three are differences.
+    Where a record takes elapsed time, the first three are differences. A float32 is exact to 2**24, then to one
+    part in 10**7.
     """
 
     step: Any
+    """Environment steps of the lane, float32."""
     episode: Any
+    """Episodes that the lane has finished."""
     update: Any
+    """Learner updates of the lane, float32."""
     env: Any = 0
+    """The environment's index within the lane."""
     envs: Any = None
+    """Environments of the lane: a static whole number, or None where there is no lane."""
 
 
 class Noise(NamedTuple):
@@ -98,6 +106,7 @@ class Sync(NamedTuple):
     """How target parameters follow the online ones."""
 
     init: Callable[[], State]
+    """`() -> state`"""
     step: Callable[[State, Params, Params, Time], tuple[State, Params]]
     """`(state, online, target, elapsed) -> (state, target)`"""
 
@@ -106,6 +115,7 @@ class Quantiles(NamedTuple):
     """Output of an implicit quantile network: quantiles of each action's return, and where they stand."""
 
     values: Float[Array, "A n"]
+    """Of each action's return."""
     levels: Float[Array, " n"]
     """In [0, 1)."""
 
@@ -127,19 +137,81 @@ class Head(NamedTuple):
     """`(reward, discount, next_out, weights) -> numbers` of a target to log; None for nothing."""
 
 
-Policy = Callable[[Float[Array, " A"], Time], Float[Array, " A"]]
-"""`(q, time) -> probabilities`. The same function acts (it is sampled) and gives expectations."""
+@runtime_checkable
+class Policy(Protocol):
+    """A function of action values that acts, being sampled, and gives expectations."""
 
-Schedule = Callable[[Time], Float[Array, ""]]
-"""`time -> value`"""
+    def __call__(self, q: Float[Array, " A"], time: Time, /) -> Float[Array, " A"]:
+        """Return the probabilities of the actions.
 
-TargetPolicy = Callable[[Key[Array, ""], Transition, Float[Array, " A"], Float[Array, " A"], Time], Weights]
-"""`(key, transition, q_online, q_target, time) -> weights`: a distribution over next actions, from both
-networks' values of the successor."""
+        Args:
+            q: values of the actions in one state; minus infinity masks an action.
+            time: where the lane stands.
 
-Reward = Callable[[Transition, Float[Array, " A"], Float[Array, " A"], Weights, Time], Float[Array, ""]]
-"""`(transition, q, q_next, weights, time) -> reward`: the environment's own, or one with a bonus. `q` and
-`q_next` are the target network's values of the observation and of the successor."""
+        """
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A function of time, such as an epsilon or a step size that falls."""
+
+    def __call__(self, time: Time, /) -> Float[Array, ""]:
+        """Return the value at a time.
+
+        Args:
+            time: where the lane stands.
+
+        """
+
+
+@runtime_checkable
+class TargetPolicy(Protocol):
+    """A function that says which next actions a target is made of."""
+
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        transition: Transition,
+        q_online: Float[Array, " A"],
+        q_target: Float[Array, " A"],
+        time: Time,
+        /,
+    ) -> Weights:
+        """Return a distribution over the next actions; a boolean one has all its weight on one action.
+
+        Args:
+            key: for those that draw.
+            transition: the step that led to the next observation.
+            q_online: values of the actions there, by the network that learns.
+            q_target: the same by the target network.
+            time: where the lane stands.
+
+        """
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """A function that gives the reward to learn from: the environment's own, or one with a bonus."""
+
+    def __call__(
+        self,
+        transition: Transition,
+        q: Float[Array, " A"],
+        q_next: Float[Array, " A"],
+        weights: Weights,
+        time: Time,
+        /,
+    ) -> Float[Array, ""]:
+        """Return the reward of a step.
+
+        Args:
+            transition: the step, with the environment's own reward.
+            q: values of the actions at its observation, by the target network.
+            q_next: the same at the next observation.
+            weights: what the target policy returned.
+            time: where the lane stands.
+
+        """
 
 
 def no_update(state: State, *_: Any) -> State:
@@ -195,9 +267,13 @@ class Step(NamedTuple):
     obs: PyTree[Array]
     """The next observation to act on: the reset one where the episode ended."""
     state: Any
+    """The environment's state, the reset one where the episode ended."""
     reward: Float[Array, ""]
+    """The reward."""
     terminated: Bool[Array, ""]
+    """Whether the episode ended for good: nothing comes after."""
     truncated: Bool[Array, ""]
+    """Whether it was cut, by a time limit for instance."""
     final_obs: PyTree[Array]
     """The true successor, before any reset."""
 
@@ -206,6 +282,7 @@ class Env(NamedTuple):
     """One environment that resets itself, as pure functions with its parameters bound."""
 
     name: str
+    """How it is called in messages and files."""
     reset: Callable[[Key[Array, ""]], tuple[PyTree[Array], Any]]
     """`key -> (obs, state)`"""
     step: Callable[[Key[Array, ""], Any, Int[Array, ""]], Step]
@@ -213,9 +290,11 @@ class Env(NamedTuple):
     encode: Callable[[PyTree[Array]], Float[Array, "..."]]
     """`obs -> features`: discrete as one-hot, boxes and images as they are, float32."""
     num_actions: int
+    """Number of actions."""
     num_states: int | None
     """Number of discrete observations; None for boxes."""
     obs_shape: tuple[int, ...]
+    """Shape of an observation, for one that is an array."""
     max_steps: Any
     """The environment's own limit on an episode's steps, where it has one."""
     unwrapped: Any

@@ -40,9 +40,13 @@ class DQNState(NamedTuple):
     """The state of a `dqn` agent."""
 
     params: Params
+    """Of the network that learns and acts."""
     target_params: Params
+    """Of the target network."""
     opt_state: optax.OptState
+    """The optimiser's."""
     sync_state: State
+    """Of what moves the target network."""
 
 
 @usual

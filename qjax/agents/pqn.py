@@ -25,7 +25,9 @@ class PQNState(NamedTuple):
     """The state of a `pqn` agent."""
 
     params: Params
+    """Of the network."""
     opt_state: optax.OptState
+    """The optimiser's."""
 
 
 def successor_value(

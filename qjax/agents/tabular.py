@@ -37,13 +37,16 @@ class VisitCount(NamedTuple):
     """A step size that falls with the updates of an entry, as `visit_count` makes it."""
 
     power: Any
+    """The exponent of the number of updates."""
     scale: Any
+    """The step size of the first update."""
 
 
 class CountedState(NamedTuple):
     """State of a tabular agent whose step size is a `visit_count`."""
 
     table: Float[Array, "*tables S A"]
+    """The values; of double Q-learning two tables."""
     visits: Int[Array, "*tables S A"]
     """Updates of each entry so far."""
 

@@ -1,7 +1,7 @@
 """Q(lambda) and SARSA(lambda): a Q-table with eligibility traces, backward view."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -33,14 +33,26 @@ from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import check_next_action, maximum
 from qjax.types import Agent, TargetPolicy, Transition
 
-Cut = Callable[[Transition, Float[Array, " A"]], Bool[Array, ""]]
-"""`(transition, next_q) -> kept`: whether traces outlive a step that did not end its episode."""
+
+@runtime_checkable
+class Cut(Protocol):
+    """A function that says where eligibility traces end before an episode does."""
+
+    def __call__(self, transition: Transition, next_q: Float[Array, " A"], /) -> Bool[Array, ""]:
+        """Return whether traces are kept after a step that did not end its episode.
+
+        Args:
+            transition: the step, with its `next_action`.
+            next_q: values of the actions at the next observation.
+
+        """
 
 
 class TracesState(NamedTuple):
     """State of `traces`."""
 
     table: Float[Array, "S A"]
+    """The values."""
     trace: Float[Array, "N S A"]
     """Eligibility of every entry in each environment."""
     visits: Any = ()

@@ -3,14 +3,13 @@
 Everything that needs constants reads them there: command lines, `config.json`, presets, sweeps and their grids.
 """
 
-import ast
 import dataclasses
 import inspect
-import textwrap
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from qjax.core.checks import MOST_STEPS, check_range, check_size
+from qjax.core.fields import texts_below
 from qjax.exploration import schedules
 from qjax.types import Agent, Memory, Policy, Schedule
 
@@ -101,12 +100,19 @@ class Parts(NamedTuple):
     """What an algorithm puts into a loop; the sizes are `make_loop`'s, in iterations."""
 
     agent: Agent
+    """The agent."""
     policy: Policy
+    """What acts."""
     memory: Memory
+    """The memory."""
     num_envs: int = 1
+    """N, environments of a lane."""
     rollout: int = 1
+    """T, ticks of each environment per iteration."""
     warmup: int = 0
+    """Iterations before the first update."""
     sync_every: int = 1
+    """Iterations between two calls of `agent.sync`."""
 
 
 def steps_of(config: Config) -> int:
@@ -150,17 +156,6 @@ def meanings(kind: type) -> dict[str, str]:
 
 def _texts(kind: type) -> dict[str, str]:
     try:
-        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        return texts_below(inspect.getsource(kind))
     except (OSError, TypeError):  # a class without a source file
         return {}
-    assert isinstance(body, ast.ClassDef)
-    texts = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        text = below.value if isinstance(below, ast.Expr) else None
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Constant)
-        ):
-            texts[field.target.id] = inspect.cleandoc(str(text.value)).replace("\n", " ")
-    return texts

@@ -17,7 +17,9 @@ class Preset(NamedTuple):
     env: str
     """Where; another may be given."""
     config: Any
+    """The constants of its algorithm."""
     source: str
+    """Where it was published."""
     differs: str = ""
     """What is not as published."""
 

@@ -18,12 +18,15 @@ class Algorithm(NamedTuple):
     """A named composition."""
 
     name: str
+    """How it is called on a command line."""
     compose: Callable[[Env, Any], Parts | Loop]
     """`(env, config) -> parts` of a loop, or the whole loop."""
     config: type[Any]
     """The dataclass of its constants."""
     composition: str = ""
+    """What it is made of, in code."""
     paper: str = ""
+    """Where it was published."""
 
 
 def _known(*algorithms: Algorithm) -> dict[str, Algorithm]:

@@ -99,6 +99,8 @@ def _taken(name: str, value: Any, wanted: Any, lengths: Lengths) -> Any:
         return _tuple(name, value, inner)
     if inner and isinstance(kind, type) and issubclass(kind, Collection):
         return _collection(name, value, kind, inner[-1])
+    if getattr(kind, "_is_protocol", False):
+        kind = Callable
     if kind in SIMPLE:
         SIMPLE[kind](name, value)
     elif hasattr(kind, "_fields") or is_dataclass(kind):

@@ -28,9 +28,13 @@ class TabularMDP(NamedTuple):
     """A finite MDP with `S` states, `A` actions and at most `K` outcomes per state and action."""
 
     successor: Int[Array, "S A K"]
+    """The state that each outcome leads to."""
     probability: Float[Array, "S A K"]
+    """Of each outcome; over K they sum to 1."""
     reward: Float[Array, "S A K"]
+    """Of each outcome."""
     terminated: Bool[Array, "S A K"]
+    """Whether each outcome ends the episode."""
     start: Float[Array, " S"]
     """Distribution of the first state."""
 

@@ -72,7 +72,9 @@ class Axis(NamedTuple):
     """One axis of a heat map."""
 
     name: str
+    """Its label."""
     values: Sequence[Any]
+    """Where the rows or columns stand."""
 
 
 @checked

@@ -17,10 +17,15 @@ class DynaState(NamedTuple):
     """The newest block, and the table model: the last outcome of each pair (s, a), numbered s A + a."""
 
     block: Transition
+    """The newest block, `[T, N]`."""
     weight: Float[Array, "T N"]
+    """1 where its transition is learned from, else 0."""
     reward: Float[Array, " SA"]
+    """Of each pair's last outcome."""
     discount: Float[Array, " SA"]
+    """Of each pair's last outcome."""
     next_obs: Int[Array, " SA"]
+    """Of each pair's last outcome."""
     seen: Bool[Array, " SA"]
     """Whether a pair was ever visited."""
     visited: Int[Array, " SA"]

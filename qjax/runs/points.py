@@ -1,7 +1,7 @@
 """Log points: what a sweep knows of its lanes at one moment, from sums that the lanes added up on the device."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,22 @@ from qjax.types import Schedule, Time
 NEVER = -1
 """Stands for the step at which a lane diverged where none has."""
 
-Schedules = Mapping[str, Schedule] | Callable[[Any], Mapping[str, Schedule]]
-"""Schedules to log, or a function of one setting that returns them, where their ends are swept."""
+
+@runtime_checkable
+class SchedulesOf(Protocol):
+    """A function that says which schedules a sweep logs, where their ends are swept."""
+
+    def __call__(self, hyper: Any, /) -> Mapping[str, Schedule]:
+        """Return the schedules of one setting by their names.
+
+        Args:
+            hyper: the setting.
+
+        """
+
+
+Schedules = Mapping[str, Schedule] | SchedulesOf
+"""Schedules to log, by their names."""
 
 
 class Point(NamedTuple):

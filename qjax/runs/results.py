@@ -32,7 +32,7 @@ class Table:
     hypers: Mapping[str, np.ndarray]
     """The swept hyper-parameters, `[S]` each; empty where nothing was swept."""
     seeds: np.ndarray
-    """`[N]`"""
+    """The seeds, `[N]`."""
     env_steps: np.ndarray
     """Environment steps since the start, int64 `[S, N, P]`; a lane that has ended keeps its count."""
     metrics: Mapping[str, np.ndarray]
@@ -123,7 +123,9 @@ class Results(Table):
     """What a run's tables hold."""
 
     folder: Path
+    """The run's folder."""
     experiment: str
+    """What its config says was run."""
     arguments: Mapping[str, Any]
     """The arguments it was started with, those that were not swept among them."""
     complete: bool

@@ -43,6 +43,7 @@ class Sink(NamedTuple):
     """Functions that a sweep calls with its log points; `write` alone is enough."""
 
     name: str
+    """How it is called in messages."""
     write: Callable[[Table], None]
     """Called with the rows of every log point (`qjax.runs.tables.rows`), one for each lane that stepped."""
     start: Callable[[Start], None] = lambda start: None

@@ -8,8 +8,8 @@ drawn within each task (stratified), and the same for the same `seed`. SciPy is 
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,17 +31,29 @@ Axis = int | tuple[int, ...]
 """What a statistic reduces: seeds and tasks, or seeds alone."""
 
 
-Statistic = Callable[..., Any]
-"""What `estimate` takes: called as `statistic(scores, axis=(0, 1))`, it reduces the axes of seeds and tasks and no
-others. `np.median` and its like, and the functions below."""
+@runtime_checkable
+class Statistic(Protocol):
+    """A function that reduces scores: `np.median` and its like, and the functions below."""
+
+    def __call__(self, scores: Any, /, axis: Any) -> Any:
+        """Return the statistic of scores.
+
+        Args:
+            scores: `[seeds, tasks, ...]`.
+            axis: what is reduced, given by name: the axes of seeds and tasks, (0, 1), and no others.
+
+        """
 
 
 class Estimate(NamedTuple):
     """A statistic with the ends of its interval, each a number, or an array where scores have further axes."""
 
     value: Any
+    """The statistic."""
     low: Any
+    """The interval's lower end."""
     high: Any
+    """Its upper end."""
 
 
 def iqm(scores: ArrayLike, axis: Axis = AXES) -> Floats:

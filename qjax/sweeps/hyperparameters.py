@@ -1,8 +1,8 @@
 """Settings of a sweep: pytrees of arrays whose first axis runs over settings, and what is wrong with them."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -12,8 +12,19 @@ from qjax.core.random import root_key
 from qjax.core.text import short, shown
 from qjax.training.loop import Loop
 
-Build = Callable[[Any], Loop]
-"""`hyper -> loop`: the researcher's own function; `hyper` is one setting, or None."""
+
+@runtime_checkable
+class Build(Protocol):
+    """A function of yours that says what a sweep trains."""
+
+    def __call__(self, hyper: Any, /) -> Loop:
+        """Return the loop of one setting.
+
+        Args:
+            hyper: the setting: `hypers` with a number, traced or not, in place of each array; None where nothing is
+                swept.
+
+        """
 
 
 Values = Sequence[Any] | np.ndarray | jax.Array | int | float

@@ -19,7 +19,9 @@ class Plan(NamedTuple):
     lanes: int
     """Settings x seeds."""
     settings: int
+    """Settings of the hyper-parameters."""
     seeds: int
+    """Seeds of each setting."""
     width: int
     """Lanes per device in a group."""
     padding: int
@@ -27,10 +29,15 @@ class Plan(NamedTuple):
     devices: int
     """Of all hosts together."""
     platform: str
+    """The devices' kind: cpu, gpu or tpu."""
     groups: int
+    """Groups of lanes, which take turns on the devices."""
     hosts: int
+    """Processes."""
     iterations: int
+    """Of each lane, at most."""
     phases: int
+    """Stretches of iterations at whose ends the lanes' sums are fetched."""
     compiles: tuple[str, ...]
     """Names of the programs."""
     lane_bytes: int

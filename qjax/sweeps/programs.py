@@ -6,7 +6,7 @@ A group's lanes are donated to every call, so nothing is copied.
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,19 @@ from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.placement import AXIS, Placement
 from qjax.training.lane import Lane, pop_metrics
 
-Report = Callable[[Any, Any], dict[str, Any]]
-"""`(hyper, agent) -> {name: number}`, of one lane's setting and its agent's state."""
+
+@runtime_checkable
+class Report(Protocol):
+    """A function of yours that says what else a sweep logs."""
+
+    def __call__(self, hyper: Any, agent: Any, /) -> dict[str, Any]:
+        """Return numbers of one lane by their names; it is computed on the device.
+
+        Args:
+            hyper: the lane's setting, None where nothing is swept.
+            agent: its agent's state.
+
+        """
 
 
 class Programs:

@@ -24,6 +24,7 @@ class Progress(NamedTuple):
     seconds: float
     """Run time since the start, compilation left out."""
     env_steps: int
+    """Environment steps."""
     updates: int
     """Learner updates."""
     iqm_return: float

@@ -17,7 +17,7 @@ class Result(NamedTuple):
     points: list[Point]
     """Its log points; on several hosts, of this host's lanes."""
     seeds: np.ndarray
-    """`[lanes]`"""
+    """Each lane's seed, `[lanes]`."""
     settings: np.ndarray
     """Index of each lane's setting in `hypers`, `[lanes]`."""
     hypers: Mapping[str, np.ndarray]
@@ -29,7 +29,9 @@ class Result(NamedTuple):
     env_steps: int
     """Of all lanes together; only steps of lanes that still had work."""
     compile_s: float
+    """Seconds of compilation."""
     run_s: float
+    """Seconds of running."""
     stopped: str | None
     """Why it ended before its time: "SIGINT", "SIGTERM", "SIGHUP" or "nan"; None where it did not."""
 

@@ -42,11 +42,13 @@ class Lane(NamedTuple):
     key: Key[Array, ""]
     """Constant: the randomness of every iteration is folded from it and the clock."""
     agent: State
+    """The agent's state."""
     env: State
     """`[N, ...]`"""
     obs: Any
     """`[N, ...]`"""
     memory: State
+    """The memory's state."""
     episodes: Int[Array, ""]
     """Episodes finished since the start, in all N environments together."""
     episode_return: Float[Array, " N"]
@@ -54,7 +56,9 @@ class Lane(NamedTuple):
     episode_rest: Float[Array, " N"]
     """What its rounding left out (`qjax.sums`)."""
     episode_length: Int[Array, " N"]
+    """Steps so far of the running episodes."""
     stats: Stats
+    """Sums since they were last fetched, by `pop_metrics`."""
 
 
 @usual

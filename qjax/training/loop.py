@@ -48,14 +48,21 @@ class Loop(NamedTuple):
     check: Callable[[Lane], None]
     """`lane -> None`, of shapes: raises what only concrete hyper-parameters show when the loop is traced."""
     agent: Agent
+    """The agent."""
     env: Env
+    """The environment."""
     num_envs: int
+    """N, environments of the lane."""
     rollout: int
+    """T, ticks of each environment per iteration."""
     updates: int
+    """Learner updates per iteration."""
     sync_every: int
+    """Iterations between two calls of `agent.sync`."""
     warmup: int
     """Iterations of `step` alone that the driver runs first, `learning=False`."""
     episodes: int | None
+    """Episodes after which a lane no longer changes; None for no limit."""
 
 
 @makes_usual
