@@ -15,7 +15,7 @@ from qjax.agents.tabular import CountedState, VisitCount, tabular, tabular_updat
 from qjax.agents.traces import Cut, TracesState, never_cut, traces, watkins
 from qjax.core import clock, random
 from qjax.core.distribution import VERSION
-from qjax.core.fields import document_fields
+from qjax.core.fields import present
 from qjax.core.random import fast_key
 from qjax.envs.environments import make
 from qjax.exploration import schedules
@@ -71,7 +71,7 @@ from qjax.types import (
 
 __version__ = VERSION
 
-document_fields([module for name, module in sys.modules.items() if name.startswith("qjax.")])
+present([module for name, module in sys.modules.items() if name.startswith("qjax.")])
 
 __all__ = [
     "MLP",

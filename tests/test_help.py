@@ -1,13 +1,16 @@
-"""`help()` of what is public: callable types and records tell what their arguments and fields mean."""
+"""`help` and `repr` of what is public: arguments and fields with their meaning, and a few lines without arrays."""
 
 import dataclasses
 import functools
 import inspect
 import pydoc
+import tempfile
 import types
 
 import beartype
+import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 import qjax
@@ -62,3 +65,53 @@ def test_a_lambda_and_a_partial_are_callable_types():
     taken(lambda values, when: values, functools.partial(lambda extra, hyper: hyper, 1))
     with pytest.raises(beartype.roar.BeartypeCallHintParamViolation):
         taken(jnp.zeros(2), lambda hyper: hyper)
+
+
+@functools.cache
+def trained():
+    """Return what a small sweep leaves in a reader's hands, by name."""
+    env = qjax.make("FrozenLake-v1")
+    mdp = qjax.mdp.from_env(env)
+    network = qjax.encoded(qjax.MLP(env.num_actions, (50,)), env.encode)
+    agent = qjax.dqn(network, optax.adam(1e-3))
+
+    def build(hyper):
+        table = qjax.tabular(env.num_states, env.num_actions, hyper["alpha"])
+        return qjax.make_loop(env, table, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.9)
+
+    work = {"hypers": qjax.grid(alpha=[i / 50 for i in range(1, 31)]), "seeds": 4, "steps": 40, "log_points": 20}
+    news: list[qjax.Progress] = []
+    with tempfile.TemporaryDirectory() as folder, qjax.Run(f"{folder}/run", "walk", {"steps": [*range(99)]}) as run:
+        result = qjax.sweep(build, run=run, on_progress=news.append, **work)
+        loaded = qjax.results.load(f"{folder}/run")
+    loop = build({"alpha": 0.1})
+    return {
+        "Result": result,
+        "Run": run,
+        "Plan": qjax.sweep.plan(build, **work),
+        "Progress": news[-1],
+        "Point": result.points[-1],
+        "Table": result.table(),
+        "Results": loaded,
+        "Loop": loop,
+        "Lane": loop.init(jax.random.key(0)),
+        "Episodes": qjax.evaluate(env, loop.agent, jnp.asarray(result.agents[0]), jax.random.key(0), 500),
+        "TabularMDP": mdp,
+        "MDPEnvironment": qjax.MDPEnvironment(mdp),
+        "Env": env,
+        "Agent": agent,
+        "DQNState": agent.init(jax.random.key(0), jnp.zeros(1, jnp.int32)),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Result", "Run", "Plan", "Progress", "Point", "Table", "Results", "Loop", "Lane", "Episodes", "TabularMDP",
+        "MDPEnvironment", "Env", "Agent", "DQNState",
+    ],
+)  # fmt: skip
+def test_a_repr_is_a_few_lines(name):
+    text = repr(trained()[name])
+    assert text.startswith(f"{name}(") and len(text.splitlines()) <= 8 and len(text) <= 800
+    assert not any(word in text for word in ("array(", "Array(", "[[", " at 0x")), text

@@ -1,13 +1,15 @@
-"""What the fields of records mean: the text below each of them, as `help` shows it."""
+"""Records as `help` and `repr` show them: with the text below each field, and in a few lines."""
 
 import ast
 import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
+
+from qjax.core.text import brief
 
 
 def texts_below(source: str) -> dict[str, str]:
@@ -26,18 +28,22 @@ def texts_below(source: str) -> dict[str, str]:
     return texts
 
 
-def document_fields(modules: Iterable[ModuleType]) -> None:
-    """Give records the texts below their fields: a tuple's to each of its fields, a dataclass's to the class."""
+def present(modules: Iterable[ModuleType]) -> None:
+    """Give records the texts below their fields, a tuple's to each of them, a dataclass's to the class.
+
+    Records of functions and arrays, which are tuples, get a `repr` of a few lines.
+    """
     texts: dict[type, dict[str, str]] = {}
     for module in modules:
         records = {name: each for name, each in vars(module).items() if _is_record(each, module.__name__)}
-        if records:
-            texts |= {records[name]: texts_below(block) for name, block in _classes(module) if name in records}
+        texts |= {each: {} for each in records.values()}
+        texts |= {records[name]: texts_below(block) for name, block in _classes(module, records)}
     for kind in texts:
         known: dict[str, str] = {}
         for each in reversed(kind.__mro__):
             known |= texts.get(each, {})
         if hasattr(kind, "_fields"):
+            kind.__repr__ = brief  # type: ignore[method-assign, assignment]
             for name, text in known.items():
                 getattr(kind, name).__doc__ = text
         elif known:
@@ -52,13 +58,14 @@ def _is_record(value: Any, module: str) -> bool:
     return hasattr(value, "_fields") or dataclasses.is_dataclass(value)
 
 
-def _classes(module: ModuleType) -> list[tuple[str, str]]:
-    """Return the name and the source of each class of a module; nothing where the source is not there.
+def _classes(module: ModuleType, records: Mapping[str, type]) -> list[tuple[str, str]]:
+    """Return the name and the source of each record of a module; nothing where the source is not there.
 
     Parsing the whole module in place of its records would take as long as some of its imports.
     """
     try:
-        source = inspect.getsource(module)
+        source = inspect.getsource(module) if records else ""
     except OSError:
         return []
-    return [(found[1], found[0]) for found in re.finditer(r"^class (\w+).*?(?=^\S|\Z)", source, re.M | re.S)]
+    classes = re.finditer(r"^class (\w+).*?(?=^\S|\Z)", source, re.M | re.S)
+    return [(found[1], found[0]) for found in classes if found[1] in records]

@@ -2,8 +2,10 @@
 
 import itertools
 import reprlib
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 MOST = 120
@@ -33,6 +35,30 @@ def shown(value: Any, most: int = MOST) -> str:
         return short(form.repr(value), most)
     except Exception:  # of whoever made it: no reason not to say what is wrong
         return object.__repr__(value)
+
+
+class _Brief(_Form):
+    """Arrays are told by type and shape, records inside others by their type."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        if hasattr(x, "dtype") and hasattr(x, "shape"):
+            return shown(x, 40) if not str(x.dtype).startswith("key") else f"{x.dtype}{list(x.shape)}"
+        if hasattr(x, "_fields") or is_dataclass(x):
+            return f"{type(x).__name__}(...)" if not isinstance(x, type) else x.__name__
+        if isinstance(x, list | tuple) and len(x) > self.maxlist:
+            return f"{type(x).__name__} of {len(x)}"
+        return super().repr1(x, level)
+
+
+def brief(record: Any) -> str:
+    """Return a record in a few lines, as its `__repr__`: arrays by type and shape, and none of its functions."""
+    form = _Brief()
+    form.maxlist = form.maxtuple = form.maxset = 4
+    form.maxdict, form.maxlevel, form.maxstring, form.maxother = 8, 3, 80, 80
+    names = getattr(record, "_fields", None) or [field.name for field in fields(record)]
+    values = {name: getattr(record, name) for name in names}
+    told = [f"{name}={form.repr(x)}" for name, x in values.items() if isinstance(x, type) or not callable(x)]
+    return textwrap.fill(f"{type(record).__name__}({', '.join(told)})", 100, subsequent_indent="    ")
 
 
 def short(text: str, most: int = MOST) -> str:

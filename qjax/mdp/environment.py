@@ -88,6 +88,12 @@ class MDPEnvironment:
         self.observations = observations
         self.default_params = mdp_params(mdp, max_steps, reward_noise)
 
+    def __repr__(self) -> str:
+        """Return its name, and how large it is."""
+        return (
+            f"MDPEnvironment({self.name}: {self.default_params.mdp.start.size} states, {self.num_actions} actions)"
+        )
+
     @property
     def num_actions(self) -> int:
         """Return the number of actions."""

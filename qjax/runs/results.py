@@ -14,7 +14,7 @@ import numpy as np
 
 from qjax.core.checks import check_flag, check_listed, check_path, check_record, check_text
 from qjax.core.distribution import needs
-from qjax.core.text import short, shown
+from qjax.core.text import brief, short, shown
 from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.runs.config import CONFIG, lane_seeds, load_config
@@ -25,7 +25,7 @@ from qjax.runs.reading import read_csv, read_points
 from qjax.runs.tables import COLUMNS, TIMING, argument
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """What was logged, as arrays. S settings, N seeds of each, P log points."""
 
@@ -44,6 +44,8 @@ class Table:
     """Log points until a lane's last row, `[S, N]`; fewer than P where it ended before, or the run was cut off."""
     seconds: np.ndarray
     """Run time at each log point, compilation left out, `[P]`."""
+
+    __repr__ = brief
 
     @classmethod
     def of_points(cls, points: Sequence[Point], seeds: np.ndarray, hypers: Mapping[str, np.ndarray]) -> "Table":
@@ -118,7 +120,7 @@ class Table:
         return pandas.DataFrame({name: column[there] for name, column in columns.items()})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Results(Table):
     """What a run's tables hold."""
 

@@ -99,6 +99,10 @@ class Run:
             raise ValueError("either overwrite a run or resume it, not both")
         hosts.agreed(self._place.check)  # all have looked before the first one writes
 
+    def __repr__(self) -> str:
+        """Return its folder and what is run there."""
+        return f"Run({str(self.folder)!r}, {self._config['experiment']!r})"
+
     def __enter__(self) -> "Run":
         return self
 
