@@ -144,13 +144,13 @@ EVERY = [dict(zip(CHOICES, chosen, strict=True)) for chosen in itertools.product
 EVERY = [chosen for chosen in EVERY if (chosen["target_policy"], chosen["n"]) != ("munchausen", 3)]  # refused
 
 
-def pairwise():
-    """Return compositions in which every two choices of different kinds stand together at least once."""
-    pairs = lambda chosen: set(itertools.combinations(chosen.items(), 2))
-    missing, found = set().union(*map(pairs, EVERY)), []
+def together(count):
+    """Return compositions in which any so many choices of different kinds stand together at least once."""
+    groups = lambda chosen: set(itertools.combinations(chosen.items(), count))
+    missing, found = set().union(*map(groups, EVERY)), []
     while missing:
-        best = max(EVERY, key=lambda chosen: len(pairs(chosen) & missing))
-        missing -= pairs(best)
+        best = max(EVERY, key=lambda chosen: len(groups(chosen) & missing))
+        missing -= groups(best)
         found.append(best)
     return found
 
@@ -224,8 +224,12 @@ def works(loop):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("choice", pairwise(), ids=lambda choice: "-".join(map(str, choice.values())))
-def test_pairs_of_choices(choice):
+def named(choice):
+    return "-".join(map(str, choice.values()))
+
+
+@pytest.mark.parametrize("choice", together(1), ids=named)
+def test_every_choice(choice):
     works(composed(**choice))
 
 
@@ -237,8 +241,8 @@ def test_pqn_with_other_heads_and_networks(head, network):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", EVERY, ids=lambda choice: "-".join(map(str, choice.values())))
-def test_every_choice(choice):
+@pytest.mark.parametrize("choice", EVERY, ids=named)
+def test_every_composition(choice):
     works(composed(**choice))
 
 

@@ -244,6 +244,7 @@ def test_too_many_words_are_refused():
         jax.jit(lambda: jax.random.bits(fast_key(0), (2**32 + 1,))).lower()
 
 
+@pytest.mark.slow
 def test_learning_curves_on_the_lake_agree_with_threefrys():
     """The 95% interval of the difference of success rates, 512 seeds each, lies within 0.03 at every log point."""
     env = qjax.make("FrozenLake-v1", is_slippery=True)

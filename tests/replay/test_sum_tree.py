@@ -2,6 +2,7 @@
 
 import functools
 
+import compilation
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ def put_block(tree, first, masses):
     return sum_tree.refresh(tree, leaves, [first], masses.size)
 
 
-drawn = jax.jit(jax.vmap(sum_tree.draw, in_axes=(None, 0)))
+drawn = jax.jit(jax.vmap(sum_tree.draw, in_axes=(None, 0)), compiler_options=compilation.AS_USERS)
 
 # No power of the fan-out, one node, one leaf, full nodes, several levels.
 SHAPES = [(1, 2), (5, 2), (37, 3), (64, 4), (300, 48), (1000, 32)]
