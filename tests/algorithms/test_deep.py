@@ -233,11 +233,8 @@ def test_every_choice(choice):
     works(composed(**choice))
 
 
-@pytest.mark.parametrize(
-    ("head", "network"), [("categorical", "rainbow"), ("implicit", "norm"), ("huber", "noisy")]
-)
-def test_pqn_with_other_heads_and_networks(head, network):
-    works(rolled_out(head, network))
+def test_pqn_with_another_head_and_network():
+    works(rolled_out("categorical", "rainbow"))
 
 
 @pytest.mark.slow

@@ -112,6 +112,7 @@ def trained(name):
     return "".join(np.asarray(x).tobytes().hex() for x in leaves)
 
 
+@pytest.mark.slow
 def test_sweeps_give_the_same_numbers():
     """In a process with all three settings from its start, as users set them."""
     names = {"JAX_ENABLE_X64": "1", "JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}

@@ -171,6 +171,7 @@ def test_tutorial_constants():
     assert float(epsilon(qjax.Time(0, 2000, 0))) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_keeps_what_was_logged(tmp_path):
     out = tmp_path / "out"
     arguments = [sys.executable, "-m", "experiments.frozenlake", "--ties", "first", "--out", str(out)]
@@ -218,7 +219,10 @@ def test_bad_arguments_end_with_status_2_and_leave_nothing(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--seeds", 2, "--warmup", 500, "--batch-size", 8),
+        pytest.param(
+            ("rainbow", "--env", "Acrobot-v1", "--steps", 1200, "--seeds", 2, "--warmup", 500, "--batch-size", 8),
+            marks=pytest.mark.slow,
+        ),
         ("pqn", "--env", "CartPole-v1", "--steps", 2048, "--seeds", 2),
         (
             "sarsa",

@@ -42,6 +42,7 @@ def test_sarsa_is_safe_and_q_learning_walks_along_the_edge(tmp_path):
     assert np.mean(np.array(safe) <= 1) > 0.9  # a row or more away from the edge
 
 
+@pytest.mark.slow
 def test_two_tables_are_less_biased(tmp_path):
     """Example 6.7: left is never worth it; plain Q-learning takes it most of the time at first."""
     left = textbook.bias(arguments(tmp_path, 200))

@@ -39,15 +39,8 @@ def run_both(words, count=2):
 def test_all_look_before_one_writes(tmp_path):
     assert together("late", tmp_path / "out") == [(0, ["done"], [])] * 2
     assert qjax.load_config(tmp_path / "out")["experiment"] == "hosts"
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "notes.txt").write_text("mine")
-    refused = f"error: {tmp_path / 'full'} is not empty: choose another --out, or give --overwrite"
-    assert together("late", tmp_path / "full") == [(2, [], [refused])] * 2
 
-
-def test_what_one_refuses_ends_both_in_one_line(tmp_path):
-    """The second has other arguments than what is written; the first has not, and is told."""
-    together("late", tmp_path / "out")
+    # What one refuses ends both in one line: the second has other arguments than what is written.
     before = (tmp_path / "out" / "config.json").read_bytes()
     (first, *_), (second, *_) = found = together("differ", tmp_path / "out", "--resume")
     assert (first, second) == (2, 2) and all(len(errors) == 1 for _, _, errors in found), found
@@ -55,7 +48,14 @@ def test_what_one_refuses_ends_both_in_one_line(tmp_path):
     assert (tmp_path / "out" / "config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(("mode", "ended"), [("fails", 1), ("first-fails", 0)])
+def test_a_folder_that_is_not_empty_is_refused_on_both(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    refused = f"error: {tmp_path / 'full'} is not empty: choose another --out, or give --overwrite"
+    assert together("late", tmp_path / "full") == [(2, [], [refused])] * 2
+
+
+@pytest.mark.parametrize(("mode", "ended"), [("fails", 1), pytest.param("first-fails", 0, marks=pytest.mark.slow)])
 def test_a_host_that_fails_ends_the_others(tmp_path, mode, ended):
     found = together(mode, tmp_path / "out")
     assert found[ended] == (2, [], ["error: no more"])
@@ -67,6 +67,7 @@ def test_a_host_that_is_killed_ends_the_others(tmp_path):
     assert (status, killed[0], len(errors)) == (2, 9, 1) and errors[0].startswith("error: another host has gone: ")
 
 
+@pytest.mark.slow
 def test_hosts_that_stop_together_have_their_own_status(tmp_path):
     assert together("stopped", tmp_path / "out") == [(143, [], [])] * 2
 

@@ -60,7 +60,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="lo
 
 
 @needs_proc
-@pytest.mark.parametrize("phase", [importing, compiling, evaluating])
+@pytest.mark.parametrize("phase", [importing, compiling, pytest.param(evaluating, marks=pytest.mark.slow)])
 def test_ctrl_c_ends_a_command_with_one_line(tmp_path, phase):
     out = tmp_path / "out"
     process = started(*LAKE, "--episodes", 50, "--out", out)

@@ -156,7 +156,7 @@ def test_a_sweep_finishes_its_run(ended):
     assert qjax.results.load(folder).complete
 
 
-@pytest.mark.parametrize("step", ["save_agents", "finish", "_plain_summary"])
+@pytest.mark.parametrize("step", ["save_agents", "finish", pytest.param("_plain_summary", marks=pytest.mark.slow)])
 def test_a_run_killed_at_its_end_ends_the_same(whole, tmp_path, monkeypatch, step):
     """Before its agents are saved, before its summary is written and before that is made."""
     killed_before(monkeypatch, step, "tabular", tmp_path / "run")

@@ -488,17 +488,18 @@ print("".join(x.tobytes().hex() for x in victim.leaves(result)))
 
 
 def test_bits_do_not_depend_on_the_number_of_devices():
-    """One, two and four CPU devices: five lanes, two on each, in three groups, two or one, of three devices."""
+    """One and four CPU devices: five lanes, two on each, in three groups, or in one of three devices."""
     folder, as_users = str(Path(__file__).parents[1]), {**os.environ, "XLA_FLAGS": ""}
-    code = [BITS.format(folder=folder, cores=cores) for cores in (1, 2, 4)]
+    code = [BITS.format(folder=folder, cores=cores) for cores in (1, 4)]
     start = lambda text: subprocess.Popen(
         [sys.executable, "-c", text], env=as_users, stdout=subprocess.PIPE, text=True
     )
     said = [process.communicate(timeout=300)[0].split() for process in map(start, code)]
     assert len(said[0][0]) > 1000
-    assert said[0] == said[1] == said[2]
+    assert said[0] == said[1]
 
 
+@pytest.mark.slow
 def test_eight_devices_full():
     """Seventeen lanes: all eight devices work, in two groups; each lane is what it is alone."""
     if len(jax.devices()) < 8:
