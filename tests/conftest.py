@@ -4,6 +4,7 @@ Programs are compiled quickly, and once for all processes of a test run, in a ca
 """
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,9 @@ for number in (signal.SIGINT, signal.SIGHUP):  # ignored where the tests run in 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers, and what tests start, inherit it
     compilation.use_flags()
+    if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2**31:  # a disk in memory: no waiting
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
+        tempfile.tempdir = "/dev/shm"
     cache = tempfile.mkdtemp(prefix="qjax-tests-")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
@@ -37,6 +41,7 @@ def pytest_configure(config):
     from qjax import use_cores
 
     use_cores(2)
+    gc.set_threshold(50_000, 20, 50)  # JAX makes objects by the million, and few circles of them
 
 
 @pytest.fixture

@@ -109,9 +109,12 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._ended is not None and not (self.folder / SUMMARY).is_file() and hosts.is_first():
-            self.finish(self._plain_summary(self._ended))
-        self.close()
+        try:
+            unwritten = self._ended is not None and not (self.folder / SUMMARY).is_file()
+            if kind is None and unwritten and hosts.is_first():
+                self.finish(self._plain_summary(self._ended))
+        finally:
+            self.close()
 
     def _plain_summary(self, ended: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is known of a sweep that has ended."""

@@ -27,9 +27,11 @@ import qjax
 from qjax.runs import checkpoint, files, jsonfile, results
 from qjax.runs.folder import Folder
 from qjax.sweeps import phases, saving
+from qjax.sweeps.programs import Programs
 
 HERE = Path(__file__).parents[1]
 STEPS = {"tabular": 200, "deep": 200}
+BUILDS = {kind: functools.partial(lambda kind, hyper: victim.build(kind), kind) for kind in STEPS}
 INNER_ITERATIONS = phases.INNER_ITERATIONS
 
 
@@ -39,7 +41,7 @@ def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=Tr
     again = {"resume": resume, "accept_program": accept}
     with qjax.Run(folder, kind, arguments or {"rate": 1}, free=["cores"], **again) as folder_:
         return qjax.sweep(
-            build or (lambda _: victim.build(kind)),
+            build or BUILDS[kind],
             run=folder_,
             chunk_seconds=1e-9,
             **{"checkpoint_every": 0.0, "on_progress": victim.crashing(crash_after), **options},
@@ -55,8 +57,9 @@ def same(result, other):
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Chunks of ten iterations, and a checkpoint after each."""
+    """Chunks of ten iterations, and a checkpoint after each; what is swept again is not compiled again."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Programs, "compile", compiled_once(Programs.compile))
         patch.setattr(saving, "CHECKPOINT_SHARE", 0)
         patch.setattr(phases, "INNER_ITERATIONS", 10)
         yield
@@ -70,6 +73,25 @@ def whole(quick, tmp_path_factory):
         folder = tmp_path_factory.mktemp(kind) / "run"
         made[kind] = (folder, run(kind, folder, resume=False, checkpoint_every=1e9))
     return made
+
+
+def compiled_once(compile):
+    """Return `Programs.compile`, which shares the programs of the same work of `BUILDS` on the same devices."""
+    made = {}
+
+    def compile_once(self, inner_iterations, watch=False, report=None):
+        if self.build not in BUILDS.values() or report is not None:
+            return compile(self, inner_iterations, watch, report)
+        root, devices = (self._root.tobytes(), self._impl), tuple(self.placement.mesh.devices.flat)
+        work = (self.build, root, devices, self.placement.size, *inner_iterations.items(), watch)
+        if work not in made:
+            made[work] = compile(self, inner_iterations, watch, report)
+        self.__dict__ |= {
+            name: getattr(made[work], name) for name in ("compiled", "compile_s", "temp_bytes", "_look")
+        }
+        return self
+
+    return compile_once
 
 
 def killed_before(monkeypatch, step, kind, folder):
@@ -161,6 +183,9 @@ def test_a_run_killed_at_its_end_ends_the_same(whole, tmp_path, monkeypatch, ste
     """Before its agents are saved, before its summary is written and before that is made."""
     killed_before(monkeypatch, step, "tabular", tmp_path / "run")
     assert not (tmp_path / "run" / "summary.json").exists()
+    place = Folder(tmp_path / "run", {}, overwrite=False, resume=True, free=())
+    place.lock()  # others are let in at once
+    place.unlock()
     with pytest.raises(FileExistsError, match="holds an unfinished run: go on with --resume"):
         run("tabular", tmp_path / "run", resume=False)
     same(run("tabular", tmp_path / "run"), whole["tabular"][1])
@@ -602,11 +627,11 @@ def wait_for_news(process, folder):
     wait_for(process, lambda: process.poll() is not None or set(folder.glob("*")) != before)
 
 
-def finished(kind, out, **settings):
-    process = start(kind, out, **settings)
-    said, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return said
+def to_its_end(kind, out):
+    """Run a victim in this process, or what is left of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
+        victim.main(kind, out, checkpoint_every=1e9)
 
 
 def check_equal(out, reference):
@@ -624,9 +649,7 @@ def undisturbed(quick, tmp_path_factory):
     @functools.cache
     def made(kind):
         folder = tmp_path_factory.mktemp("undisturbed") / kind
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
-            victim.main(kind, folder, checkpoint_every=1e9)
+        to_its_end(kind, folder)
         return folder
 
     return made
@@ -646,7 +669,7 @@ def killed_at_random(kind, out, reference, kills, seed):
         met += process.returncode == -signal.SIGKILL
         if process.returncode == 0:
             (out / "result.npz").unlink()
-    finished(kind, out)
+    to_its_end(kind, out)
     check_equal(out, reference)
     return met
 
@@ -664,9 +687,7 @@ def killed_at_its_end(kind, last, out, reference, sign, pause):
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode in (0, -signal.SIGKILL), errors
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
-        victim.main(kind, out)
+    to_its_end(kind, out)
     check_equal(out, reference)
     summary, agents = out / "summary.json", qjax.load_agents(out)
     assert json.loads(summary.read_text())["seeds"] == 7 and len(jax.tree.leaves(agents)[0]) == 7
