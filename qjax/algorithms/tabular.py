@@ -122,14 +122,14 @@ class DynaQ(Tabular):
 
 
 @checked
-def compose_table(env: Env, config: Tabular, memory: Memory, **agent: Any) -> Parts:
+def _compose_table(env: Env, config: Tabular, memory: Memory, **agent: Any) -> Parts:
     """Return Q-learning with one thing or several changed: what every algorithm without traces is."""
     learner = tabular(*_sizes(env), config.step_size(), initial=config.initial, **agent)
     return Parts(learner, config.behaviour(), memory, config.num_envs)
 
 
 @checked
-def compose_traces(env: Env, config: Traces, **agent: Any) -> Parts:
+def _compose_traces(env: Env, config: Traces, **agent: Any) -> Parts:
     """Return Watkins's Q(lambda) with one thing or several changed: what every algorithm with traces is."""
     rest: dict[str, Any] = {"initial": config.initial, "replacing": config.replacing, **agent}
     learner: Agent = traces(*_sizes(env), config.step_size(), config.lam, **rest)
@@ -148,46 +148,46 @@ def _sizes(env: Env) -> tuple[int, int]:
 @checked
 def q_learning(env: Env, config: Tabular) -> Parts:
     """Return Q-learning (Watkins 1989)."""
-    return compose_table(env, config, online())
+    return _compose_table(env, config, online())
 
 
 @checked
 def sarsa(env: Env, config: Tabular) -> Parts:
     """Return SARSA (Rummery and Niranjan 1994)."""
-    return compose_table(env, config, with_next_action(), target_policy=action_taken(config.behaviour()))
+    return _compose_table(env, config, with_next_action(), target_policy=action_taken(config.behaviour()))
 
 
 @checked
 def expected_sarsa(env: Env, config: Tabular) -> Parts:
     """Return expected SARSA (van Seijen et al. 2009)."""
-    return compose_table(env, config, online(), target_policy=expected(config.behaviour()))
+    return _compose_table(env, config, online(), target_policy=expected(config.behaviour()))
 
 
 @checked
 def double_q_learning(env: Env, config: Tabular) -> Parts:
     """Return double Q-learning (van Hasselt 2010)."""
-    return compose_table(env, config, online(), tables=2)
+    return _compose_table(env, config, online(), tables=2)
 
 
 @checked
 def n_step_q(env: Env, config: NStepQ) -> Parts:
     """Return Q-learning with targets of n steps (Sutton and Barto 2018, 7.1)."""
-    return compose_table(env, config, online(config.n))
+    return _compose_table(env, config, online(config.n))
 
 
 @checked
 def q_lambda(env: Env, config: Traces) -> Parts:
     """Return Watkins's Q(lambda) (Watkins 1989)."""
-    return compose_traces(env, config)
+    return _compose_traces(env, config)
 
 
 @checked
 def sarsa_lambda(env: Env, config: Traces) -> Parts:
     """Return SARSA(lambda) (Rummery and Niranjan 1994)."""
-    return compose_traces(env, config, target_policy=action_taken(config.behaviour()), cut=never_cut)
+    return _compose_traces(env, config, target_policy=action_taken(config.behaviour()), cut=never_cut)
 
 
 @checked
 def dyna_q(env: Env, config: DynaQ) -> Parts:
     """Return Dyna-Q (Sutton 1990)."""
-    return compose_table(env, config, dyna(*_sizes(env), config.planning))
+    return _compose_table(env, config, dyna(*_sizes(env), config.planning))

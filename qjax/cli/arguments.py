@@ -92,7 +92,7 @@ class Arguments(Common):
     @property
     def constants(self) -> Any:
         """The algorithm's constants as its own dataclass, of several values the first."""
-        return constants_of(self.name, self.given)
+        return _constants_of(self.name, self.given)
 
 
 @functools.cache
@@ -151,7 +151,7 @@ def _aliases(field: str) -> list[str]:
     return [short for short, long in ALIASES.items() if long == flag(field)]
 
 
-def constants_of(name: str, values: Mapping[str, Any]) -> Any:
+def _constants_of(name: str, values: Mapping[str, Any]) -> Any:
     """Return an algorithm's constants from flags' values, of several the first."""
     kind = algorithms.algorithm(name).config
     known = {field: value for field, value in values.items() if field in algorithms.fields(kind)}
@@ -187,7 +187,7 @@ def resolve(args: Arguments) -> Arguments:
     if "episodes" in args.given and (published is None or published.config.steps is None):
         usual.pop("steps", None)  # episodes end the run
     chosen = {**usual, **args.given}
-    made = constants_of(args.name, chosen)
+    made = _constants_of(args.name, chosen)
     idle = made.idle() if isinstance(made, algorithms.Config) else frozenset()
     ours = {name for name, value in args.given.items() if usual.get(name) != value}
     if unread := sorted(ours & idle):

@@ -136,10 +136,10 @@ def frames(drawn: Renderer, recording: Recording) -> Iterator[tuple[Image.Image,
             words = [f"episode {e + 1}"] * (len(episodes.lengths) > 1)
             words += [f"step {t}", f"return {recording.returns[t, e]:g}"]
             words += [("end" if episodes.ended[e] else "cut")] * last
-            yield captioned(picture, ", ".join(words)), last
+            yield _captioned(picture, ", ".join(words)), last
 
 
-def captioned(picture: np.ndarray, caption: str) -> Image.Image:
+def _captioned(picture: np.ndarray, caption: str) -> Image.Image:
     """Return a picture `[height, width, 3]` with a line of text below it."""
     height, width, _ = picture.shape
     image = Image.new("RGB", (width, height + 24), "white")

@@ -39,7 +39,7 @@ def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qj
     sync_every = 1 if "target_period" in args.grid.traced else None
     made = args.make() if env is None else env
     chosen = dataclasses.replace(args.constants, **(hyper or {}))
-    with warnings.catch_warnings():  # what is assumed is told once, by `run_one`
+    with warnings.catch_warnings():  # what is assumed is told once, by `_run_one`
         warnings.filterwarnings("ignore", message="the range of .* rewards is not known")
         return algorithms.make(args.name, made, chosen, sync_every=sync_every)
 
@@ -96,14 +96,14 @@ def run(args: Arguments) -> None:
     if str(made):
         print(made)
     if not made.static:
-        run_one(args)
+        _run_one(args)
         return
     folders = {grid.folder(static): static for static in made.runs}
     runs = [dataclasses.replace(args, out=args.out / name, **static) for name, static in folders.items()]
     if args.dry_run:
         for each, static in zip(runs, made.runs, strict=True):
             print(f"\n{grid.label(static)}")
-            run_one(each)
+            _run_one(each)
         return
     for each in runs:
         check(each)  # what is wrong with a later one is said before the first one trains
@@ -115,7 +115,7 @@ def run(args: Arguments) -> None:
     with whole:
         whole.begin()
         for each in runs:
-            run_one(each)
+            _run_one(each)
         if hosts.is_first():
             settings.join(whole, folders, args, title(args))
 
@@ -129,7 +129,7 @@ def check(args: Arguments) -> None:
     phases.phases(loop, args.given.get("steps"), log_points=1)
 
 
-def run_one(args: Arguments) -> None:
+def _run_one(args: Arguments) -> None:
     """Train the settings that one program has side by side, evaluate, and write the run's folder."""
     make, swept = builder(args), args.grid.hypers
     if args.exact and "gamma" not in args.given:

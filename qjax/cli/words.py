@@ -112,11 +112,11 @@ def parse(cls: Any, words: Sequence[str], prog: str, **options: Any) -> Any:
     """Return what `tyro.cli` makes of a command line for a dataclass or a function.
 
     Raises:
-        ValueError: as `check_flags`, a word is empty, or a value is none; in one line.
+        ValueError: as `_check_flags`, a word is empty, or a value is none; in one line.
         SystemExit: after help.
 
     """
-    check_flags(words, {name: each.annotation for name, each in inspect.signature(cls).parameters.items()})
+    _check_flags(words, {name: each.annotation for name, each in inspect.signature(cls).parameters.items()})
     for before, word in zip(("", *words), words, strict=False):
         if not word or re.fullmatch("--[^=]*=", word):
             raise ValueError(f"an empty word{f' after {word or before}' if word or before else ''}")
@@ -169,7 +169,7 @@ def _described(text: str) -> str:
     )
 
 
-def check_flags(words: Iterable[str], fields: Mapping[str, Any]) -> None:
+def _check_flags(words: Iterable[str], fields: Mapping[str, Any]) -> None:
     """Check that each flag is that of a field, or the --no- of one; of one given twice the last counts.
 
     Raises:

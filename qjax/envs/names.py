@@ -81,7 +81,7 @@ def _builder(name: str, gymnax_name: str) -> Callable[..., Any]:
             + (f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(sorted(known()))}")
         )
     own: dict[str, Callable[..., Any]] = {
-        "FrozenLake-misc": lake, "CartPole-v1": cartpole, "DiscountingChain-bsuite": discounting_chain
+        "FrozenLake-misc": lake, "CartPole-v1": cartpole, "DiscountingChain-bsuite": _discounting_chain
     }  # fmt: skip
     if gymnax_name in own:
         return own[gymnax_name]
@@ -108,7 +108,7 @@ def cartpole(sutton_barto_reward: bool = False) -> Any:
     return SuttonBartoCartPole() if sutton_barto_reward else CartPole()
 
 
-def discounting_chain(n_actions: int = 5, mapping_seed: int = 0) -> Any:
+def _discounting_chain(n_actions: int = 5, mapping_seed: int = 0) -> Any:
     """Return bsuite's DiscountingChain, in which the action of that number pays more."""
     from gymnax.environments.bsuite.discounting_chain import DiscountingChain
 

@@ -23,12 +23,12 @@ def map_of(desc: Any, map_name: Any = "4x4", map_seed: int = 0) -> list[str]:
         from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 
         return generate_random_map(seed=check_size("map_seed", map_seed, least=0))
-    rows = one_of("map", map_name, MAPS) if desc is None else rows_of(desc)
+    rows = one_of("map", map_name, MAPS) if desc is None else _rows_of(desc)
     check_map(rows)
     return rows
 
 
-def rows_of(desc: Any) -> list[str]:
+def _rows_of(desc: Any) -> list[str]:
     """Return the rows of a map: of strings, or bytes, or nested lists, or an array of any of them.
 
     Raises:

@@ -108,7 +108,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0
 
     def moved(reward, discount, next_out, weights):
         """Return the mass of each atom of the target, and its place, which may lie outside of the support."""
-        mass = (weights[:, None] * atom_probabilities(logits(next_out))[0]).sum(0)
+        mass = (weights[:, None] * _atom_probabilities(logits(next_out))[0]).sum(0)
         return mass, (reward + discount * support - low) / width
 
     def target(reward, discount, next_out, weights):
@@ -129,7 +129,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0
         return cross_entropy, jnp.maximum(cross_entropy - entropy, 0)
 
     def q(out):
-        mass, masked = atom_probabilities(logits(out))
+        mass, masked = _atom_probabilities(logits(out))
         return jnp.where(masked, -jnp.inf, (mass * support).sum(-1))
 
     def report(reward, discount, next_out, weights):
@@ -144,7 +144,7 @@ ROUNDING = 1e-3
 """What lies outside of a support by less than this share of the distance of two atoms lies on its end."""
 
 
-def atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"], Bool[Array, " A"]]:
+def _atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"], Bool[Array, " A"]]:
     """Return softmax of each row, and which rows are minus infinity and so mask their action; these are uniform."""
     masked = (logits == -jnp.inf).all(-1)
     return jax.nn.softmax(jnp.where(masked[:, None], 0, logits)), masked

@@ -31,7 +31,7 @@ def environment_reward(
 
 
 @usual
-def scaled_log_softmax(q: Float[Array, " A"], temperature: Any) -> Float[Array, " A"]:
+def _scaled_log_softmax(q: Float[Array, " A"], temperature: Any) -> Float[Array, " A"]:
     """Return temperature * log softmax(q / temperature), accurate at small temperatures."""
     return below_largest(q) - temperature * jax.nn.logsumexp(over_temperature(q, temperature))
 
@@ -61,11 +61,11 @@ def munchausen(temperature: Any = 0.03, alpha: Any = 0.9, low: Any = -1.0) -> di
     check_range("Munchausen low", low, -float("inf"), 0, infinite=True)
 
     def target_policy(key, transition, q_online, q_target, time):
-        return jnp.exp(scaled_log_softmax(q_target, temperature) / temperature)
+        return jnp.exp(_scaled_log_softmax(q_target, temperature) / temperature)
 
     def reward(transition, q, q_next, weights, time):
-        bonus = alpha * jnp.clip(scaled_log_softmax(q, temperature)[transition.action], low, 0)
-        entropy = -expected_value(weights, scaled_log_softmax(q_next, temperature))
+        bonus = alpha * jnp.clip(_scaled_log_softmax(q, temperature)[transition.action], low, 0)
+        entropy = -expected_value(weights, _scaled_log_softmax(q_next, temperature))
         return transition.reward + bonus + transition.discount * entropy
 
     return {"target_policy": target_policy, "reward": reward}

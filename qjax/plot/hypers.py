@@ -104,7 +104,7 @@ def heat_map(
     if not np.isfinite(scores).any():
         raise ValueError("scores must hold a finite one, all are NaN or infinite")
     found = middle(np.moveaxis(np.asarray(scores, float), -1, 0))
-    digits = decimals(found.value)
+    digits = _decimals(found.value)
     cells = [
         ("" if np.isnan(v) else f"{v:.{digits}f}", "" if np.isnan(a) else f"[{a:.{digits}f}, {b:.{digits}f}]")
         for v, a, b in zip(*(np.ravel(part) for part in found), strict=True)
@@ -190,7 +190,7 @@ def text(value: Any) -> str:
     return f"{value:g}" if _is_number(value) else str(value)
 
 
-def decimals(values: np.ndarray) -> int:
+def _decimals(values: np.ndarray) -> int:
     """Return how many decimals tell numbers apart, of which one at least is finite: two digits of their range."""
     known = values[np.isfinite(values)]
     spread = np.ptp(known) or np.abs(known).max() or 1.0

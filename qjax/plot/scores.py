@@ -44,7 +44,7 @@ def distribution(scores: Mapping[str, Shaped[np.ndarray, "seeds"]], title: str =
         for number, own in enumerate(scores.values()):
             known = np.sort(own[np.isfinite(own)])
             dots = {"s": 5, "color": COLOURS[number % len(COLOURS)], "alpha": 0.6, "linewidth": 0}
-            axes.scatter(known, number - swarm(known, *ends), rasterized=len(known) > MANY, **dots)
+            axes.scatter(known, number - _swarm(known, *ends), rasterized=len(known) > MANY, **dots)
             found, below = middle(own), number + 0.4
             if np.isfinite(found.low):
                 axes.plot([found.low, found.high], [below, below], color="black", linewidth=1)
@@ -65,7 +65,7 @@ def _finite(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     return every[known]
 
 
-def swarm(scores: np.ndarray, low: float, high: float) -> np.ndarray:
+def _swarm(scores: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return heights in [-0.25, 0.25] for ascending scores `[seeds]`: a bin's lie side by side, in any order."""
     place = np.clip((scores - low) / max(high - low, 1e-12) * BINS, 0, BINS - 1).astype(int)
     counts = np.bincount(place, minlength=BINS)

@@ -85,7 +85,7 @@ def figure(width: float, height: float, panels: int = 1, rows: int = 1) -> tuple
 
 def titled(title: str, names: Collection[str], width: float = COLUMN, panels: int = 1) -> tuple[Any, Any]:
     """Return a figure and its axes with room for a title and the names of its lines: panels are of one height."""
-    rows = -(-len(names) // legend_columns(names, width)) if len(names) > 1 else 0
+    rows = -(-len(names) // _legend_columns(names, width)) if len(names) > 1 else 0
     drawn, axes = figure(width, 2.2 + 0.13 * (title.count("\n") + bool(title)) + 0.14 * rows, panels)
     head(drawn, title)
     return drawn, axes
@@ -129,11 +129,11 @@ def legend(drawn: Any, panel: Any) -> None:
     """Show the names of a panel's lines below a figure; one line needs none."""
     handles, names = panel.get_legend_handles_labels()
     if len(names) > 1:
-        columns = legend_columns(names, drawn.get_figwidth())
+        columns = _legend_columns(names, drawn.get_figwidth())
         drawn.legend(handles, names, loc="outside lower center", ncols=columns)
 
 
-def legend_columns(names: Collection[str], width: float) -> int:
+def _legend_columns(names: Collection[str], width: float) -> int:
     """Return how many columns of names fit into so many inches."""
     return int(np.clip(width // (0.5 + 0.057 * max(map(len, names))), 1, len(names)))
 

@@ -36,10 +36,10 @@ class Compiled(NamedTuple):
 def compiled(described: Described, programs: Programs, devices: Sequence[Any] | None, watch: bool) -> Compiled:
     """Compile a sweep's programs; `watch` those that look for divergence between log points, too."""
     programs.compile(described.inner_iterations, watch, described.report)
-    return Compiled(described, programs, plan_of(described, programs, devices))
+    return Compiled(described, programs, _plan_of(described, programs, devices))
 
 
-def plan_of(described: Described, programs: Programs, devices: Sequence[Any] | None) -> Plan:
+def _plan_of(described: Described, programs: Programs, devices: Sequence[Any] | None) -> Plan:
     """Return what compiled programs will take; a larger sweep may use devices that this one leaves alone."""
     placement, lanes, settings = programs.placement, len(described.seeds), int(described.settings.max()) + 1
     padded, temp = placement.size * placement.count, programs.temp_bytes

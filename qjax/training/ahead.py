@@ -46,7 +46,7 @@ def repeated(iterate: Iterate, key: Key[Array, ""], ticks: int, count: int, lane
 
     def several(lane: Lane, clock: Clock) -> Lane:
         try:
-            return drawn_ahead(halves, key, ticks, count)(lane, clock)
+            return _drawn_ahead(halves, key, ticks, count)(lane, clock)
         except Exception as error:  # of whatever kind: what is raised by the iteration itself comes up again
             why = failure(error)
         new = plainly(iterate, key, ticks, count)(lane, clock)
@@ -72,7 +72,7 @@ def plainly(iterate: Iterate, key: Key[Array, ""], ticks: int, count: int) -> Se
     return several
 
 
-def drawn_ahead(halves: Cut, key: Key[Array, ""], ticks: int, count: int) -> Several:
+def _drawn_ahead(halves: Cut, key: Key[Array, ""], ticks: int, count: int) -> Several:
     """Return `count` iterations, cut in two: in stretches of `size` of them, whose numbers are drawn first."""
     size = _stretch(count, jax.eval_shape(halves.draw, (key, clocks.at(0))))
 
