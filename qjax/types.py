@@ -48,7 +48,7 @@ class Clock(NamedTuple):
 
 
 class Time(NamedTuple):
-    """What schedules, policies and target policies read.
+    """Where a lane stands in time: what schedules, policies and target policies read.
 
     Where a record takes elapsed time, the first three are differences. A float32 is exact to 2**24, then to one
     part in 10**7.

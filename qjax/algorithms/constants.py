@@ -146,7 +146,7 @@ def _is_traced(hint: Any) -> bool:
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Return what the fields of a config's class mean: the text below each, of the class that has it last."""
+    """Return the text below each field of a config's class; that of a subclass comes before its bases'."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if dataclasses.is_dataclass(each):

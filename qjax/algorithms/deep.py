@@ -107,12 +107,12 @@ class Plain(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class DQN(Plain, EpsilonGreedy, Weights, Replay):
-    """DQN, Double DQN and dueling DQN."""
+    """Constants of DQN, Double DQN and dueling DQN."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NStepDQN(DQN):
-    """DQN with targets of several steps."""
+    """Constants of DQN with targets of several steps."""
 
     n: int = 3
     """Steps of a target."""
@@ -130,7 +130,7 @@ class Priorities(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class PrioritizedDQN(Priorities, DQN):
-    """DQN on prioritized replay."""
+    """Constants of DQN on prioritized replay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class Categorical(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class C51(Categorical, EpsilonGreedy, Weights, Replay):
-    """C51."""
+    """Constants of C51."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class Kappa(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class QRDQN(Kappa, EpsilonGreedy, Weights, Replay):
-    """QR-DQN."""
+    """Constants of QR-DQN."""
 
     quantiles: int = 200
     """Quantiles of each action."""
@@ -168,7 +168,7 @@ class QRDQN(Kappa, EpsilonGreedy, Weights, Replay):
 
 @dataclass(frozen=True, kw_only=True)
 class IQN(Kappa, EpsilonGreedy, Weights, Replay):
-    """IQN."""
+    """Constants of IQN."""
 
     levels: int = 64
     """Levels that are drawn for a batch."""
@@ -176,7 +176,7 @@ class IQN(Kappa, EpsilonGreedy, Weights, Replay):
 
 @dataclass(frozen=True, kw_only=True)
 class MunchausenDQN(DQN):
-    """Munchausen DQN."""
+    """Constants of Munchausen DQN."""
 
     alpha: Real = 0.9
     """Weight of the bonus."""
@@ -188,12 +188,12 @@ class MunchausenDQN(DQN):
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyDQN(Plain, Replay):
-    """DQN with noisy layers, which acts greedily."""
+    """Constants of DQN with noisy layers, which acts greedily."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rainbow(Categorical, Priorities, Replay):
-    """Rainbow."""
+    """Constants of Rainbow."""
 
     n: int = 3
     """Steps of a target."""
@@ -203,7 +203,7 @@ class Rainbow(Categorical, Priorities, Replay):
 
 @dataclass(frozen=True, kw_only=True)
 class PQN(EpsilonGreedy, Weights, Deep):
-    """PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large."""
+    """Constants of PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large."""
 
     optimizer: str = "radam"
     """adam, radam or rmsprop."""
@@ -227,7 +227,7 @@ class PQN(EpsilonGreedy, Weights, Deep):
 
 @checked
 def assumed(env: Env) -> str | None:
-    """Return what `support_of` takes for granted of an environment, None where it knows."""
+    """Return what `support_of` assumes of an environment's rewards, None where they are known."""
     if env.rewards is not None:
         return None
     return f"the range of {env.name}'s rewards is not known: the support is that of rewards from -1 to 1"
@@ -235,10 +235,11 @@ def assumed(env: Env) -> str | None:
 
 @checked
 def support_of(env: Env, config: Categorical) -> tuple[Any, Any]:
-    """Return what a categorical head covers: the config's support, or the least and largest reward at every step.
+    """Return the least and the largest value of a categorical head: the config's, or those that returns can have.
 
-    That is a reward times the steps that count, the smaller of 1 / (1 - gamma) and the time limit; and nothing, as
-    the end may be near. Where rewards are not known (`Env.rewards`), a warning says what is assumed of them.
+    The latter are the least and the largest reward times the steps that count, the smaller of 1 / (1 - gamma) and
+    the time limit; and 0, as the end may be near. Where rewards are not known (`Env.rewards`), a warning says what
+    is assumed of them.
 
     Raises:
         ValueError: gamma is 1 and there is no time limit, or every reward is 0.

@@ -10,7 +10,7 @@ from qjax.core.checks import one_of
 
 
 class Preset(NamedTuple):
-    """A configuration."""
+    """A published configuration of an algorithm."""
 
     algorithm: str
     """The one that it was published for. Another may take it that has all of its constants."""
@@ -114,7 +114,7 @@ PRESETS = {
 
 
 def preset(name: str, of: Any = None) -> Preset:
-    """Return a published configuration, for the algorithm that it is of or for another.
+    """Return a published configuration by its name, for its own algorithm or for another.
 
     Raises:
         ValueError: there is no such preset, or the other algorithm lacks some of its constants.

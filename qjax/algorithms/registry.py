@@ -15,7 +15,7 @@ from qjax.types import Env
 
 
 class Algorithm(NamedTuple):
-    """A named composition."""
+    """An algorithm: its name, its constants, and the function that composes it."""
 
     name: str
     """How it is called on a command line."""

@@ -22,7 +22,7 @@ from qjax.types import Agent, Env, Memory, Policy, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(EpsilonGreedy):
-    """What all tables have."""
+    """Constants that all tabular algorithms have."""
 
     steps: int | None = 100_000
     """Environment steps of one seed, with which epsilon falls."""
@@ -97,7 +97,7 @@ class Tabular(EpsilonGreedy):
 
 @dataclass(frozen=True, kw_only=True)
 class NStepQ(Tabular):
-    """Q-learning with targets of several steps."""
+    """Constants of Q-learning with targets of several steps."""
 
     n: int = 3
     """Steps of a target."""
@@ -105,7 +105,7 @@ class NStepQ(Tabular):
 
 @dataclass(frozen=True, kw_only=True)
 class Traces(Tabular):
-    """Eligibility traces."""
+    """Constants of Q(lambda) and SARSA(lambda)."""
 
     lam: Real = 0.9
     """lambda of the traces."""
@@ -115,7 +115,7 @@ class Traces(Tabular):
 
 @dataclass(frozen=True, kw_only=True)
 class DynaQ(Tabular):
-    """Dyna-Q."""
+    """Constants of Dyna-Q."""
 
     planning: int = 10
     """Planned steps per step."""

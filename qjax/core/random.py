@@ -205,7 +205,7 @@ UNROLLED = jax.extend.random.define_prng_impl(
 
 
 def unrolled(key: Key[Array, ""]) -> Key[Array, ""]:
-    """Return a key with the same words, of which drawing is faster on a CPU: see `UNROLLED`.
+    """Return a key of the same words, from which a CPU draws faster: see `UNROLLED`.
 
     Any key that is not one of JAX's default kind is returned as it is.
     """

@@ -25,7 +25,7 @@ does. And XLA compiles one lane by itself to other last digits than two, where t
 
 
 def use_cores(count: int | None = None) -> None:
-    """Make JAX show one CPU device per core (or `count`), for sweeps to shard their lanes over.
+    """Make JAX show one CPU device per core, or `count` of them, so that sweeps use all cores.
 
     Call it once, before JAX starts: before the first array is made and before gymnax is imported.
 

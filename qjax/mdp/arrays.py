@@ -192,7 +192,7 @@ def possible(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Bool
 @usual
 @annotated
 def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> Float[Array, "S A"]:
-    """Return in how few steps the episode can end after each action, infinite where it cannot.
+    """Return the fewest steps in which the episode can end after each action, infinite where it cannot.
 
     With a policy it takes the later actions, and those that it never takes are infinite; without one, any do.
     Float, for the infinity.
@@ -211,7 +211,7 @@ def steps_to_end(mdp: TabularMDP, policy: Float[Array, "S A"] | None = None) -> 
 def reachable(
     mdp: TabularMDP, policy: Float[Array, "S A"] | None = None, start: Bool[Array, " S"] | None = None
 ) -> Bool[Array, " S"]:
-    """Return in which states an episode can come to act: from its start, or from the states `start` `[S]`.
+    """Return the states in which an episode can come to act, from its start or from the states `start` `[S]`.
 
     A state that is entered only by outcomes that terminate is not among them.
     """

@@ -210,7 +210,7 @@ def best_return(mdp: TabularMDP, steps: int) -> Float[Array, ""]:
 
 
 class Exact(NamedTuple):
-    """What a table of action values is held against."""
+    """The exact solution of an MDP, with which tables of action values are compared."""
 
     q: Float[Array, "S A"]
     """Q*."""

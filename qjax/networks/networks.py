@@ -216,7 +216,7 @@ def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
 
 @makes_usual
 def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
-    """Return `network` reading `encode(obs)` in place of an observation.
+    """Return a network that reads `encode(obs)` in the place of `obs`.
 
     With `Env.encode` a discrete observation reaches the network as one-hot vector and anything else as float32,
     while the memory keeps the small original.

@@ -43,7 +43,9 @@ def double(
 
 @makes_usual
 def expected(policy: Policy) -> TargetPolicy:
-    """Weigh next actions as `policy` does on the online values: Expected SARSA (van Seijen et al. 2009).
+    """Return the target policy that weighs next actions as `policy` does: Expected SARSA (van Seijen et al. 2009).
+
+    `policy` reads the online values.
 
     Raises:
         TypeError: it is no function.
@@ -55,7 +57,9 @@ def expected(policy: Policy) -> TargetPolicy:
 
 @makes_usual
 def sampled(policy: Policy) -> TargetPolicy:
-    """Draw one next action from `policy` on the online values: SARSA with its next action drawn afresh.
+    """Return the target policy that draws one next action from `policy`: SARSA with its next action drawn afresh.
+
+    `policy` reads the online values.
 
     Raises:
         TypeError: it is no function.
@@ -72,7 +76,9 @@ def sampled(policy: Policy) -> TargetPolicy:
 
 @makes_usual
 def action_taken(policy: Policy) -> TargetPolicy:
-    """Put all weight on the action taken next: SARSA (Sutton and Barto 2018, equation 6.7), on `with_next_action`.
+    """Return the target policy that puts all weight on the action taken next, for `with_next_action`: SARSA.
+
+    Source: Sutton and Barto 2018, equation 6.7.
 
     Where a time limit left none, the next action is drawn from `policy` on the online values of the true successor.
 

@@ -25,7 +25,7 @@ FEW = 4
 
 @checked
 def interval(seeds: int) -> str:
-    """Return in words what is drawn around the mean of so many seeds."""
+    """Return the words for what is drawn around a mean of so many seeds."""
     check_size("seeds", seeds)
     return "95% bootstrap interval" if seeds >= LEAST_SEEDS else "no interval of one seed"
 

@@ -28,7 +28,7 @@ def efficiency(
     xlabel: str = STEPS,
     ylabel: str = RETURN,
 ) -> Any:
-    """Draw what a score costs, two columns wide.
+    """Draw the steps that it takes to reach a score, two columns wide.
 
     A seed has reached a level at the first log point at which its curve is as high. On the left, the steps until
     then against the level: the median over seeds, in which one that never comes there counts as later than all

@@ -16,7 +16,7 @@ from qjax.types import Batch, Memory, Transition
 
 
 class DelayedState(NamedTuple):
-    """The newest block, and before it the rows of earlier ones that may still wait."""
+    """Rows that wait for what comes after them: the newest block, and before it those of earlier ones."""
 
     rows: Transition
     """`[wait + T, N]`"""

@@ -151,7 +151,7 @@ def estimate(
 def iqm_interval(
     scores: ArrayLike, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[Any, Any]:
-    """Return the ends of the interquartile mean's interval over seeds, of `[seeds, ...]`: numbers, or `[...]`.
+    """Return both ends of the interquartile mean's interval over seeds; of scores `[seeds, ...]` each is `[...]`.
 
     What follows the seeds are columns of their own, not tasks; see `estimate`, which raises what this does.
     """

@@ -180,7 +180,7 @@ def static_sweeps(
     run_for: Callable[[int], Run] | None = None,
     **arguments: Any,
 ) -> list[Result]:
-    """Sweep once for each static setting, in order: those that shape the program cost one compilation each.
+    """Run one sweep for each static setting, in order; each costs a compilation.
 
     Every one of them sees the same seeds. A run that had ended is returned as it stands in its folder.
 
