@@ -43,7 +43,7 @@ def preset(name: str, steps: int | None) -> algorithms.DQN:
 
 
 def build(constants: algorithms.DQN, sync_every: int | None = None) -> qjax.Loop:
-    """Return the training loop of one seed; cadence as for `qjax.algorithms.make`."""
+    """Return the training loop of one seed; `sync_every` as for `qjax.algorithms.make`."""
     return algorithms.make("dqn", qjax.make("CartPole-v1"), constants, sync_every=sync_every)
 
 

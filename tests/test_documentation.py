@@ -131,6 +131,12 @@ def test_what_is_named_is_there(page):
         assert (TOP / file).is_file(), file
 
 
+@pytest.mark.parametrize("path", sorted((TOP / "qjax").rglob("*.py")), ids=lambda path: path.stem)
+def test_what_messages_and_docstrings_name_is_there(path):
+    for name in re.findall(r"(?<![\w./-])qjax\.(?!exe\b)([a-zA-Z_][\w.]*\w)", path.read_text()):
+        pkgutil.resolve_name(f"qjax.{name.removesuffix('.py')}")
+
+
 def test_readme_links_lead_somewhere():
     text = README.read_text()
     targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]

@@ -342,7 +342,7 @@ def compose_dqn(
 
 
 def _sizes(config: Any) -> dict[str, int]:
-    """Return the sizes of a loop with replay; warm-up and the target's cadence in iterations.
+    """Return the sizes of a loop with replay; `warmup` and `sync_every` in iterations.
 
     Raises:
         ValueError: a period of the target is shorter than an iteration, at whose end copies are made.

@@ -432,7 +432,7 @@ def check_fit(agent: Any, memory: Any) -> None:
     if agent.in_order and memory.replays:
         raise ValueError(
             f"an agent with {agent.one_step} learns each step once, in order; the memory replays them: take"
-            " qjax.pairs() or qjax.latest()"
+            " qjax.with_next_action() or qjax.online()"
         )
 
 

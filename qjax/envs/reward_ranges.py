@@ -24,7 +24,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "SuttonBartoCartPole": (-1.0, 0.0),
     "UmbrellaChain": (-1.0, 1.0),
 }
-"""By the class of gymnax's object (or of `qjax.variants`), whatever names it goes by; read from their code."""
+"""By the class of gymnax's object (or of `qjax.envs.variants`), whatever names it goes by; read from their code."""
 
 
 def reward_range(env: Any, params: Any) -> tuple[Any, Any] | None:

@@ -1,8 +1,8 @@
 """Target synchronisation: how target parameters follow the online ones.
 
-The loop calls `Agent.sync` every `sync_every` iterations with the time that went by. A copy whose static period is
-that cadence stands outside the hot loop and costs it nothing; a swept or episodic period is a fused `where` at
-cadence 1.
+The loop calls `Agent.sync` every `sync_every` iterations with the time that went by. A copy whose static period
+is just that stands outside the hot loop and costs it nothing; for a swept or episodic period `sync_every` is 1, and
+the copy a fused `where`.
 """
 
 from typing import Any

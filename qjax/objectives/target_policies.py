@@ -104,4 +104,4 @@ def check_next_action(transition: Transition) -> None:
 
     """
     if isinstance(transition.next_action, tuple):
-        raise TypeError("the transitions have no executed next action: take qjax.pairs() for the memory")
+        raise TypeError("the transitions have no executed next action: take qjax.with_next_action() for the memory")

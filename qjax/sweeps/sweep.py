@@ -111,7 +111,7 @@ def sweep(
         hypers: a pytree of arrays with one leading axis of settings (`qjax.grid`, `qjax.zipped`); None for a
             single setting.
         seed: root of all randomness: a number, or a typed key, `qjax.fast_key(0)` for instance.
-        steps: environment steps per lane, rounded up to whole iterations (and sync cadences); may be left out
+        steps: environment steps per lane, rounded up to multiples of `sync_every` iterations; may be left out
             where the loop has a number of episodes, and then bounds nothing.
         log_points: how many intervals `steps` is cut into; where steps are left out, the interval is
             `episodes * max_steps / log_points` and the run ends with its slowest lane.

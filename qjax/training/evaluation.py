@@ -89,7 +89,7 @@ class Carry(NamedTuple):
     final_obs: Any
     """What it led to, before any reset; at the start the first observation."""
     rest: Float[Array, " E"]
-    """What the returns' rounding left out (`qjax.sums`)."""
+    """What the returns' rounding left out (`qjax.core.sums`)."""
     episodes: Episodes
 
 

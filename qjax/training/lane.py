@@ -54,7 +54,7 @@ class Lane(NamedTuple):
     episode_return: Float[Array, " N"]
     """Return so far of the running episodes."""
     episode_rest: Float[Array, " N"]
-    """What its rounding left out (`qjax.sums`)."""
+    """What its rounding left out (`qjax.core.sums`)."""
     episode_length: Int[Array, " N"]
     """Steps so far of the running episodes."""
     stats: Stats

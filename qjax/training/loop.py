@@ -119,7 +119,7 @@ def make_loop(
     for what, count in (("steps", num_envs * rollout), ("updates", updates)):
         if sync_every * count > LARGEST:
             raise ValueError(
-                f"{sync_every} iterations (cadence) of {count} {what} make {sync_every * count}: too many"
+                f"{sync_every} iterations (sync_every) of {count} {what} make {sync_every * count}: too many"
             )
 
     setup = Setup(env, agent, policy, memory, gamma, num_envs, rollout, updates, sync_every, warmup, episodes)
@@ -199,7 +199,7 @@ def _check_iterations(setup: Setup, iterations: int, learning: bool) -> None:
         if number >= 2**31:
             raise ValueError(f"{iterations} iterations make {number} {name}, not below 2**31")
     if learning and iterations % setup.sync_every:
-        raise ValueError(f"{iterations} iterations are not a multiple of the sync cadence {setup.sync_every}")
+        raise ValueError(f"{iterations} iterations are not a multiple of sync_every, {setup.sync_every}")
 
 
 def _inner_key(lane: Lane) -> Key[Array, ""]:

@@ -149,5 +149,5 @@ def test_bad_input():
     agent = qjax.traces(STATES, ACTIONS, 0.5, 0.5)
     with pytest.raises(TypeError, match=r"needs integer scalar observations, got float32\[4\]"):
         agent.init(KEY, jnp.zeros((1, 4)))
-    with pytest.raises(TypeError, match=r"no executed next action: take qjax.pairs\(\)"):
+    with pytest.raises(TypeError, match=r"no executed next action: take qjax.with_next_action\(\)"):
         agent.learn(KEY, agent.init(KEY, jnp.zeros(1, jnp.int32)), batch_of(record(1, 1)), START)

@@ -208,7 +208,7 @@ def test_a_cut_episode_draws_its_next_action_at_the_true_successor(discount, las
 
 
 def test_sarsa_needs_the_next_action():
-    with pytest.raises(TypeError, match=r"no executed next action: take qjax.pairs\(\) for the memory"):
+    with pytest.raises(TypeError, match=r"no executed next action: take qjax.with_next_action\(\) for the memory"):
         SARSA.learn(KEY, jnp.zeros((STATES, ACTIONS)), batch_of(record(1, 1)), START)
 
 

@@ -218,12 +218,12 @@ def deep_with_period(period):
     return qjax.make_loop(env, agent, qjax.uniform, qjax.ring(32, 4), gamma=0.9, num_envs=2, sync_every=2)
 
 
-def test_period_shorter_than_a_cadence():
+def test_period_shorter_than_sync_every():
     with pytest.raises(ValueError, match="target period of 2 steps is shorter than the 4 between two syncs"):
         qjax.sweep(lambda _: deep_with_period(2), seeds=2, steps=8, width=WIDTH)
 
 
-def test_swept_period_shorter_than_a_cadence():
+def test_swept_period_shorter_than_sync_every():
     build = lambda hyper: deep_with_period(hyper["period"])
     with pytest.raises(ValueError, match="target period of 2 steps is shorter than the 4 between two syncs"):
         qjax.sweep(build, hypers={"period": np.array([100, 2])}, seeds=2, steps=8, width=WIDTH)
@@ -284,7 +284,7 @@ def test_steps_are_run_and_logged(many):
     assert all(point.changed.all() for point in many.points)
 
 
-def test_steps_are_rounded_up_to_whole_cadences():
+def test_steps_are_rounded_up_to_multiples_of_sync_every():
     # 3 iterations of warm-up, then 3 more would do for 11 steps, but targets follow every second one.
     result = qjax.sweep(
         lambda _: tabular(num_envs=2, sync_every=2, warmup=3), seeds=1, steps=11, log_points=1, width=WIDTH

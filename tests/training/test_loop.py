@@ -94,7 +94,7 @@ def recording(memory, rows_times_envs):
 # ---- one long run, chunks, and step by step
 
 
-# Every pair of values of rollout, updates and cadence rather than all combinations: each costs two compilations.
+# Every pair of values of rollout, updates and sync_every rather than all combinations: each costs two compilations.
 CHUNKED = [
     ("tabular", 1, 1, 1),
     ("tabular", 4, 2, 5),
@@ -115,7 +115,7 @@ def whole(kind, rollout, updates, sync_every):
 def test_chunks_equal_one_run(kind, rollout, updates, sync_every):
     _, run, lanes, expected = whole(kind, rollout, updates, sync_every)
     reports = []
-    for chunk in range(2):  # of two cadences at least: of a scan of length 1 XLA makes another program
+    for chunk in range(2):  # of two syncs at least: of a scan of length 1 XLA makes another program
         lanes = run(lanes, clocks.at(chunk * 10 * rollout), 10, True)
         lanes, report = pop_metrics(lanes)
         reports.append(report)
@@ -514,7 +514,7 @@ def test_recorded_transitions_are_what_the_environment_does():
 def test_warm_up_leaves_the_agent_alone(kind):
     loop = make(kind, sync_every=5, warmup=7)
     lanes = start(loop, 2)
-    # 7 is no multiple of the cadence: warm-up does not sync.
+    # 7 is no multiple of sync_every: warm-up does not sync.
     warm = runner(loop)(lanes, clocks.at(0), 7, False)
     assert bits(warm.agent) == bits(lanes.agent)
     assert warm.stats.updates.tolist() == [0, 0]
@@ -627,7 +627,7 @@ def test_time_the_learner_sees(rollout, updates):
 
 
 def test_elapsed_time_a_sync_sees():
-    """Differences since the last sync: of all environments, rollouts and updates of a cadence."""
+    """Differences since the last sync: of all environments, rollouts and updates between two."""
 
     def sync(state, elapsed):
         return state + jnp.asarray([elapsed.step, elapsed.episode, elapsed.update, 1], jnp.int32)
@@ -765,9 +765,9 @@ def test_traced_size(name, monkeypatch):
         jax.eval_shape(lambda n: small(qjax.make(probes.OneStep()), **{name: n}).num_envs, 2)
 
 
-def test_iterations_that_the_cadence_does_not_divide():
+def test_iterations_that_sync_every_does_not_divide():
     loop = make("tabular", sync_every=5)
-    with pytest.raises(ValueError, match="7 iterations are not a multiple of the sync cadence 5"):
+    with pytest.raises(ValueError, match="7 iterations are not a multiple of sync_every, 5"):
         jax.eval_shape(lambda key: loop.run(loop.init(key), clocks.at(0), 7), jax.random.key(0))
 
 
