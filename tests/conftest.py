@@ -21,7 +21,7 @@ for number in (signal.SIGINT, signal.SIGHUP):  # ignored where the tests run in 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers, and what tests start, inherit it
     compilation.use_flags()
-    if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2**31:  # a disk in memory: no waiting
+    if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2**31:  # a disk in memory
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
         tempfile.tempdir = "/dev/shm"
     cache = tempfile.mkdtemp(prefix="qjax-tests-")
