@@ -1,6 +1,7 @@
 """Deep Q-networks and every variant that keeps their shape: a network, a target network, a gradient step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import maximum
 from qjax.types import (
     Agent,
+    Batch,
     Head,
     Network,
     NetworkLike,
@@ -100,6 +102,25 @@ def without_gradient(weight: Any, out: Any) -> Any:
     return jax.tree.map(lambda x: jnp.where(weight > 0, x, lax.stop_gradient(x)), out)
 
 
+def _mean_loss(
+    of_one: Callable[..., Any], key: Key[Array, ""], target_params: Params, batch: Batch, time: Time, params: Params
+) -> tuple[Float[Array, ""], dict[str, Float[Array, " size"]]]:
+    """Return the mean loss of a batch's transitions, `of_one` as `td_loss`, and the info of each."""
+    rows, streams = batch.weight.shape
+    size = rows * streams
+    data = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), batch.data)
+    env = jnp.broadcast_to(batch.env, (rows, streams)).reshape(size)
+    keys: Key[Array, " 2"] = jax.random.split(key)
+    noise = Noise(keys[0], jax.random.split(keys[1], size))
+
+    def one(per_sample: Any, transition: Transition, env: Any, weight: Any) -> Any:
+        arguments = (Noise(noise.shared, per_sample), params, target_params, transition)
+        return of_one(*arguments, time._replace(env=env), weight)
+
+    loss, info = jax.vmap(one)(noise.per_sample, data, env, batch.weight.reshape(size))
+    return loss.mean(), info
+
+
 def gradient_step(
     optimizer: optax.GradientTransformation, loss: Callable[[Params], tuple[Any, Any]], state: Any
 ) -> tuple[Any, Float[Array, ""], Any]:
@@ -172,23 +193,10 @@ def dqn(
 
     def learn(key, state, batch, time):
         check_key(key)
-        rows, streams = batch.weight.shape
-        size = rows * streams
-        data = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), batch.data)
-        env = jnp.broadcast_to(batch.env, (rows, streams)).reshape(size)
-        keys: Key[Array, " 2"] = jax.random.split(key)
-        noise = Noise(keys[0], jax.random.split(keys[1], size))
-
-        def mean_loss(params):
-            def one(per_sample, transition, env, weight):
-                arguments = (Noise(noise.shared, per_sample), params, state.target_params, transition)
-                return td_loss(net, head, target_policy, reward, *arguments, time._replace(env=env), weight)
-
-            loss, info = jax.vmap(one)(noise.per_sample, data, env, batch.weight.reshape(size))
-            return loss.mean(), info
-
+        of_one = partial(td_loss, net, head, target_policy, reward)
+        mean_loss = partial(_mean_loss, of_one, key, state.target_params, batch, time)
         state, loss, info = gradient_step(optimizer, mean_loss, state)
-        priority = info.pop("priority").reshape(rows, streams).max(0)
+        priority = info.pop("priority").reshape(batch.weight.shape).max(0)
         return state, {"loss": loss, **{name: x.mean() for name, x in info.items()}, "priority": priority}
 
     def sync(state: DQNState, elapsed: Time) -> Any:

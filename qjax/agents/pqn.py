@@ -126,6 +126,26 @@ def minibatch_step(
     return state, (loss, info)
 
 
+def shuffled(
+    key: Key[Array, ""], shape: tuple[int, int], epochs: int, minibatches: int
+) -> Int[Array, "steps size"]:
+    """Return which transitions of a rollout `[T, B]` make each minibatch, shuffled anew in each epoch.
+
+    Raises:
+        ValueError: the rollout does not divide into the minibatches.
+
+    """
+    rows, streams = shape
+    size = rows * streams
+    if size % minibatches:
+        raise ValueError(
+            f"a rollout of {rows} steps x {streams} environments = {size} transitions does not divide into"
+            f" {minibatches} minibatches"
+        )
+    order = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(key, epochs))
+    return order.reshape(epochs * minibatches, size // minibatches)
+
+
 @makes_usual
 def pqn(
     network: NetworkLike,
@@ -182,27 +202,19 @@ def pqn(
 
     def learn(key, state, batch, time):
         check_key(key)
-        rows, streams = batch.weight.shape
-        size, steps = rows * streams, epochs * minibatches
-        if size % minibatches:
-            raise ValueError(
-                f"a rollout of {rows} steps x {streams} environments = {size} transitions does not divide into"
-                f" {minibatches} minibatches"
-            )
         target_key, order_key, noise_key = jax.random.split(key, 3)
+        slots = shuffled(order_key, batch.weight.shape, epochs, minibatches)
         target = rollout_returns(net, head, target_policy, lam, target_key, state.params, batch, time)
         packed = pack((batch.data.obs, batch.data.action, target, batch.weight), axes=2)
-        order = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(order_key, epochs))
 
         def step(state, xs):
             key, slot = xs
             return minibatch_step(net, head, optimizer, key, state, packed.at(slot))
 
-        slots = order.reshape(steps, size // minibatches)
-        state, (loss, info) = lax.scan(step, state, (jax.random.split(noise_key, steps), slots))
+        state, (loss, info) = lax.scan(step, state, (jax.random.split(noise_key, len(slots)), slots))
         # Of the last pass, in the order of the batch.
-        priority = jnp.zeros(size).at[slots[-minibatches:]].set(info.pop("priority")[-minibatches:])
-        priority = priority.reshape(rows, streams).max(0)
+        priority = jnp.zeros(batch.weight.size).at[slots[-minibatches:]].set(info.pop("priority")[-minibatches:])
+        priority = priority.reshape(batch.weight.shape).max(0)
         logged = {name: x.mean() for name, x in info.items()}
         return state, {"loss": loss.mean(), **logged, "priority": priority}
 
