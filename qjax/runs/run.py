@@ -109,9 +109,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        summary = (self.folder / SUMMARY).is_file()
         try:
-            unwritten = self._ended is not None and not (self.folder / SUMMARY).is_file()
-            if kind is None and unwritten and hosts.is_first():
+            if kind is None and self._ended is not None and not summary and hosts.is_first():
                 self.finish(self._plain_summary(self._ended))
         finally:
             self.close()
