@@ -648,8 +648,8 @@ def test_elapsed_time_a_sync_sees():
 # ---- randomness
 
 
-def test_no_key_is_spent_twice():
-    """Every function that takes a key gets one of its own, in every tick, update and environment."""
+def test_no_key_is_spent_twice(monkeypatch):
+    """Every function that takes a key gets one of its own, in every tick, update and environment; so does JAX."""
     seen = {}
 
     def note(name, key):
@@ -658,9 +658,9 @@ def test_no_key_is_spent_twice():
         )
 
     def noting(name, function):
-        def noted(key, *arguments):
+        def noted(key, *arguments, **options):
             note(name, key)
-            return function(key, *arguments)
+            return function(key, *arguments, **options)
 
         return noted
 
@@ -674,11 +674,16 @@ def test_no_key_is_spent_twice():
     env = env._replace(reset=noting("reset", env.reset), step=noting("step", env.step))
     agent = agent._replace(init=noting("init", agent.init), values=values, learn=noting("learn", agent.learn))
     memory = memory._replace(sample=noting("sample", memory.sample))
+    for name in ("split", "uniform", "bits"):
+        monkeypatch.setattr(jax.random, name, noting(name, getattr(jax.random, name)))
     # As many updates as ticks, so that keys split alike from one parent would meet.
     loop = small(env, agent=agent, memory=memory, num_envs=2, rollout=3, updates=3)
     jax.block_until_ready(jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 4))(jax.random.key(0)))
     jax.effects_barrier()
 
+    split, drawn = seen.pop("split"), seen.pop("uniform") + seen.pop("bits")
+    assert len(drawn) == len(set(drawn)) >= 12 + 12 and not set(drawn) & set(split)
+    assert len(split) == len(set(split)) + 4  # an iteration's own: `step` and `learn` take each their part of it
     # The environments of a tick share one on purpose, and each has one besides.
     counts = {"reset": 2, "init": 1, "shared": 12, "per_sample": 24, "step": 24, "sample": 12, "learn": 12}
     assert {name: len(keys) for name, keys in seen.items()} == counts
