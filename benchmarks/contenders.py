@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,6 +90,40 @@ def qjax_lake(lanes: int = 1024, fast: bool = False, width: int | None = None, w
     return _sweep(lake_loop(), lanes, width, fast, without)
 
 
+def random_steps(env_name: str, envs: int = 160, steps: int = 200) -> Measure:
+    """Return environments by a name of `qjax.make`'s under random actions, env-steps/s."""
+    import jax
+
+    import qjax
+
+    env = qjax.make(env_name)
+
+    def one(carry: Any, key: Any) -> Any:
+        state, total = carry
+        actions = jax.random.randint(key, (envs,), 0, env.num_actions)
+        step = jax.vmap(env.step)(jax.random.split(key, envs), state, actions)
+        return (step.state, total + step.reward + _sum(step.obs) + _sum(step.final_obs)), None  # nothing left out
+
+    @jax.jit
+    def run(held: Any) -> Any:
+        carry, key = held
+        key, own = jax.random.split(key)
+        return jax.lax.scan(one, carry, jax.random.split(own, steps))[0], key
+
+    _, state = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), envs))
+    start = ((state, np.zeros(envs, np.float32)), jax.random.key(1))
+    return chunked(run, start, envs * steps)
+
+
+def qjax_training(env_name: str, lanes: int = 16, width: int | None = None) -> Measure:
+    """Return a sweep of DQN on an environment by name, with its usual constants, after its warm-up, env-steps/s."""
+    _prepare("")
+    import qjax
+
+    loop = qjax.algorithms.make("dqn", qjax.make(env_name), qjax.algorithms.DQN(episodes=None, warmup=1000))
+    return _sweep(loop, lanes, width, False, "")
+
+
 def lake_loop() -> Any:
     """Return tabular Q-learning on the slippery lake."""
     import qjax
@@ -148,17 +182,45 @@ def _prepare(without: str) -> None:
         jax.jit = lambda function, donate_argnums=(), **rest: jit(function, **rest)  # type: ignore[assignment]
 
 
+class _Separate(NamedTuple):
+    """Transitions packed field by field, with what the memories use of `Packed`."""
+
+    fields: Any
+
+    def _each(self, function: Any, *others: Any) -> Any:
+        import jax
+
+        from qjax.replay.packing import Packed
+
+        return jax.tree.map(
+            function, self.fields, *(other.fields for other in others), is_leaf=lambda x: isinstance(x, Packed)
+        )
+
+    def map(self, function: Any, *others: Any) -> Any:
+        """Return the fields with a function applied to the rows of each."""
+        return _Separate(self._each(lambda one, *rest: one.map(function, *rest), *others))
+
+    def unpacked(self) -> Any:
+        """Return the transitions."""
+        return self._each(lambda one: one.unpacked())
+
+    def at(self, slot: Any) -> Any:
+        """Return the transitions at some places."""
+        return self._each(lambda one: one.at(slot))
+
+    @property
+    def axes(self) -> Any:
+        """The leading axes."""
+        return self.fields.reward.axes
+
+
 def _separate(tree: Any, axes: int) -> Any:
-    """Return a pytree in the place of a packed one, with an array of its own for each field."""
+    """Return transitions with an array of its own for each field, in the place of packed ones."""
     import jax
 
-    from qjax.replay.packing import Packed, pack
+    from qjax.replay.packing import pack
 
-    leaves, structure = jax.tree.flatten(tree)
-    packed = [pack(leaf, axes) for leaf in leaves]
-    rows = {str(i): next(iter(one.rows.values())) for i, one in enumerate(packed)}
-    fields = tuple(one.fields[0]._replace(words=str(i)) for i, one in enumerate(packed))
-    return Packed(rows, structure, fields)
+    return _Separate(jax.tree.map(lambda leaf: pack(leaf, axes), tree))
 
 
 def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -> Measure:

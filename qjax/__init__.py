@@ -10,6 +10,7 @@ if startup.is_command():  # the rest imports JAX, which takes seconds
 # isort: split
 from qjax import algorithms, mdp, plot, stats
 from qjax.agents.dqn import DQNState, dqn, td_loss
+from qjax.agents.normalized import Moments, NormalizedState, normalized
 from qjax.agents.pqn import PQNState, pqn
 from qjax.agents.tabular import CountedState, VisitCount, tabular, tabular_update, visit_count
 from qjax.agents.traces import Cut, TracesState, never_cut, traces, watkins
@@ -17,14 +18,17 @@ from qjax.core import clock, random
 from qjax.core.distribution import VERSION
 from qjax.core.fields import present
 from qjax.core.random import fast_key
+from qjax.envs import wrappers
+from qjax.envs.checking import EnvReport, check_env
 from qjax.envs.environments import make
+from qjax.envs.legal import legal_table
 from qjax.exploration import schedules
 from qjax.exploration.policies import argmax, boltzmann, draw, epsilon_greedy, greedy, uniform
 from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.arrays import TabularMDP
 from qjax.mdp.environment import MDPEnvironment
-from qjax.networks.networks import MLP, as_network, convolutional, encoded, table
+from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.objectives.rewards import environment_reward, munchausen
@@ -32,6 +36,7 @@ from qjax.objectives.target_networks import periodic, polyak
 from qjax.objectives.target_policies import action_taken, double, expected, maximum, sampled
 from qjax.replay.delayed import DelayedState, with_next_action
 from qjax.replay.dyna import DynaState, dyna
+from qjax.replay.frames import Frames
 from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import PrioritizedState, prioritized
 from qjax.runs import results, sinks
@@ -85,14 +90,18 @@ __all__ = [
     "DelayedState",
     "DynaState",
     "Env",
+    "EnvReport",
     "Episodes",
+    "Frames",
     "Head",
     "Lane",
     "Loop",
     "MDPEnvironment",
     "Memory",
+    "Moments",
     "Network",
     "Noise",
+    "NormalizedState",
     "PQNState",
     "Plan",
     "Point",
@@ -118,6 +127,7 @@ __all__ = [
     "as_network",
     "boltzmann",
     "categorical",
+    "check_env",
     "clock",
     "convolutional",
     "double",
@@ -135,18 +145,21 @@ __all__ = [
     "grid",
     "huber",
     "lambda_returns",
+    "legal_table",
     "load_agents",
     "load_config",
     "load_metrics",
     "load_points",
     "make",
     "make_loop",
+    "masked",
     "maximum",
     "mdp",
     "munchausen",
     "n_step",
     "n_step_transition",
     "never_cut",
+    "normalized",
     "online",
     "periodic",
     "plot",
@@ -181,5 +194,6 @@ __all__ = [
     "visit_count",
     "watkins",
     "with_next_action",
+    "wrappers",
     "zipped",
 ]

@@ -92,9 +92,12 @@ class Network(NamedTuple):
     """A function approximator for one observation."""
 
     init: Callable[[Key[Array, ""], PyTree[Array]], Params]
-    """`(key, obs) -> params`"""
+    """`(key, obs) -> params`: initial parameters, for observations of the shape of this one."""
     apply: Callable[[Params, PyTree[Array], Noise | None], PyTree[Array]]
-    """`(params, obs, noise) -> out`; noise is None where the deterministic network is wanted."""
+    """`(params, obs, noise) -> out`, of one observation: what its head reads, one value for each action, `[A]`, or
+    for instance atoms, `[A, n]`. `noise` is None where the deterministic network is wanted."""
+    masks: bool = False
+    """Whether its output for an illegal action is minus infinity."""
 
 
 NetworkLike = Any
@@ -106,18 +109,19 @@ class Sync(NamedTuple):
     """How target parameters follow the online ones."""
 
     init: Callable[[], State]
-    """`() -> state`"""
+    """`() -> state`: what it counts from the start, `()` where it counts nothing."""
     step: Callable[[State, Params, Params, Time], tuple[State, Params]]
-    """`(state, online, target, elapsed) -> (state, target)`"""
+    """`(state, online, target, elapsed) -> (state, target)`: the target's parameters after the time that has
+    elapsed since the last call."""
 
 
 class Quantiles(NamedTuple):
     """Output of an implicit quantile network: quantiles of each action's return, and where they stand."""
 
     values: Float[Array, "A n"]
-    """Of each action's return."""
+    """The quantiles of each action's return."""
     levels: Float[Array, " n"]
-    """In [0, 1)."""
+    """The level of each of them, in [0, 1)."""
 
 
 Weights = Float[Array, " A"] | Bool[Array, " A"]
@@ -128,18 +132,23 @@ class Head(NamedTuple):
     """How a network's output stands for action values."""
 
     q: Callable[[Any], Float[Array, " A"]]
-    """`out -> q`"""
+    """`out -> q`: the values of the actions, `[A]`, of the network's output for one observation."""
     target: Callable[[Float[Array, ""], Float[Array, ""], Any, Weights], Any]
-    """`(reward, discount, next_out, weights) -> y`: y may be weighted atoms, so mixtures stay mixtures."""
+    """`(reward, discount, next_out, weights) -> y`: the target of one transition, from the output for its successor
+    and a distribution over the actions there. y may be weighted atoms, so mixtures stay mixtures."""
     loss: Callable[[Any, Int[Array, ""], Any], tuple[Float[Array, ""], Float[Array, ""]]]
-    """`(out, action, y) -> (loss, priority)`"""
+    """`(out, action, y) -> (loss, priority)`: the loss of the action that was taken against its target, and what a
+    prioritized memory stores; one number each."""
     report: Callable[[Float[Array, ""], Float[Array, ""], Any, Weights], dict[str, Array]] | None = None
     """`(reward, discount, next_out, weights) -> numbers` of a target to log; None for nothing."""
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """A function of action values that acts, being sampled, and gives expectations."""
+    """A function that turns action values into action probabilities.
+
+    The same function acts, being sampled, and gives expectations.
+    """
 
     def __call__(self, q: Float[Array, " A"], time: Time, /) -> Float[Array, " A"]:
         """Return the probabilities of the actions.
@@ -223,14 +232,17 @@ class Agent(NamedTuple):
     """What acts and learns. It knows no loop and no environment."""
 
     init: Callable[[Key[Array, ""], PyTree[Array]], State]
-    """`(key, obs) -> state`, with `obs` `[N, ...]`: one observation for each environment of the lane."""
+    """`(key, obs) -> state`: before anything is learned, of one observation for each environment, `[N, ...]`."""
     values: Callable[[Noise | None, State, PyTree[Array]], Float[Array, " A"]]
-    """`(noise, state, obs) -> q`, for one observation."""
+    """`(noise, state, obs) -> q`: the values of the actions, `[A]`, at one observation; `noise` is None where
+    networks are to act without."""
     learn: Callable[[Key[Array, ""], State, Batch, Time], tuple[State, dict[str, Array]]]
-    """`(key, state, batch, time) -> (state, info)`. `info["priority"]` is `[B]`; every scalar is logged,
-    among them `loss` and `q`, the mean value of the batch's actions."""
+    """`(key, state, batch, time) -> (state, info)`: one update. `info["priority"]` is `[B]`; every scalar is
+    logged, among them `loss` and `q`, the mean value of the batch's actions."""
     sync: Callable[[State, Time], State] = no_update
     """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
+    observe: Callable[[State, Transition], State] = no_update
+    """`(state, block) -> state`: sees each new block of transitions `[T, N, ...]` once, before the memory."""
     zero_weight_noop: bool = False
     """Whether `learn` leaves the state as it is where every weight is 0, and there is nothing to sync. A loop then
     stops a finished lane by its weights, where others need a select over the whole state."""
@@ -240,19 +252,22 @@ class Agent(NamedTuple):
     """What it has that takes transitions of a single step, such as eligibility traces; empty where any will do."""
     in_order: bool = False
     """Whether it takes each step of an environment once, one after the other."""
+    masks: bool = False
+    """Whether its values of illegal actions are minus infinity, so that no target counts them."""
 
 
 class Memory(NamedTuple):
     """Where transitions wait until they are learned from."""
 
     init: Callable[[Transition], State]
-    """`block -> state`; of the block `[T, N, ...]` only shapes and dtypes are read."""
+    """`block -> state`: the empty memory; of the block `[T, N, ...]` only shapes and dtypes are read."""
     add: Callable[[State, Transition, Clock], State]
-    """`(state, block, clock) -> state`; `clock` is the tick of the block's first row."""
+    """`(state, block, clock) -> state`: takes a block `[T, N, ...]` in; `clock` is the tick of its first row."""
     sample: Callable[[Key[Array, ""], State, Clock, Time], Batch]
-    """`(key, state, clock, time) -> batch`; `clock` is the number of rows added so far."""
+    """`(key, state, clock, time) -> batch`: what is learned from next; `clock` is the number of rows so far."""
     update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = no_update
-    """`(state, slot, priority) -> state`: the identity unless the memory is prioritized."""
+    """`(state, slot, priority) -> state`: hears of a batch's priorities, `[B]` as its slots; the identity unless
+    the memory is prioritized."""
     table: tuple[int, int] | None = None
     """As an agent's: of a model of the environment."""
     steps: int = 1
@@ -278,6 +293,11 @@ class Step(NamedTuple):
     """The true successor, before any reset."""
 
 
+def same_obs(obs: Any) -> Any:
+    """Return an observation as it is: the `Env.original` where no wrapper changes what is observed."""
+    return obs
+
+
 class Env(NamedTuple):
     """One environment that resets itself, as pure functions with its parameters bound."""
 
@@ -287,14 +307,14 @@ class Env(NamedTuple):
     """`key -> (obs, state)`"""
     step: Callable[[Key[Array, ""], Any, Int[Array, ""]], Step]
     """`(key, state, action) -> Step`"""
-    encode: Callable[[PyTree[Array]], Float[Array, "..."]]
-    """`obs -> features`: discrete as one-hot, boxes and images as they are, float32."""
+    encode: Callable[[PyTree[Array]], PyTree[Array]]
+    """`obs -> features`: discrete as one-hot, all else as it is, float32; of several arrays each by itself."""
     num_actions: int
     """Number of actions."""
     num_states: int | None
     """Number of discrete observations; None for boxes."""
-    obs_shape: tuple[int, ...]
-    """Shape of an observation, for one that is an array."""
+    obs_spec: PyTree[Any]
+    """One observation as `jax.ShapeDtypeStruct`, or a pytree of these."""
     max_steps: Any
     """The environment's own limit on an episode's steps, where it has one."""
     unwrapped: Any
@@ -303,3 +323,9 @@ class Env(NamedTuple):
     """Its parameters."""
     rewards: tuple[Any, Any] | None = None
     """The least and the largest reward of a step, where they are known; what changes rewards says its own."""
+    legal: Callable[[PyTree[Array]], Bool[Array, " A"]] | None = None
+    """`obs -> mask` of the actions that may be taken, at least one; None where all may."""
+    wrappers: tuple[str, ...] = ()
+    """What it is wrapped in, the innermost first, in the words of `qjax.wrappers`."""
+    original: Callable[[PyTree[Array]], PyTree[Array]] | None = same_obs
+    """`obs -> obs` of what is wrapped, for pictures; None where it cannot be told."""

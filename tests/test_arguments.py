@@ -94,7 +94,7 @@ def target_policy(key: Any, transition: Any, q_online: Any, q_target: Any, time:
 @functools.cache
 def table() -> dict[str, Entry]:
     """Return the arguments of every public function, by name."""
-    return {**factories(), **worlds(), **runs(), **numbers(), **pictures()}
+    return {**factories(), **worlds(), **wrapped(), **runs(), **numbers(), **pictures()}
 
 
 def factories() -> dict[str, Entry]:
@@ -108,7 +108,7 @@ def factories() -> dict[str, Entry]:
     network = k.record(net, qjax.table(2, 2))._replace(bad=(*k.record(net).bad, qjax.MLP))
     optimizer, head = k.record(optax.sgd(1.0), optax.adam(1e-3)), k.record(qjax.scalar(), qjax.quantile())
     sync = k.record(qjax.periodic(5), qjax.polyak(0.1))
-    selects, cut = k.function(qjax.maximum, target_policy), k.function(qjax.watkins, qjax.never_cut)
+    targets, cut = k.function(qjax.maximum, target_policy), k.function(qjax.watkins, qjax.never_cut)
     eps = k.number(1e-5, 0, 1, open_low=True, traced=False)
     start = k.name(*qjax.networks.layers.INITIALIZERS)
     start = start._replace(good=(*start.good, qjax.networks.layers.INITIALIZERS["orthogonal"]))
@@ -124,6 +124,7 @@ def factories() -> dict[str, Entry]:
     torso = k.optional(k.record(qjax.MLP(2)), first=True)
     flax = {name: k.raw(None, "flax's own") for name in ("parent", "name")}
     ring = {"capacity": k.size(8), "batch_size": k.size(1), "window": k.size(1)}
+    ring["frames"] = k.optional(k.record(qjax.Frames(None)), first=True)
     return {
         "MLP": entry(actions=k.size(2), hidden=widths, torso=torso, **mlp, **flax),
         "as_network": entry(network=network),
@@ -138,7 +139,7 @@ def factories() -> dict[str, Entry]:
             options=k.Kind(({}, {"noisy": True}), ({"noisy": "no"},), called="noisy"),
         ),
         "dqn": entry(
-            network=network, optimizer=optimizer, head=k.optional(head), target_policy=selects,
+            network=network, optimizer=optimizer, head=k.optional(head), target_policy=targets,
             reward=k.function(qjax.environment_reward), target=k.optional(sync),
         ),
         "dyna": entry(num_states=states, num_actions=states, planning=k.size(2, least=0)),
@@ -148,6 +149,7 @@ def factories() -> dict[str, Entry]:
         "expected": entry(policy=policy),
         "huber": entry(threshold=k.positive()),
         "online": entry(n=k.size()),
+        "masked": entry(network=network, legal=k.optional(k.function(lambda obs: jnp.ones(2, bool)))),
         "munchausen": entry(
             temperature=k.positive(), alpha=k.unit(), low=k.number(-1.0, high=0, infinite=True)
         ),
@@ -155,9 +157,13 @@ def factories() -> dict[str, Entry]:
         "with_next_action": entry(n=k.size()),
         "periodic": entry(period=k.number(4, 1, 2**30, whole=True), unit=units),
         "polyak": entry(rate=k.half_open()),
+        "normalized": entry(
+            agent=k.record(qjax.tabular(2, 2, 0.1)), observations=k.flag()._replace(good=(True,)),
+            rewards=k.flag(), clip=k.positive(), epsilon=k.half_open(),
+        ),
         "pqn": entry(
             network=network, optimizer=optimizer, lam=k.unit(), epochs=k.size(), minibatches=k.size(),
-            head=k.optional(head), target_policy=selects,
+            head=k.optional(head), target_policy=targets,
         ),
         "prioritized": entry(
             **ring,
@@ -177,11 +183,11 @@ def factories() -> dict[str, Entry]:
         "schedules.from_optax": entry(count_schedule=k.function(optax.constant_schedule(0.1)), unit=units),
         "table": entry(num_states=states, num_actions=states, initial=initial),
         "tabular": entry(
-            num_states=states, num_actions=states, alpha=alpha, target_policy=k.optional(selects), initial=initial,
+            num_states=states, num_actions=states, alpha=alpha, target_policy=k.optional(targets), initial=initial,
             tables=k.size(1, 1, 2),
         ),
         "traces": entry(
-            num_states=states, num_actions=states, alpha=alpha, lam=k.unit(), target_policy=selects, cut=cut,
+            num_states=states, num_actions=states, alpha=alpha, lam=k.unit(), target_policy=targets, cut=cut,
             replacing=k.flag(), initial=initial,
         ),
         "visit_count": entry(power=k.half_open(), scale=k.half_open()),
@@ -215,7 +221,10 @@ def worlds() -> dict[str, Entry]:
         "MDPEnvironment": entry(
             mdp=record, max_steps=limit, reward_noise=k.optional(k.number(0.5, 0), first=True), name=k.text(),
             observations=k.optional(k.array(np.arange(2)), first=True),
+            legal=k.optional(k.array(np.ones((2, 2), bool)), first=True),
         ),
+        "check_env": entry(env=k.raw(env, "the report says what is wrong"), seed=k.size(0, 0), steps=k.size(3)),
+        "legal_table": entry(env=k.record(env)),
         "make": entry(
             lambda env=mdp, params=None, kwargs=None: qjax.make(env, params, **(kwargs or {})),
             env=k.Kind((mdp,), (True, 1j, None, 3, 1.5, [3], {}), called="reset"),
@@ -254,6 +263,48 @@ def worlds() -> dict[str, Entry]:
             table=k.array(np.zeros((2, 2)), nan=True), gamma=gamma, max_iterations=limits["max_iterations"],
         ),
     }  # fmt: skip
+
+
+def wrapped() -> dict[str, Entry]:
+    """Return wrappers of environments."""
+    env = qjax.make(qjax.make(chain(), max_steps_in_episode=5))
+    vector = qjax.wrappers.observe(env, lambda obs: jnp.stack([obs, obs]))
+    one, two, number = k.record(env), k.record(vector), k.number(0.5)
+    call = k.function(lambda obs: obs)
+    bins = k.Kind(
+        (3, [3, 4], np.array([3, 4])), (True, 1j, "3", None, {}, b"3", 0, -1, 1.5, np.nan, [3, 4, 5], 2**31)
+    )
+    end = k.Kind((0.5, 0, [0.5, 0.0]), (1j, "3", None, {}, b"3", np.nan, np.inf, [0.5, 0.0, 1.0], 1e39))
+    which = k.Kind(
+        (0, [1], np.array([0, 1]), [True, False]), (2, -1, [0, 0], 1.5, "at", None, {}, 1j, [[0]], np.nan)
+    )
+    found = {
+        "cast": entry(env=one, dtype=k.Kind(("uint8", bool, jnp.float16), ("x", 3, 1j, "float64", complex))),
+        "discretise": entry(
+            env=two, bins=bins, low=end._replace(bad=(*end.bad, 7.0)),
+            high=end._replace(good=(6, 5.5, [6.0, 7]), bad=(*end.bad, -1.0)),
+        ),
+        "flatten": entry(env=one),
+        "frame_stack": entry(env=one, size=k.size(2, most=2**31 - 1)._replace(good=(1, 2, np.int32(2)))),
+        "observe": entry(
+            env=one, function=call, encode=k.optional(call, first=True), inverse=k.optional(call, first=True),
+            num_states=k.optional(k.size(2), first=True),
+        ),
+        "previous": entry(env=one),
+        "random_starts": entry(
+            env=one, most=k.size(1, 0)._replace(good=(1, 0)), pool=k.size(2)._replace(good=(2, np.int32(2)))
+        ),
+        "remaining_time": entry(env=one),
+        "repeat_action": entry(env=one, times=k.size(2)),
+        "reward": entry(env=one, function=call, monotone=k.flag()),
+        "reward_clip": entry(env=one, most=k.positive()),
+        "reward_scale": entry(env=one, factor=number),
+        "reward_sign": entry(env=one),
+        "select": entry(env=two, which=which),
+        "sticky_actions": entry(env=one, probability=k.unit()),
+        "time_limit": entry(env=one, max_steps=k.number(9, 1, k.LARGEST, whole=True)),
+    }  # fmt: skip
+    return {f"wrappers.{name}": each for name, each in found.items()}
 
 
 def loop(_: Any = None) -> Any:
@@ -315,7 +366,8 @@ def runs() -> dict[str, Entry]:
         ),
         "algorithms.parts": entry(name=name, env=k.record(env), config=config),
         "algorithms.make": entry(
-            name=name, env=k.record(env), config=config, sync_every=k.optional(k.size(1), first=True)
+            name=name, env=k.record(env), config=config, sync_every=k.optional(k.size(1), first=True),
+            normalize=k.Kind(((),), ("rewards", 3, True, ["reward"], [3])),
         ),
         "algorithms.fields": entry(config=k.raw(algorithms.DQN(), "any dataclass")),
         "algorithms.traced": entry(config=k.raw(algorithms.DQN(), "any dataclass")),

@@ -67,6 +67,11 @@ def test_a_lambda_and_a_partial_are_callable_types():
         taken(jnp.zeros(2), lambda hyper: hyper)
 
 
+def test_a_record_of_functions_says_what_made_it():
+    assert repr(qjax.quantile()) == "Head(made by quantile)"
+    assert repr(qjax.tabular(4, 2, 0.1)).startswith("Agent(made by tabular, ")
+
+
 @functools.cache
 def trained():
     """Return what a small sweep leaves in a reader's hands, by name."""

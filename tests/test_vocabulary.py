@@ -63,7 +63,7 @@ def action_taken(memory):
     return delayed(memory, 1, merge)
 
 
-def sarsa_select(policy):
+def sarsa_target_policy(policy):
     drawn = qjax.sampled(policy)
 
     def target_policy(key, transition, q_online, q_target, time):
@@ -108,7 +108,7 @@ def lake(agent, memory, **sizes):
     return qjax.make_loop(qjax.make("FrozenLake-v1"), agent, POLICY, memory, gamma=0.99, **sizes)
 
 
-MEMBERS = {
+COMPOSITIONS = {
     "munchausen": lambda _: cartpole(qjax.dqn(qjax.MLP(2), ADAM, **qjax.munchausen()), RING),
     "c51, n-step, prioritized": lambda _: cartpole(
         qjax.dqn(qjax.MLP(2, atoms=5), ADAM, head=qjax.categorical(0.0, 100.0, 5)), qjax.n_step(PER, 3)
@@ -121,10 +121,12 @@ MEMBERS = {
     "noisy": lambda _: cartpole(qjax.dqn(qjax.MLP(2, noisy=True), ADAM), RING, policy=qjax.greedy),
     "pqn": lambda _: cartpole(qjax.pqn(qjax.MLP(2), ADAM), qjax.online(), rollout=4),
     "sarsa, exactly": lambda _: lake(
-        qjax.tabular(16, 4, 0.1, target_policy=sarsa_select(POLICY)), action_taken(qjax.online())
+        qjax.tabular(16, 4, 0.1, target_policy=sarsa_target_policy(POLICY)), action_taken(qjax.online())
     ),
     "sarsa, replayed": lambda _: lake(
-        qjax.tabular(16, 4, 0.1, target_policy=sarsa_select(POLICY)), action_taken(qjax.ring(64, 8)), num_envs=2
+        qjax.tabular(16, 4, 0.1, target_policy=sarsa_target_policy(POLICY)),
+        action_taken(qjax.ring(64, 8)),
+        num_envs=2,
     ),
     "watkins's q(lambda)": lambda _: lake(watkins(16, 4, 0.1, 0.9), action_taken(qjax.online()), num_envs=2),
     "epsilon ladder": lambda _: cartpole(
@@ -144,9 +146,9 @@ MEMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", COMPOSITIONS)
 def test_the_vocabulary_holds(name):
-    build = MEMBERS[name]
+    build = COMPOSITIONS[name]
     hypers = {"period": jax.ShapeDtypeStruct((LANES,), jnp.int32)}
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES))
     clock = jax.eval_shape(lambda: clocks.at(0))

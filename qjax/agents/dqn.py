@@ -42,13 +42,13 @@ class DQNState(NamedTuple):
     """The state of a `dqn` agent."""
 
     params: Params
-    """Of the network that learns and acts."""
+    """Parameters of the network that learns and acts."""
     target_params: Params
-    """Of the target network."""
+    """Parameters of the target network."""
     opt_state: optax.OptState
-    """The optimiser's."""
+    """State of the optimiser."""
     sync_state: State
-    """Of what moves the target network."""
+    """State of what moves the target network: a count of steps, or nothing."""
 
 
 @usual
@@ -75,7 +75,7 @@ def td_loss(
     by the compiler. Of a transition with weight 0 nothing reaches the gradient, though its action be masked.
     """
     roles = [Noise(*keys) for keys in zip(*(jax.random.split(key, 5) for key in noise), strict=True)]
-    predict_noise, online_noise, choose_noise, evaluate_noise, (_, select_key) = roles
+    predict_noise, online_noise, choose_noise, evaluate_noise, (_, target_policy_key) = roles
 
     out = without_gradient(weight, network.apply(params, transition.obs, predict_noise))
     q_online = head.q(network.apply(params, transition.next_obs, online_noise))
@@ -83,7 +83,7 @@ def td_loss(
     next_out = network.apply(target_params, transition.next_obs, evaluate_noise)
     q_before = head.q(network.apply(target_params, transition.obs, choose_noise))
 
-    weights = target_policy(select_key, transition, q_online, q_choose, time)
+    weights = target_policy(target_policy_key, transition, q_online, q_choose, time)
     check_returned("the weights of target_policy", weights, q_choose.shape)
     r = check_returned("what reward returns", reward(transition, q_before, q_choose, weights, time), ())
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
@@ -204,4 +204,4 @@ def dqn(
         return state._replace(target_params=new, sync_state=sync_state)
 
     one_step = "" if reward is environment_reward else "a reward with a bonus"
-    return Agent(init, values, learn, sync, one_step=one_step)
+    return Agent(init, values, learn, sync, one_step=one_step, masks=net.masks)

@@ -44,10 +44,10 @@ def successor_value(
     There is one network, which chooses and evaluates in one pass: `target_policy` gets its values twice, and so
     `double` is `maximum` here.
     """
-    select_key, per_sample = jax.random.split(noise.per_sample)
+    target_policy_key, per_sample = jax.random.split(noise.per_sample)
     q = head.q(network.apply(params, transition.next_obs, noise._replace(per_sample=per_sample)))
     weights = check_returned(
-        "the weights of target_policy", target_policy(select_key, transition, q, q, time), q.shape
+        "the weights of target_policy", target_policy(target_policy_key, transition, q, q, time), q.shape
     )
     return expected_value(weights, q)
 
@@ -218,4 +218,4 @@ def pqn(
         logged = {name: x.mean() for name, x in info.items()}
         return state, {"loss": loss.mean(), **logged, "priority": priority}
 
-    return Agent(init, values, learn, one_step="lambda-returns")
+    return Agent(init, values, learn, one_step="lambda-returns", masks=net.masks)

@@ -19,9 +19,10 @@ from qjax.core.checks import (
     check_range,
     check_size,
     check_states,
+    concrete,
 )
 from qjax.core.default_rules import makes_usual, usual
-from qjax.core.returned import check_returned, of_arrays
+from qjax.core.returned import check_returned, returning_arrays
 from qjax.exploration.schedules import as_schedule
 from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import double, maximum
@@ -131,7 +132,7 @@ def tabular(
             `CountedState`, which counts each table's updates apart.
         target_policy: which next actions the target counts, from the values of the table that learns (online) and
             of the one that evaluates (target). Default `maximum`, and `double` with two tables.
-        initial: initial value of every entry, or of each, `[S, A]`.
+        initial: initial value of every entry, or of each, `[S, A]`, in which minus infinity masks an action.
         tables: 1 or 2.
 
     Raises:
@@ -168,7 +169,7 @@ def tabular(
         ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
         return CountedState(*ends) if counts else ends[0], info
 
-    return Agent(init, values, learn, zero_weight_noop=True, table=one)
+    return Agent(init, values, learn, zero_weight_noop=True, table=one, masks=masks_some(initial))
 
 
 def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callable[..., Any]:
@@ -185,7 +186,7 @@ def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callab
         q, *next_q = lax.optimization_barrier(table[where])
         online, target = next_q[0], next_q[-1]
         keys = jax.random.split(key, weight.size)
-        weigh = jax.vmap(of_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
+        weigh = jax.vmap(returning_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
         weights = weigh(keys, row, online, target, time)
         check_returned("the weights of target_policy", weights, target.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, target, weights))
@@ -198,6 +199,11 @@ def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callab
         return (table, visits), (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 
     return learn_row
+
+
+def masks_some(initial: Any) -> bool:
+    """Return whether initial values mask some action; traced ones of each entry are taken to."""
+    return np.ndim(initial) > 0 and (not concrete(initial) or bool(np.isneginf(np.asarray(initial)).any()))
 
 
 def count_visits(visits: Int[Array, "*tables S A"], entry: tuple[Array, ...], weight: Array) -> Array:

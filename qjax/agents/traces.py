@@ -14,6 +14,7 @@ from qjax.agents.tabular import (
     check_table,
     count_visits,
     learn_in_order,
+    masks_some,
     step_size,
 )
 from qjax.core.annotations import checked
@@ -27,7 +28,7 @@ from qjax.core.checks import (
     check_states,
 )
 from qjax.core.default_rules import makes_usual, usual
-from qjax.core.returned import check_returned, of_arrays
+from qjax.core.returned import check_returned, returning_arrays
 from qjax.exploration.schedules import as_schedule
 from qjax.objectives.returns import left_out, td_error, td_target
 from qjax.objectives.target_policies import check_next_action, maximum
@@ -36,10 +37,10 @@ from qjax.types import Agent, TargetPolicy, Transition
 
 @runtime_checkable
 class Cut(Protocol):
-    """A function that says where eligibility traces end before an episode does."""
+    """A function that says where eligibility traces are cut before their episode ends."""
 
     def __call__(self, transition: Transition, next_q: Float[Array, " A"], /) -> Bool[Array, ""]:
-        """Return whether traces are kept after a step that did not end its episode.
+        """Return whether traces are cut, set to 0, after a step that did not end its episode.
 
         Args:
             transition: the step, with its `next_action`.
@@ -71,14 +72,14 @@ def watkins(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, "
 
     """
     check_next_action(transition)
-    return next_q[transition.next_action] >= next_q.max()
+    return ~(next_q[transition.next_action] >= next_q.max())  # of NaN, too
 
 
 @usual
 @checked
 def never_cut(transition: Transition, next_q: Float[Array, " A"]) -> Bool[Array, ""]:
     """Never cut the traces within an episode: SARSA(lambda)."""
-    return jnp.bool_(True)
+    return jnp.bool_(False)
 
 
 @makes_usual
@@ -115,7 +116,7 @@ def traces(
         target_policy: which next actions the target counts; both of its value arguments are the table's.
         cut: which steps within an episode end the traces.
         replacing: whether a visit sets e(s,a) to 1 in place of adding 1 (Singh and Sutton 1996).
-        initial: initial value of every entry, or of each, `[S, A]`.
+        initial: initial value of every entry, or of each, `[S, A]`, in which minus infinity masks an action.
 
     Raises:
         TypeError: a size is no whole number, or (at trace time) observations are not integer scalars.
@@ -128,7 +129,7 @@ def traces(
     check_range("lambda", lam, 0, 1)
     check_initial(initial, shape)
     check_callable("target_policy", target_policy, "(key, transition, q_online, q_target, time) -> weights")
-    check_callable("cut", cut, "(transition, next_q) -> kept")
+    check_callable("cut", cut, "(transition, next_q) -> whether traces are cut")
     check_flag("replacing", replacing)
     learn_row = _row_learner(alpha, lam, target_policy, cut, replacing)
 
@@ -149,7 +150,14 @@ def traces(
         return learn_in_order(learn_row, key, state, batch, time)
 
     return Agent(
-        init, values, learn, zero_weight_noop=True, table=shape, one_step="eligibility traces", in_order=True
+        init,
+        values,
+        learn,
+        zero_weight_noop=True,
+        table=shape,
+        one_step="eligibility traces",
+        in_order=True,
+        masks=masks_some(initial),
     )
 
 
@@ -163,7 +171,7 @@ def _row_learner(
     def learn_row(key, state, row, weight, time):
         q, next_q = lax.optimization_barrier((state.table[row.obs], state.table[row.next_obs]))
         keys = jax.random.split(key, weight.size)
-        weigh = jax.vmap(of_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
+        weigh = jax.vmap(returning_arrays("target_policy", target_policy, "weights"), in_axes=(0, 0, 0, 0, PER_ENV))
         weights = weigh(keys, row, next_q, next_q, time)
         check_returned("the weights of target_policy", weights, next_q.shape)
         delta = jax.vmap(td_error)(q, row.action, jax.vmap(td_target)(row.reward, row.discount, next_q, weights))
@@ -172,9 +180,9 @@ def _row_learner(
         visits: Any = count_visits(state.visits, (row.obs, row.action), weight) if counts else ()
         step = step_size(alpha, visits) if counts else rate(time._replace(env=0))
         change = step * eligible_error(weight * left_out(weight, delta), jnp.where(_each(counted), trace, 0))
-        holds = jax.vmap(of_arrays("cut", cut, "one bool"))
-        kept = ~row.last & check_returned("what cut returns", holds(row, next_q), row.last.shape)
-        decay = jnp.where(counted, jnp.where(kept, row.discount * lam, 0), 1)
+        cuts = jax.vmap(returning_arrays("cut", cut, "one bool"))
+        ends = row.last | check_returned("what cut returns", cuts(row, next_q), row.last.shape)
+        decay = jnp.where(counted, jnp.where(ends, 0, row.discount * lam), 1)
         state = TracesState(state.table + change, _each(decay) * trace, visits)
         return state, (delta, jnp.take_along_axis(q, row.action[:, None], 1)[:, 0])
 

@@ -72,9 +72,9 @@ class EpsilonGreedy(Config):
     epsilon_end: Real = 0.05
     """What epsilon falls to, from 1."""
     epsilon_fraction: Real = 0.5
-    """Share of `steps` in which it does."""
+    """Share of `steps` in which epsilon falls."""
     epsilon_decay: Real | None = None
-    """In place of that, the factor by which epsilon falls with every episode."""
+    """Factor by which epsilon falls with every episode, in place of `epsilon_fraction`."""
 
     def idle(self) -> frozenset[str]:
         """Return what a factor per episode leaves without a use."""

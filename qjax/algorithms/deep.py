@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -22,7 +23,7 @@ from qjax.core.text import shown
 from qjax.exploration import schedules
 from qjax.exploration.policies import epsilon_greedy, greedy
 from qjax.networks.layers import INITIALIZERS
-from qjax.networks.networks import MLP, convolutional, encoded
+from qjax.networks.networks import MLP, convolutional, encoded, masked
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
@@ -38,6 +39,8 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 }
 """`(rate, eps=...) -> optimiser`; rmsprop with the constants of Young and Tian 2019."""
 
+Optimizer = Literal["adam", "radam", "rmsprop"]
+
 LOSSES = {"squared": squared, "huber": huber()}
 
 ASSUMED = (-1.0, 1.0)
@@ -50,21 +53,25 @@ class Deep(Config):
 
     hidden: tuple[int, ...] = (120, 84)
     """Widths of the hidden layers; of images, of those after the convolution."""
-    optimizer: str = "adam"
-    """adam, radam or rmsprop."""
+    optimizer: Optimizer = "adam"
+    """The optimiser: adam, radam or rmsprop."""
     optimizer_eps: Real | None = None
-    """Its epsilon; None: its own, 1e-8, of rmsprop 0.01."""
+    """Epsilon of the optimiser; None: 1e-8, and 0.01 for rmsprop."""
     learning_rate: Real = 2.5e-4
-    """Of the optimiser."""
+    """Learning rate of the optimiser."""
     max_grad_norm: Real | None = None
     """Norm to which the gradient is clipped; infinity or None: not at all."""
+    num_envs: int = 10
+    """Environments of a seed."""
+    rollout: int = 1
+    """Steps of each environment between two updates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights(Config):
     """How weights without noise start."""
 
-    initializer: str = "lecun_normal"
+    initializer: Literal["lecun_normal", "he_normal", "orthogonal", "pytorch"] = "lecun_normal"
     """What weights are at the start: lecun_normal, he_normal, orthogonal or pytorch."""
     output_scale: float = 1.0
     """Factor of the last layer's weights at the start."""
@@ -82,17 +89,13 @@ class Replay(Deep):
     """Transitions held, rounded up to whole iterations."""
     batch_size: int = 128
     """Transitions of an update."""
-    num_envs: int = 10
-    """Environments of a seed."""
-    rollout: int = 1
-    """Steps of each environment between two updates."""
     warmup: int = 10_000
     """Environment steps before the first update, rounded up to whole iterations."""
     target_period: Whole = 500
     """Time between two copies of the target. They are made at the end of the iteration in which the time since the
     first update reaches or passes a multiple of it: of 15 steps in iterations of 10 after 20, 30, 50, 60 steps."""
-    target_unit: str = "step"
-    """Its unit: step (of an environment), episode or update."""
+    target_unit: Literal["step", "episode", "update"] = "step"
+    """Unit of `target_period`: step (of an environment), episode or update."""
     n: int = 1
     """Steps of a target."""
 
@@ -101,8 +104,8 @@ class Replay(Deep):
 class Plain(Config):
     """Of networks that give plain values."""
 
-    loss: str = "squared"
-    """squared or huber."""
+    loss: Literal["squared", "huber"] = "squared"
+    """Loss of a temporal-difference error: squared or huber."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,6 @@ class NStepDQN(DQN):
     """Constants of DQN with targets of several steps."""
 
     n: int = 3
-    """Steps of a target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +125,9 @@ class Priorities(Config):
     """Prioritized replay."""
 
     alpha: Real = 0.6
-    """How much priorities count."""
+    """Exponent of the priorities; with 0 they do not count."""
     beta: Real = 0.4
-    """How much of the bias is corrected at first; it rises to 1 over `steps`."""
+    """How much of the bias of prioritized replay is corrected at first; it rises to 1 over `steps`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +140,9 @@ class Categorical(Config):
     """A distribution over fixed values."""
 
     support: tuple[Any, Any] | None = None
-    """Least and largest value; None: of the environment, `support_of`."""
+    """Least and largest value of the distribution; None: those that returns in the environment can have."""
     atoms: int = 51
-    """Values of the support."""
+    """Number of values of the support."""
     min_probability: float = 0.0
     """Least probability in the loss; CleanRL has 1e-5."""
 
@@ -163,7 +165,7 @@ class QRDQN(Kappa, EpsilonGreedy, Weights, Replay):
     """Constants of QR-DQN."""
 
     quantiles: int = 200
-    """Quantiles of each action."""
+    """Number of quantiles of each action."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,7 @@ class IQN(Kappa, EpsilonGreedy, Weights, Replay):
     """Constants of IQN."""
 
     levels: int = 64
-    """Levels that are drawn for a batch."""
+    """Number of levels that are drawn for a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +181,11 @@ class MunchausenDQN(DQN):
     """Constants of Munchausen DQN."""
 
     alpha: Real = 0.9
-    """Weight of the bonus."""
+    """Weight of the Munchausen bonus."""
     temperature: Real = 0.03
-    """Of its policy."""
+    """Temperature of the policy, a softmax of the values, whose log-probability is the bonus."""
     low: Real = -1.0
-    """Least value of the bonus, before its weight."""
+    """Least value of the Munchausen bonus, before its weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,25 +198,19 @@ class Rainbow(Categorical, Priorities, Replay):
     """Constants of Rainbow."""
 
     n: int = 3
-    """Steps of a target."""
     alpha: Real = 0.5
-    """How much priorities count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PQN(EpsilonGreedy, Weights, Deep):
     """Constants of PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large."""
 
-    optimizer: str = "radam"
-    """adam, radam or rmsprop."""
+    optimizer: Optimizer = "radam"
     learning_rate: Real = 5e-4
-    """Of the optimiser; it falls to 0."""
+    """Learning rate of the optimiser at the start; it falls to 0."""
     max_grad_norm: Real | None = 10.0
-    """Norm to which the gradient is clipped; infinity or None: not at all."""
     num_envs: int = 4
-    """Environments of a seed."""
     rollout: int = 128
-    """Steps of each environment between two updates."""
     norm_eps: float = 1e-6
     """Epsilon of LayerNorm; PyTorch has 1e-5."""
     lam: Real = 0.65
@@ -273,11 +269,12 @@ def network(env: Env, config: Any, **options: Any) -> NetworkLike:
 
     Noisy layers start as published.
     """
-    build = convolutional if len(env.obs_shape) == 3 else MLP
+    seen = jax.tree.leaves(jax.eval_shape(env.encode, env.obs_spec))
+    build = convolutional if any(x.ndim == 3 for x in seen) else MLP
     if not options.get("noisy"):
         start = one_of("initializer", config.initializer, INITIALIZERS)
         options = {"initializer": start, "output_scale": config.output_scale, **options}
-    return encoded(build(env.num_actions, config.hidden, **options), env.encode)
+    return masked(encoded(build(env.num_actions, config.hidden, **options), env.encode), env.legal)
 
 
 @checked

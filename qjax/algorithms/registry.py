@@ -3,12 +3,13 @@
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
+from qjax.agents.normalized import normalized
 from qjax.algorithms import deep, tabular
 from qjax.algorithms.constants import Config, Parts
-from qjax.core.checks import check_record, check_size, one_of
+from qjax.core.checks import check_listed, check_record, check_size, one_of
 from qjax.core.text import shown
 from qjax.training.loop import Loop, make_loop
 from qjax.types import Env
@@ -185,7 +186,21 @@ def parts(name: Any, env: Env, config: Any = None) -> Parts | Loop:
     return made
 
 
-def make(name: Any, env: Env, config: Any = None, *, sync_every: int | None = None) -> Loop:
+def _normalized(name: str, made: Parts | Loop, config: Any, what: Sequence[str]) -> Parts:
+    """Return parts whose agent is `qjax.normalized`."""
+    if isinstance(made, Loop):
+        raise ValueError(f"{name} makes its own loop; it must normalise there")
+    if unknown := set(what) - {"observations", "rewards"}:
+        raise ValueError(f"normalize takes observations and rewards, got {', '.join(sorted(map(str, unknown)))}")
+    if "rewards" in what and isinstance(config, deep.Categorical) and config.support is None:
+        raise ValueError(f"{name} on normalised rewards: give the support, least and largest value")
+    agent = normalized(made.agent, observations="observations" in what, rewards="rewards" in what)
+    return made._replace(agent=agent)
+
+
+def make(
+    name: Any, env: Env, config: Any = None, *, sync_every: int | None = None, normalize: Sequence[str] = ()
+) -> Loop:
     """Return the training loop of one seed of an algorithm.
 
     Args:
@@ -194,19 +209,22 @@ def make(name: Any, env: Env, config: Any = None, *, sync_every: int | None = No
         config: the constants, of the algorithm's own dataclass; default those of its paper.
         sync_every: iterations between two calls of `Agent.sync`; default the target's period, 1 where that is
             swept.
+        normalize: "observations", "rewards" or both, for `qjax.normalized`.
 
     Raises:
         TypeError: the config is another algorithm's, or a tabular one meets observations that are not discrete.
-        ValueError: the name is unknown, or constants do not fit together; the numbers are named.
+        ValueError: the name is unknown, or constants do not fit together; the numbers are named; or the algorithm
+            makes its own loop, or has a support for rewards as they are, which would be normalised.
 
     """
     if sync_every is not None:
         check_size("sync_every", sync_every)
-    made = parts(name, env, config)
+    found, made = algorithm(name), parts(name, env, config)
+    chosen = found.config() if config is None else config
+    if normalize:
+        made = _normalized(found.name, made, chosen, check_listed("normalize", normalize, "names"))
     if isinstance(made, Loop):
         return made
-    found = algorithm(name)
-    chosen = found.config() if config is None else config
     if not hasattr(chosen, "gamma"):
         raise TypeError(f"{found.name} returns parts of a loop, so {found.config.__name__} must have a field gamma")
     sizes = made._asdict() | ({} if sync_every is None else {"sync_every": sync_every})

@@ -4,13 +4,16 @@ On any environment with discrete observations.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import jax.numpy as jnp
 
 from qjax.agents.tabular import tabular, visit_count
 from qjax.agents.traces import never_cut, traces
 from qjax.algorithms.constants import EpsilonGreedy, Parts, Real
 from qjax.core.annotations import checked
-from qjax.core.checks import check_range, check_size, one_of
+from qjax.core.checks import check_range, check_size, describe, one_of
+from qjax.envs.legal import legal_table
 from qjax.exploration import schedules
 from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, greedy
 from qjax.objectives.target_policies import action_taken, expected
@@ -31,17 +34,17 @@ class Tabular(EpsilonGreedy):
     alpha: Real = 0.1
     """Step size: a number, a schedule or a `qjax.visit_count`."""
     alpha_power: Real | None = None
-    """Of a number, its visit count: the n-th update of an entry has the step size alpha / n ** alpha_power."""
-    epsilon: Real = None
+    """Makes the step size fall: at the n-th update of an entry it is alpha / n ** alpha_power."""
+    epsilon: Real | None = None
     """In place of the falling epsilon, a number or a schedule."""
-    temperature: Real = None
+    temperature: Real | None = None
     """In place of epsilon-greedy, the temperature of Boltzmann's policy: a number or a schedule."""
-    ties: str = "random"
+    ties: Literal["random", "first"] = "random"
     """Which of the largest values the greedy action is: random or first."""
     initial: Real = 0.0
-    """Of every value, or of each, `[S, A]`; optimistic ones explore."""
+    """Initial value of every entry, or of each, `[S, A]`; optimistic ones explore."""
     policy: Policy | None = None
-    """In place of all these, any policy."""
+    """Any policy, in place of the constants of epsilon, temperature and ties."""
 
     def idle(self) -> frozenset[str]:
         """Return what a policy, a temperature or an epsilon leaves without a use."""
@@ -124,14 +127,14 @@ class DynaQ(Tabular):
 @checked
 def _compose_table(env: Env, config: Tabular, memory: Memory, **agent: Any) -> Parts:
     """Return Q-learning with one thing or several changed: what every algorithm without traces is."""
-    learner = tabular(*_sizes(env), config.step_size(), initial=config.initial, **agent)
+    learner = tabular(*_sizes(env), config.step_size(), initial=_initial(env, config), **agent)
     return Parts(learner, config.behaviour(), memory, config.num_envs)
 
 
 @checked
 def _compose_traces(env: Env, config: Traces, **agent: Any) -> Parts:
     """Return Watkins's Q(lambda) with one thing or several changed: what every algorithm with traces is."""
-    rest: dict[str, Any] = {"initial": config.initial, "replacing": config.replacing, **agent}
+    rest: dict[str, Any] = {"initial": _initial(env, config), "replacing": config.replacing, **agent}
     learner: Agent = traces(*_sizes(env), config.step_size(), config.lam, **rest)
     return Parts(learner, config.behaviour(), with_next_action(), config.num_envs)
 
@@ -139,10 +142,13 @@ def _compose_traces(env: Env, config: Traces, **agent: Any) -> Parts:
 def _sizes(env: Env) -> tuple[int, int]:
     """Return the shape of a table for an environment."""
     if env.num_states is None:
-        raise TypeError(
-            f"a table needs discrete observations; {env.name} gives boxes of shape {list(env.obs_shape)}"
-        )
+        raise TypeError(f"a table needs discrete observations; {env.name} gives {describe(env.obs_spec)}")
     return env.num_states, env.num_actions
+
+
+def _initial(env: Env, config: Tabular) -> Any:
+    """Return the initial values of a table: minus infinity masks an illegal action."""
+    return config.initial if env.legal is None else jnp.where(legal_table(env), config.initial, -jnp.inf)
 
 
 @checked

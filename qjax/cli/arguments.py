@@ -3,11 +3,10 @@
 import dataclasses
 import functools
 import inspect
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -15,13 +14,17 @@ import qjax
 from qjax import algorithms
 from qjax.algorithms.presets import preset
 from qjax.cli.command import Common
-from qjax.cli.grid import Floats, Grid, Ints, Names, Support, Widths, flag, split
+from qjax.cli.flags import Written, as_text, entries, written_as
+from qjax.cli.grid import Grid, flag, split
 from qjax.cli.words import ALIASES, keywords
+from qjax.cli.wrapping import wrapped
 
 FIELDS = tuple(
     dict.fromkeys(name for each in algorithms.ALGORITHMS.values() for name in algorithms.fields(each.config))
 )
 """Of the named algorithms' constants."""
+
+WRITTEN = "a field is a number, str, bool, Literal, or a tuple of numbers or str, or else None by default"
 
 
 @dataclass(kw_only=True)
@@ -36,11 +39,17 @@ class Arguments(Common):
     name: Annotated[str, tyro.conf.arg(name="", metavar="ALGORITHM"), tyro.conf.Positional] = ""
     """Which algorithm, or module:function for one of your own; a preset or a config has one."""
     env: str = ""
-    """A gymnax environment with discrete actions, and for a table discrete observations; default the preset's, else
-    CartPole-v1, and FrozenLake-v1 for a table."""
+    """An environment's name, as `qjax list gymnax` has them, or a suite's with its prefix (pgx:minatar-breakout); a
+    table needs discrete observations. Default the preset's, else the usual one of the algorithm's family."""
     env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE [KEY=VALUE ...]")] = ()
     """What `qjax.make` takes beside its name: map_name=8x8 is_slippery=false. Values are none, true, numbers, lists
     as JSON or Python write them, several with commas between them (reward_schedule=1,-1,0), or words."""
+    wrap: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[=VALUE] [NAME[=VALUE] ...]")] = ()
+    """Wrappers of the environment, the innermost first, as `qjax list` shows them: frame_stack=4 reward_clip=1. The
+    returns that are logged, the greedy ones at the end among them, are then of the wrapped environment."""
+    normalize: tuple[Literal["observations", "rewards"], ...] = ()
+    """What is divided by its running standard deviation before it is learned from: observations, rewards, or both.
+    Returns are logged as they are."""
     preset: str | None = None
     """A published configuration; flags beside it override it."""
     config: Path | None = None
@@ -63,10 +72,15 @@ class Arguments(Common):
         """Return the environment.
 
         Raises:
-            ValueError: as `words.keywords`; else as `qjax.make`.
+            ValueError: as `words.keywords` and `wrapping.wrapped`; else as `qjax.make`.
 
         """
-        return qjax.make(self.env, **keywords("--env-kwargs", self.env_kwargs))
+        return wrapped(qjax.make(self.env, **keywords("--env-kwargs", self.env_kwargs)), self.wrap)
+
+    @property
+    def task(self) -> str:
+        """The environment with its wrappers, in words."""
+        return " ".join((self.env, *self.wrap))
 
     @property
     def given(self) -> dict[str, Any]:
@@ -96,37 +110,21 @@ class Arguments(Common):
 
 
 @functools.cache
-def flags(name: str) -> dict[str, Any]:
-    """Return the flags of an algorithm's constants with their types; what cannot be written has none."""
+def flags(name: str) -> dict[str, Written]:
+    """Return how an algorithm's constants are written; one that cannot be has no flag, and is None by default.
+
+    Raises:
+        ValueError: another one cannot be, and so would be missing from a config; or `qjax train` has its name.
+
+    """
     kind = algorithms.algorithm(name).config
     hints = get_type_hints(kind, include_extras=True)
-    found = {field: _flag_type(field, hints[field]) for field in algorithms.fields(kind)}
+    found = {field: written_as(field, hints[field]) for field in algorithms.fields(kind)}
     if taken := sorted(found.keys() & {field.name for field in dataclasses.fields(Arguments)}):
         raise ValueError(f"{name}: {kind.__name__} has the fields {', '.join(taken)}, which qjax train has itself")
-    return {field: hint for field, hint in found.items() if hint is not None}
-
-
-def _flag_type(field: str, hint: Any) -> Any:
-    """Return how a constant of a type is written on the command line, None where it is not."""
-    base = _base_type(hint)
-    if base is int:
-        return int | None if field in ("steps", "episodes") else Ints
-    if base is bool:
-        return bool
-    if get_origin(base) is tuple:
-        return Widths if get_args(base) == (int, ...) else Support if len(get_args(base)) == 2 else None
-    return Names if base is str or get_origin(base) is Literal else Floats if base is float else None
-
-
-def _base_type(hint: Any) -> Any:
-    """Return a type without what is annotated, and without None."""
-    if get_origin(hint) is Annotated:
-        marks = [mark.kind for mark in hint.__metadata__ if isinstance(mark, algorithms.Traced)]
-        return marks[0] if marks else _base_type(get_args(hint)[0])
-    if get_origin(hint) in (Union, types.UnionType):
-        rest = [each for each in get_args(hint) if each is not type(None)]
-        return _base_type(rest[0]) if len(rest) == 1 else None
-    return hint
+    if mute := [field for field, how in found.items() if how is None and getattr(kind(), field) is not None]:
+        raise ValueError(f"{name}: no flag can be written for {', '.join(mute)} of {kind.__name__}: {WRITTEN}")
+    return {field: how for field, how in found.items() if how is not None}
 
 
 @functools.cache
@@ -137,10 +135,10 @@ def arguments_of(name: str) -> type[Arguments]:
     made = [
         (
             field,
-            Annotated[hint, tyro.conf.arg(help=texts[field], aliases=_aliases(field))],
-            dataclasses.field(default=getattr(plain, field) if hint is bool else None),
+            Annotated[how.hint, tyro.conf.arg(help=texts[field], aliases=_aliases(field))],
+            dataclasses.field(default=getattr(plain, field) if how.hint is bool else None),
         )
-        for field, hint in flags(name).items()
+        for field, how in flags(name).items()
     ]
     found: Any = dataclasses.make_dataclass("Arguments", made, bases=(Arguments,), kw_only=True)
     found.__doc__ = inspect.getdoc(Arguments)
@@ -157,9 +155,9 @@ def _constants_of(name: str, values: Mapping[str, Any]) -> Any:
     known = {field: value for field, value in values.items() if field in algorithms.fields(kind)}
     several = split(known, algorithms.traced(kind))
     known |= {field: found[0] for field, found in (several.traced | several.static).items()}
-    for field, hint in flags(name).items():
-        if hint is Widths and isinstance(text := known.get(field), str):
-            known[field] = tuple(int(width) for width in text.split(","))
+    for field, how in flags(name).items():
+        if how.entry is not None and isinstance(text := known.get(field), str):
+            known[field] = entries(how.entry, text)
     ends = {"steps": None} if "steps" in algorithms.fields(kind) else {}
     return kind(**ends | known)
 
@@ -167,9 +165,9 @@ def _constants_of(name: str, values: Mapping[str, Any]) -> Any:
 def _as_flags(name: str, config: Any) -> dict[str, Any]:
     """Return constants as flags' values, those without a value left out."""
     found = {field: getattr(config, field) for field in flags(name)}
-    for field, hint in flags(name).items():
-        if hint is Widths and found[field] is not None:
-            found[field] = ",".join(map(str, found[field]))
+    for field, how in flags(name).items():
+        if how.entry is not None and found[field] is not None:
+            found[field] = as_text(f"{name}: {field}", how.entry, found[field])
     return {field: value for field, value in found.items() if value is not None}
 
 
@@ -196,8 +194,8 @@ def resolve(args: Arguments) -> Arguments:
     env = args.env or (usual_env if published is None else published.env)
     values: dict[str, Any] = {
         name: None if name in idle else chosen.get(name)
-        for name, hint in flags(args.name).items()
-        if hint is not bool
+        for name, how in flags(args.name).items()
+        if how.hint is not bool
     }
     return dataclasses.replace(args, env=env, **values)
 

@@ -118,11 +118,12 @@ class Common(Setting):
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
     parquet: bool = False
-    """Write the table as Parquet in place of CSV, for long sweeps; needs that extra, as the next two do."""
+    """Write the table as Parquet in place of CSV, for long sweeps; needs the extra `parquet`."""
     tensorboard: bool = False
-    """Write the log points for TensorBoard, too: a run for each seed and setting, in the folder's tensorboard."""
+    """Write the log points for TensorBoard, too: a run for each seed and setting, in the folder's tensorboard; it
+    needs the extra `tensorboard`."""
     wandb: bool = False
-    """The same for Weights & Biases, offline."""
+    """Write the log points for Weights & Biases, too, offline; needs the extra `wandb`."""
 
 
 def written(folder: str | Path, arguments: type, needs: Iterable[str] = ()) -> dict[str, Any]:

@@ -67,8 +67,9 @@ class Line(NamedTuple):
     """One line of a picture."""
 
     sample: Sample
+    """The setting that it shows."""
     scores: np.ndarray
-    """`[N]`"""
+    """Its seeds' scores, `[N]`."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,13 @@ class Group:
     """Runs of one environment, by name, and how they are scored."""
 
     environment: str
+    """The environment."""
     runs: Mapping[str, Study]
+    """The runs, by name."""
     choices: Choices
+    """What is drawn."""
     score: Score
+    """How they are scored: `Choices.score`, settled."""
 
     @property
     def end(self) -> float:

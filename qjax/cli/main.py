@@ -22,7 +22,7 @@ COMMANDS = {
     "plot": Command("plot", "draw runs for a paper, from their tables, whether they have ended or not"),
     "watch": Command("watch", "write an animated GIF of a trained agent that plays"),
     "results": Command("results", "show what runs came to, a line for each setting"),
-    "list": Command("listing", "show the algorithms that train knows, what they are made of, and the presets"),
+    "list": Command("listing", "show the algorithms, presets and environments that train knows"),
 }
 LIBRARIES = ("PIL", "tyro")
 """What the extra `cli` brings: the package does without them where it is imported."""

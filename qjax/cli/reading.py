@@ -14,12 +14,15 @@ from qjax import algorithms
 from qjax.algorithms.presets import preset as published
 from qjax.cli.arguments import FIELDS, Arguments, arguments_of, flags, refusal, resolve
 from qjax.cli.command import FREE, written
-from qjax.cli.grid import flag
+from qjax.cli.grid import Several, flag
 from qjax.cli.words import ALIASES, parse
 from qjax.core.checks import nearest
 from qjax.core.text import shown
+from qjax.envs.suites.names import SUITES
 
 PROGRAM = "qjax train"
+BESIDE = {"script", "assumed"}
+"""What a config has beside the arguments."""
 
 
 def read(words: Sequence[str]) -> Arguments:
@@ -42,7 +45,8 @@ def read(words: Sequence[str]) -> Arguments:
     missing: Any = tyro.MISSING
     default = _moved(cls, base, name=name, out=missing) if base is not None else cls(name=name, out=missing)
     if asks:
-        parse(cls, ["--help"], PROGRAM, default=dataclasses.replace(resolve(default), out=missing))
+        shown_name = missing if base is None else name
+        parse(cls, ["--help"], PROGRAM, default=dataclasses.replace(resolve(default), name=shown_name, out=missing))
     if unread := [word for word in words if _field(word) in set(FIELDS) - set(flags(name))]:
         raise ValueError(refusal(name, [_field(word) for word in unread]))
     no_out = not any(word.partition("=")[0] == "--out" for word in words)
@@ -72,7 +76,12 @@ def _named(words: Sequence[str]) -> str:
     if words and words[0][:1] != "-":
         return words[0]
     own = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
-    found = (word for word in words if word in algorithms.ALGORITHMS or own.fullmatch(word))
+    suites = tuple(f"{prefix}:" for prefix in SUITES)  # of an environment
+    found = (
+        word
+        for word in words
+        if word in algorithms.ALGORITHMS or (own.fullmatch(word) and not word.startswith(suites))
+    )
     return next(found, "")
 
 
@@ -102,7 +111,7 @@ def read_back(folder: str | Path) -> Arguments:
 
     Raises:
         FileNotFoundError: there is no config.
-        ValueError: it is damaged, or that of another experiment or version.
+        ValueError: it is damaged, or that of another experiment or version, whose arguments are others.
 
     """
     path = Path(folder)
@@ -118,22 +127,38 @@ def read_back(folder: str | Path) -> Arguments:
     if config["arguments"]["name"] != name:
         named = shown(config["arguments"]["name"])
         raise ValueError(f"{path / 'config.json'} is damaged: {name} has the arguments of {named}")
-    args = from_config(written(path, arguments_of(name)), path)
+    arguments = written(path, arguments_of(name))
     try:
-        resolve(args)
+        args = from_config(arguments, path)
+        made = resolve(args)
     except ValueError as error:
         raise ValueError(f"{path / 'config.json'}: {error}") from error
+    empty = [field for field in flags(name) if getattr(args, field) is None and getattr(made, field) is not None]
+    if empty:
+        raise ValueError(f"{path / 'config.json'}: {name} has no value for {', '.join(empty)}")
     return args
 
 
 def from_config(arguments: Mapping[str, Any], out: Path) -> Arguments:
-    """Return a config's arguments, lists as tuples; what has no place here is left out."""
-    cls = arguments_of(arguments["name"])
-    known = {field.name for field in dataclasses.fields(cls)} - {*FREE, "config"}
+    """Return a config's arguments but for where and how it was run, lists as tuples.
+
+    Raises:
+        ValueError: there is an argument that the algorithm has not, or one of its own is missing.
+
+    """
+    name = arguments["name"]
+    cls = arguments_of(name)
+    own = {field.name for field in dataclasses.fields(cls)}
+    known = own - {*FREE, "config"}
+    if unknown := sorted(arguments.keys() - own - BESIDE):
+        raise ValueError(f"{name} has no {', '.join(unknown)}; {nearest(unknown[0], known)}")
+    if missing := sorted(known - arguments.keys()):
+        raise ValueError(f"{', '.join(missing)} of {name} is missing")
+    several = {field for field, how in flags(name).items() if how.several}
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in arguments.items()
-        if name in known
+        field: (Several if field in several else tuple)(value) if isinstance(value, list | tuple) else value
+        for field, value in arguments.items()
+        if field in known
     }
     return cls(**values | {"out": out})
 

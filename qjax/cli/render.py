@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -42,10 +43,16 @@ def renderer(env: qjax.Env) -> Renderer:
     """Return the renderer of an environment.
 
     Raises:
-        ValueError: it has none; those that have one are named.
+        ValueError: it has none; those that have one are named; or a wrapper hides what is drawn.
         ImportError: what gymnasium draws with is not installed; the extra is named.
 
     """
+    original = env.original
+    if original is None:
+        raise ValueError(f"{env.name} cannot be drawn: what it observes does not show what the environment does")
+    if env.wrappers:
+        inner = renderer(env._replace(obs_spec=jax.eval_shape(original, env.obs_spec), wrappers=()))
+        return inner._replace(draw=lambda obs, action: inner.draw(np.asarray(original(obs)), action))
     name = getattr(env.unwrapped, "name", env.name)
     if name in CHANNELS:
         return _channels(env)
@@ -108,7 +115,7 @@ def _channels(env: qjax.Env) -> Renderer:
     figure = Figure(figsize=(4, 4), dpi=80)
     canvas, axes = FigureCanvasAgg(figure), figure.add_axes((0, 0, 1, 1))
     # gymnax draws what its environment observes in a state; here that is already observed.
-    seen = SimpleNamespace(obs_shape=env.obs_shape, observe=lambda key, obs, action, params: obs)
+    seen = SimpleNamespace(obs_shape=env.obs_spec.shape, observe=lambda key, obs, action, params: obs)
     shown: list[Any] = []
 
     def draw(obs: np.ndarray, action: int | None) -> np.ndarray:
@@ -131,12 +138,17 @@ def frames(drawn: Renderer, recording: Recording) -> Iterator[tuple[Image.Image,
     for e, length in enumerate(episodes.lengths.tolist()):
         for t in range(length + 1):
             action = int(recording.actions[t - 1, e]) if t else None
-            picture = drawn.draw(recording.observations[t, e], action)
+            picture = drawn.draw(_at(recording.observations, t, e), action)
             last = t == length
             words = [f"episode {e + 1}"] * (len(episodes.lengths) > 1)
             words += [f"step {t}", f"return {recording.returns[t, e]:g}"]
             words += [("end" if episodes.ended[e] else "cut")] * last
             yield _captioned(picture, ", ".join(words)), last
+
+
+def _at(observations: Any, step: int, episode: int) -> Any:
+    """Return one observation, which may be of several arrays."""
+    return jax.tree.map(lambda x: x[step, episode], observations)
 
 
 def _captioned(picture: np.ndarray, caption: str) -> Image.Image:

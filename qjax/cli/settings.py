@@ -1,7 +1,7 @@
 """How a command with several settings ends: a score for each of them and each seed, one table, one picture."""
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,10 @@ from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import RECORD, list_of
 from qjax.runs.points import Point, of_lanes
 from qjax.sweeps import hyperparameters, traced
-from qjax.training.loop import Loop
+from qjax.sweeps.hyperparameters import Build
 
 CURVES = len(plot.COLOURS)
 """So many settings are drawn at most: those with the best final scores."""
-
-Build = Callable[[Any], Loop]
 
 
 def play(build: Build, swept: Any, result: qjax.Result, root: Any, episodes: int) -> np.ndarray:
@@ -72,7 +70,7 @@ def conclude(
 
     """
     folder, result = trained
-    scores, threshold = play(build, swept, result, args.root, args.eval_episodes), THRESHOLDS.get(args.env)
+    scores, threshold = play(build, swept, result, args.root, args.eval_episodes), THRESHOLDS.get(args.task)
     settings = []
     for number in range(result.settings.max() + 1):
         own = scores[result.settings == number]
@@ -80,9 +78,9 @@ def conclude(
         values = {name: column[number] for name, column in swept.items()}
         ended = {"final_return_iqm_interval": describe_interval(own)[0], **outcome(result, own, solved, number)}
         settings.append({"setting": values, **ended})
-    show(settings, title, args.env)
-    draw(settings, curves(folder.folder), folder.folder, title, args.env)
-    summary = {**cost(args.name, result, args.seeds), "environment": args.env, "settings": settings}
+    show(settings, title, args.task)
+    draw(settings, curves(folder.folder), folder.folder, title, args.task)
+    summary = {**cost(args.name, result, args.seeds), "environment": args.task, "settings": settings}
     folder.finish(summary)
     print(f"results in {folder.folder}")
 
@@ -108,10 +106,10 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
         for each, (_, points) in zip(found, curves(run.folder / name), strict=True):
             settings.append({**each, "run": name, "setting": {**static, **each["setting"]}})
             lines.append((settings[-1]["setting"], points))
-    show(settings, title, args.env)
-    draw(settings, lines, run.folder, title, args.env)
+    show(settings, title, args.task)
+    draw(settings, lines, run.folder, title, args.task)
     run.finish(
-        {"experiment": args.name, "seeds": args.seeds, **total, "environment": args.env, "settings": settings}
+        {"experiment": args.name, "seeds": args.seeds, **total, "environment": args.task, "settings": settings}
     )
     print(f"results in {run.folder}, one folder for each run")
 

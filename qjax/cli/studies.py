@@ -72,14 +72,19 @@ class Study:
     """A run, or the runs of a grid."""
 
     folder: Path
+    """Where it stands."""
     experiment: str
+    """What was run."""
     environment: str
+    """The environment, with its arguments."""
     unit: str
     """What x counts: environment steps or episodes."""
     samples: Sequence[Sample]
+    """Its settings."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What the run was given."""
     notes: Sequence[str] = field(default=())
+    """What is missing, in words."""
 
     @property
     def swept(self) -> dict[str, list[Any]]:

@@ -41,7 +41,7 @@ def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qj
     chosen = dataclasses.replace(args.constants, **(hyper or {}))
     with warnings.catch_warnings():  # what is assumed is told once, by `_run_one`
         warnings.filterwarnings("ignore", message="the range of .* rewards is not known")
-        return algorithms.make(args.name, made, chosen, sync_every=sync_every)
+        return algorithms.make(args.name, made, chosen, sync_every=sync_every, normalize=args.normalize)
 
 
 def builder(args: Arguments) -> Callable[[Any], qjax.Loop]:
@@ -134,6 +134,8 @@ def _run_one(args: Arguments) -> None:
     make, swept = builder(args), args.grid.hypers
     if args.exact and "gamma" not in args.given:
         raise ValueError(f"--exact needs a discount factor: {args.name} has no constant gamma")
+    if args.exact and args.normalize:
+        raise ValueError(f"--exact compares values with those of {args.env}; --normalize changes what is learned")
     report = report_of(make, args.make(), args.given["gamma"]) if args.exact else None
     trained = command.train(
         args,
@@ -148,7 +150,7 @@ def _run_one(args: Arguments) -> None:
     if trained is None:
         return
     if swept is None:
-        command.conclude(args, args.name, title(args), make(None), trained, {"environment": args.env})
+        command.conclude(args, args.name, title(args), make(None), trained, {"environment": args.task})
     else:
         settings.conclude(args, title(args), make, swept, trained)
 
@@ -163,7 +165,7 @@ def assumed(args: Arguments) -> str | None:
 
 def title(args: Arguments) -> str:
     """Return what a run is called."""
-    return f"{args.name} on {' '.join((args.env, *args.env_kwargs))}, {args.count}"
+    return f"{args.name} on {' '.join((args.env, *args.env_kwargs, *args.wrap))}, {args.count}"
 
 
 def main() -> None:

@@ -267,6 +267,7 @@ FUNCTIONS = {
         "values": "(noise, state, obs) -> q",
         "learn": "(key, state, batch, time) -> (state, info)",
         "sync": "(state, elapsed) -> state",
+        "observe": "(state, block) -> state",
     },
     "Env": {
         "reset": "(key) -> (obs, state)",

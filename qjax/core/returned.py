@@ -1,4 +1,7 @@
-"""What a researcher's functions return, checked by shapes: a wrong one that broadcasts would be silent."""
+"""What a researcher's functions return, checked by shapes: a wrong one that broadcasts would be silent.
+
+`returning_arrays`, `resetting` and `stepping` return the function that they are given, with its checks.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -31,8 +34,8 @@ def check_returned(what: str, value: Any, shape: tuple[int, ...]) -> Any:
     return value
 
 
-def of_arrays(what: str, function: Function, wanted: str = "arrays or numbers") -> Function:
-    """Return the function, which raises TypeError where it returns what is no array; `what` names it."""
+def returning_arrays(what: str, function: Function, wanted: str = "arrays or numbers") -> Function:
+    """Return the function, which then raises TypeError where it returns something else; `what` names it."""
 
     def called(*args: Any) -> Any:
         return _check_arrays(f"{what} must return {wanted}", function(*args))
@@ -41,7 +44,7 @@ def of_arrays(what: str, function: Function, wanted: str = "arrays or numbers") 
 
 
 def resetting(env: Env) -> Callable[..., Any]:
-    """Return an environment's `reset`, which raises TypeError where it returns no pair of arrays."""
+    """Return an environment's `reset`, which then raises TypeError where it returns no pair of arrays."""
 
     def reset(key: Any) -> Any:
         found = _check_arrays("Env.reset must return arrays", env.reset(key))
@@ -53,7 +56,7 @@ def resetting(env: Env) -> Callable[..., Any]:
 
 
 def stepping(env: Env) -> Callable[..., Step]:
-    """Return an environment's `step`, which raises TypeError where it returns no `Step` of arrays, or another."""
+    """Return an environment's `step`, which then raises TypeError where it returns no `Step` of arrays."""
 
     def step(key: Any, state: Any, action: Any) -> Step:
         found = env.step(key, state, action)
@@ -61,11 +64,21 @@ def stepping(env: Env) -> Callable[..., Step]:
             given = type(found).__name__
             raise TypeError(f"Env.step must return a qjax.types.Step, that of {env.name} returned {given}")
         _check_arrays("Env.step must return a Step of arrays", found)
+        if _shapes(found.obs) != _shapes(found.final_obs):
+            raise TypeError(
+                f"{env.name}: step gives obs {told(found.obs)} and final_obs {told(found.final_obs)}; a wrapper of"
+                " observations changes both"
+            )
         for what, wanted in (("reward", "a number"), ("terminated", "a bool"), ("truncated", "a bool")):
             check_scalar(env.name, what, getattr(found, what), wanted)
         return found
 
     return step
+
+
+def _shapes(tree: Any) -> Any:
+    structure: Any = jax.tree.structure(tree)
+    return structure, [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def check_scalar(name: str, what: str, found: Any, wanted: str) -> None:

@@ -51,14 +51,22 @@ class _Brief(_Form):
 
 
 def brief(record: Any) -> str:
-    """Return a record in a few lines, as its `__repr__`: arrays by type and shape, and none of its functions."""
+    """Return a record in a few lines, as its `__repr__`: arrays by type and shape, functions by what made them."""
     form = _Brief()
     form.maxlist = form.maxtuple = form.maxset = 4
     form.maxdict, form.maxlevel, form.maxstring, form.maxother = 8, 3, 80, 80
     names = getattr(record, "_fields", None) or [field.name for field in fields(record)]
     values = {name: getattr(record, name) for name in names}
     told = [f"{name}={form.repr(x)}" for name, x in values.items() if isinstance(x, type) or not callable(x)]
+    made = dict.fromkeys(maker for x in values.values() if (maker := _maker(x)))
+    told = [f"made by {' and '.join(made)}"] * bool(made) + told
     return textwrap.fill(f"{type(record).__name__}({', '.join(told)})", 100, subsequent_indent="    ")
+
+
+def _maker(value: Any) -> str:
+    """Return the name of the function inside which a function was defined, of others nothing."""
+    outer, inside, _ = getattr(value, "__qualname__", "").partition(".<locals>.")
+    return outer if inside and not isinstance(value, type) else ""
 
 
 def short(text: str, most: int = MOST) -> str:

@@ -1,4 +1,4 @@
 """Environments as one record of functions: gymnax's, gymnasium's names, MDPs, your own.
 
-Read `environments`, `interface`, `names`. Imports `mdp` and what is below.
+Read `environments`, `interface`, `names`; `checking` watches one run. Imports `mdp` and what is below.
 """

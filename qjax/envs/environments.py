@@ -6,15 +6,17 @@ gymnax is imported on first use alone: it takes seconds to load and starts JAX's
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from qjax.core.checks import check_key, describe
+from qjax.core.checks import check_index, check_key
 from qjax.core.default_rules import usual
 from qjax.core.text import given, telling
+from qjax.envs.action_bins import Binned, action_values
 from qjax.envs.arguments import checked_params
-from qjax.envs.interface import check_environment, check_object
+from qjax.envs.encoding import encoder
+from qjax.envs.five_values import six_values
+from qjax.envs.interface import check_environment, check_gymnax, check_object
+from qjax.envs.legal import check_legal
 from qjax.envs.names import construct, limit_of, with_fields, with_limit
 from qjax.envs.reward_ranges import reward_range
 from qjax.mdp.arrays import TabularMDP
@@ -27,29 +29,42 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
 
     Args:
         env: a gymnax id ("CartPole-v1"), one of gymnasium's names ("FrozenLake-v1", "Taxi-v4"), with gymnasium's
-            time limit and arguments, or an object with `reset(key, params) -> (obs, state)`, `step(key,
-            state, action, params) -> (obs, state, reward, terminated, truncated, info)` where
-            `info["final_observation"]` is the true successor, `action_space(params)`, and
-            `observation_space(params)`; or a `TabularMDP`.
+            time limit and arguments, one of another suite ("pgx:minatar-breakout"; `qjax list` has the prefixes),
+            or an object with `reset(key, params) -> (obs, state)`, `step(key, state, action, params) -> (obs,
+            state, reward, terminated, truncated, info)` where `info["final_observation"]` is the true successor,
+            `action_space(params)`, and `observation_space(params)`. An object that returns gymnax's old five values
+            `(obs, state, reward, done, info)` needs `step_env`, too. Or a `TabularMDP`; or an `Env`, returned as it
+            is.
         params: the environment's parameters; default its own. They may be traced.
         kwargs: arguments of the environment's constructor (names only), or fields of its parameters; the time limit
             is `max_steps_in_episode` (None for none) or, as gymnasium has it, `max_episode_steps` (-1 for none).
-            A lake with `map_name=None` is drawn from `map_seed`, default 0.
+            An environment with continuous actions needs `action_bins`: into how many values each dimension of an
+            action is cut, its ends among them, one number or one for each dimension; all combinations are actions.
+            A lake with `map_name=None` is drawn from `map_seed`, default 0. MinAtar's frames are of flags, with
+            `bool_obs=False` gymnax's own. With `pool=64` an environment of a
+            suite begins its episodes in one of so many states.
 
     Raises:
-        ValueError: an unknown name (the nearest known ones are named), a continuous action space, observations
-            that do not have the shape of the observation space, a lake without a goal or a path to it, or an MDP
-            that is none (as `qjax.mdp.from_outcomes`).
+        ValueError: an unknown name (the nearest known ones are named), continuous actions without bins, what is
+            observed does not have the shape of the observation space, a lake without a goal or a path to it, or an
+            MDP that is none (as `qjax.mdp.from_outcomes`).
         TypeError: an unknown keyword argument, parameters of another environment, or an object that does not
             follow the interface, in its methods or in what they return; what to use in the place of gymnasium's
             objects is said.
+        ImportError: the suite is not installed, or another distribution has overwritten gymnax.
 
     """
+    if isinstance(env, Env):
+        if params is not None or kwargs:
+            raise TypeError(f"{env.name} is made already: give its parameters and arguments where it is made")
+        return env
+    check_gymnax()
     if isinstance(env, TabularMDP):
         from qjax.mdp.environment import MDPEnvironment
 
         env = MDPEnvironment(env)
     name = env if isinstance(env, str) else getattr(env, "name", type(env).__name__)
+    bins = kwargs.pop("action_bins", None)
     kwargs = with_limit(name, kwargs)
     asked = given(kwargs)
     if isinstance(env, str):
@@ -58,36 +73,41 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
         check_object(name, env)
         own = getattr(env, "default_params", None)
     params = with_fields(name, own if params is None else checked_params(name, params, own), kwargs)
-
     with telling(f"{name}{asked} has no spaces"):
         actions, observations = env.action_space(params), env.observation_space(params)
-    if not hasattr(actions, "n"):
-        raise ValueError(f"{name} has a continuous action space, {actions}; qjax needs discrete actions")
+    values = action_values(name, actions, bins)
+    inner = six_values(env, params, values)
     num_states = int(observations.n) if hasattr(observations, "n") else None
-    shape = tuple(getattr(observations, "shape", ()))
 
-    reset, step = _functions(name, env, params)
+    if values is not None:
+        inner = Binned(inner, values)
+    num_actions = int(actions.n) if values is None else len(values)
+    reset, step = _functions(name, inner, params, num_actions)
     made = Env(
         name=name,
         reset=usual(reset),
         step=usual(step),
-        encode=usual(_encoder(name, num_states, shape)),
-        num_actions=int(actions.n),
+        encode=lambda obs: obs,
+        num_actions=num_actions,
         num_states=num_states,
-        obs_shape=shape,
+        obs_spec=None,
         max_steps=limit_of(params),
         unwrapped=env,
         params=params,
         rewards=reward_range(env, params),
+        legal=getattr(env, "legal", None),
     )
-    check_environment(made, env, params, asked)
+    spec = check_environment(made, inner, params, observations, asked)
+    made = made._replace(obs_spec=spec, encode=usual(encoder(name, spec, observations)))
+    check_legal(made)
     return made
 
 
-def _functions(name: str, env: Any, params: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _functions(name: str, env: Any, params: Any, num_actions: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return `reset` and `step` of an `Env`."""
 
     def step(key, state, action):
+        check_index(f"an action of {name}", action, num_actions)
         obs, state, reward, terminated, truncated, info = env.step(key, state, action, params)
         reward, ended, cut = jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), jnp.asarray(truncated)
         return Step(obs, state, reward, ended, cut, info["final_observation"])
@@ -97,12 +117,3 @@ def _functions(name: str, env: Any, params: Any) -> tuple[Callable[..., Any], Ca
         return env.reset(key, params)
 
     return reset, step
-
-
-def _encoder(name: str, num_states: int | None, shape: tuple[int, ...]) -> Callable[[Any], Any]:
-    def encode(obs):
-        if np.shape(obs) != shape:
-            raise ValueError(f"{name} gives observations of shape {shape}, got {describe(obs)}")
-        return jnp.asarray(obs, jnp.float32) if num_states is None else jax.nn.one_hot(obs, num_states)
-
-    return encode

@@ -1,6 +1,7 @@
 """What an environment object must be, checked before anything runs: its methods, and by shapes what they return."""
 
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from qjax.core.checks import check_callable, describe
 from qjax.core.random import root_key
-from qjax.core.returned import check_scalar, of_arrays, told
+from qjax.core.returned import check_scalar, returning_arrays, told
 from qjax.core.text import telling
 from qjax.envs.names import construct, known
 
@@ -27,8 +28,6 @@ def check_object(name: str, env: Any) -> None:
         TypeError: it has not; what to use in the place of a class, or of an object of gymnasium's, is said.
 
     """
-    if hasattr(env, "encode") and hasattr(env, "unwrapped") and isinstance(env, tuple):
-        raise TypeError(f"{name} is made already, by qjax.make, which takes a name or an environment object")
     cls = env if isinstance(env, type) else type(env)
     if {each.__module__.partition(".")[0] for each in cls.__mro__} & {"gymnasium", "gym"}:
         raise TypeError(f"{cls.__name__} runs on the host, one step at a time; {_in_place_of(env, cls)}")
@@ -51,11 +50,10 @@ def _in_place_of(env: Any, cls: type) -> str:
     if spec is None and not hasattr(inner, "P"):
         spec = _spec_of(cls)
     if spec is not None and (name := spec.id) in known():
-        if not _is_discrete(name):
-            return "its actions are continuous, and qjax needs discrete ones"
         hosts = ("render_mode", "num_envs", "vectorization_mode")
         given = {key: value for key, value in spec.kwargs.items() if key not in hosts}
-        words = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in given.items())])
+        bins = [] if _is_discrete(name) else ["action_bins=..."]
+        words = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in given.items()), *bins])
         several = ", and num_envs of qjax.make_loop for several" if hasattr(env, "num_envs") else ""
         return f"use qjax.make({words}){several}"
     if hasattr(inner, "P"):
@@ -76,17 +74,21 @@ def _is_discrete(name: str) -> bool:
     return hasattr(env.action_space(params), "n")
 
 
-def check_environment(made: Any, env: Any, params: Any, asked: str = "") -> None:
-    """Check, by shapes alone, that a scan over an environment's steps would run, and what they return.
+def check_environment(made: Any, env: Any, params: Any, space: Any, asked: str = "") -> Any:
+    """Check, by shapes alone, that a scan over an environment's steps would run; return what it observes.
 
     Args:
         made: the `Env`.
         env: the object it is made from.
         params: its parameters.
+        space: its observation space.
         asked: with what it was asked for, as the end of a sentence.
 
+    Returns:
+        One observation as `jax.ShapeDtypeStruct`, or a pytree of these.
+
     Raises:
-        ValueError: an observation has not the shape of the observation space, or is several arrays.
+        ValueError: an observation has not the shape of the observation space, or is no array.
         TypeError: another shape or dtype is not what it should be, or changes from step to step.
 
     """
@@ -98,23 +100,25 @@ def check_environment(made: Any, env: Any, params: Any, asked: str = "") -> None
     returned = _shapes(f"{made.name}.step", asked, lambda *at: env.step(*at, params), key, state, action)
     count = len(returned) if isinstance(returned, tuple) else 1
     if count != 6 or not isinstance(returned[-1], dict) or "final_observation" not in returned[-1]:
+        five = "; gymnax's old five are taken where the class has a step_env of its own" if count == 5 else ""
         raise TypeError(
             f"{made.name}.step must return (obs, state, reward, terminated, truncated, info) with"
-            f' info["final_observation"], as gymnax 1.0 does; it returned {count} value{"s" * (count != 1)}'
+            f' info["final_observation"], as gymnax 1.0 does; it returned {count} value{"s" * (count != 1)}{five}'
         )
     after, later, reward, terminated, truncated, info = returned
-    _check_observations(made, obs, {"step": after, "final_observation": info["final_observation"]})
+    _check_observations(made, space, obs, {"step": after, "final_observation": info["final_observation"]})
     check_scalar(made.name, "reward", reward, "a number")
     check_scalar(made.name, "terminated", terminated, "a bool")
     check_scalar(made.name, "truncated", truncated, "a bool")
     _check_state(made.name, state, later)
+    return obs
 
 
 def _shapes(what: str, asked: str, function: Any, *args: Any) -> Any:
     """Return the shapes of what a function returns."""
     with telling(f"{what}{asked} fails"):
         try:
-            return jax.eval_shape(of_arrays(what, function), *args)
+            return jax.eval_shape(returning_arrays(what, function), *args)
         except jax.errors.JAXTypeError as error:
             said = f"{what} cannot be compiled: {str(error).splitlines()[0]}"
         except TypeError as error:
@@ -124,21 +128,28 @@ def _shapes(what: str, asked: str, function: Any, *args: Any) -> Any:
     raise TypeError(said)
 
 
-def _check_observations(made: Any, first: Any, others: dict[str, Any]) -> None:
-    for where, found in {"reset": first, **others}.items():
-        if not hasattr(found, "shape"):
-            raise ValueError(f"{made.name}: {where} gives {describe(found)}; one array is needed")
-        if found.shape != made.obs_shape:
-            raise ValueError(
-                f"{made.name}: {where} gives an observation of shape {found.shape},"
-                f" its observation space says {made.obs_shape}"
-            )
-        if found.dtype != first.dtype:
+def _check_observations(made: Any, space: Any, first: Any, others: dict[str, Any]) -> None:
+    """Check that all observations are alike, that one array is as its space says, and all are numbers."""
+    shape = getattr(space, "shape", None)
+    structure: Any = jax.tree.structure(first)
+    if not structure.num_leaves:
+        raise ValueError(f"{made.name}: reset gives {first!r} as an observation; at least one array is needed")
+    if shape is not None and getattr(first, "shape", None) != tuple(shape):
+        found = f"of shape {first.shape}" if hasattr(first, "shape") else f"of {describe(first)}"
+        raise ValueError(
+            f"{made.name}: reset gives an observation {found}, its observation space says one of shape"
+            f" {tuple(shape)}"
+        )
+    for where, found in others.items():
+        same: Any = jax.tree.structure(found)
+        if same != structure or jax.tree.map(lambda x: (x.shape, x.dtype), found) != jax.tree.map(
+            lambda x: (x.shape, x.dtype), first
+        ):
             raise TypeError(
                 f"{made.name}: {where} gives an observation of {describe(found)}, reset one of {describe(first)}"
             )
     kinds = (jnp.integer,) if made.num_states is not None else (jnp.integer, jnp.floating, jnp.bool_)
-    if not any(jnp.issubdtype(first.dtype, kind) for kind in kinds):
+    if not all(any(jnp.issubdtype(x.dtype, kind) for kind in kinds) for x in jax.tree.leaves(first)):
         wanted = "whole numbers from 0" if made.num_states is not None else "real numbers"
         raise TypeError(f"{made.name}: observations are {describe(first)}; {wanted} are needed")
 
@@ -155,3 +166,23 @@ def _check_state(name: str, before: Any, after: Any) -> None:
                 f"{name}: the state{jax.tree_util.keystr(path)} is {describe(x)} after reset, {describe(y)} after a"
                 " step; a scan needs them alike"
             )
+
+
+def check_gymnax() -> None:
+    """Check that gymnax's files are gymnax's.
+
+    Raises:
+        ImportError: they are those of stable-gymnax, an old copy that pip writes over them; what to do is said.
+
+    """
+    try:
+        version("stable-gymnax")
+    except PackageNotFoundError:
+        return
+    from gymnax.environments.environment import Environment
+
+    if not hasattr(Environment, "is_truncated"):
+        raise ImportError(
+            "stable-gymnax, which popgym-arcade brings, has overwritten gymnax with an old copy:"
+            " pip uninstall stable-gymnax, then pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<1.1'"
+        )

@@ -44,8 +44,13 @@ def construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, An
     Raises:
         ValueError: the name is unknown (the nearest known ones are named), or an argument has a bad value.
         TypeError: an argument is unknown, or traced though it shapes the program.
+        ImportError: the suite that the name is of is not installed, or does not run on this Python.
 
     """
+    if ":" in name:
+        from qjax.envs.suites.names import construct as of_suite
+
+        return of_suite(name, kwargs)
     gymnax_name, preset = ALIASES.get(name, (name, {}))
     if kwargs.get("render_mode") is not None:
         raise TypeError(f"{name} takes no render_mode: `qjax watch` draws what an agent does")
@@ -86,7 +91,12 @@ def _builder(name: str, gymnax_name: str) -> Callable[..., Any]:
     if gymnax_name in own:
         return own[gymnax_name]
     with telling(f"{name} cannot be made"):
-        return type(registration.make(gymnax_name)[0])
+        found = type(registration.make(gymnax_name)[0])
+    if not gymnax_name.endswith("-MinAtar"):
+        return found
+    from qjax.envs.variants import with_flags
+
+    return with_flags(found)  # type: ignore[arg-type]
 
 
 def lake(desc: Any = None, map_name: Any = "4x4", is_slippery: bool = True, map_seed: int = 0) -> Any:

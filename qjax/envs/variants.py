@@ -1,13 +1,14 @@
 """What gymnasium's environments can do and gymnax's cannot. Imports gymnax: to be imported on first use alone."""
 
 import copy
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from gymnax.environments import environment
+from gymnax.environments import environment, spaces
 from gymnax.environments.classic_control import cartpole
 from gymnax.environments.misc import frozen_lake
 
@@ -68,3 +69,26 @@ class SuttonBartoCartPole(cartpole.CartPole):
         """Return CartPole's transition with that reward."""
         obs, state, _, terminated, info = super().step_env(key, state, action, params)
         return obs, state, jnp.where(terminated, -1.0, 0.0), terminated, info
+
+
+class _Flags:
+    """What makes flags of the frames of one of gymnax's MinAtar games, whose pixels are 0 and 1."""
+
+    def __init__(self, use_minimal_action_set: bool = True, bool_obs: bool = True) -> None:
+        super().__init__(use_minimal_action_set)  # type: ignore[call-arg]
+        self.dtype = jnp.bool_ if bool_obs else jnp.float32
+
+    def get_obs(self, state: Any, params: Any = None, key: Any = None) -> Any:
+        """Return gymnax's frame, of flags or as it is."""
+        return super().get_obs(state, params, key).astype(self.dtype)  # type: ignore[misc]
+
+    def observation_space(self, params: Any) -> Any:
+        """Return the space of such frames."""
+        space: Any = super().observation_space(params)  # type: ignore[misc]
+        return spaces.Box(space.low, space.high, space.shape, self.dtype)
+
+
+@cache
+def with_flags(game: Any) -> Any:
+    """Return a class of gymnax's MinAtar games with `bool_obs`: frames of flags, or (False) gymnax's float32."""
+    return type(game.__name__, (_Flags, game), {"__module__": __name__, "__doc__": game.__doc__})

@@ -1,5 +1,6 @@
 """A finite MDP as an environment with gymnax's interface."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,9 +11,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from qjax.core.checks import LARGEST, check_range, check_text, describe, numbers
 from qjax.core.default_rules import usual
+from qjax.core.text import shown
 from qjax.exploration.policies import draw
 from qjax.mdp.alias import alias, draw_alias
-from qjax.mdp.arrays import TabularMDP, checked
+from qjax.mdp.arrays import TabularMDP, check_pairs, checked, reachable
 
 
 @struct.dataclass
@@ -73,11 +75,17 @@ class MDPEnvironment:
         reward_noise: Any = None,
         name: str = "TabularMDP",
         observations: Any = None,
+        legal: Any = None,
     ) -> None:
         """Make it from an MDP, an optional time limit and the optional standard deviation of reward noise.
 
         `observations` `[S]` are what is observed of the states, whole numbers from 0, in the place of their own;
-        where several look alike, what is observed is no MDP.
+        where several look alike, what is observed is no MDP. `legal` `[S, A]` are the actions that may be taken, by
+        what is observed; default all.
+
+        Raises:
+            ValueError: a shape is wrong, or no action is legal in a state that can be reached.
+
         """
         check_text("name", name)
         self.name = name
@@ -86,6 +94,7 @@ class MDPEnvironment:
             if observations.shape != mdp.start.shape or not np.issubdtype(observations.dtype, np.integer):
                 raise ValueError(f"observations are a whole number for each state, got {describe(observations)}")
         self.observations = observations
+        self.legal = None if legal is None else _legal(mdp, observations, legal)
         self.default_params = mdp_params(mdp, max_steps, reward_noise)
 
     def __repr__(self) -> str:
@@ -166,6 +175,20 @@ class MDPEnvironment:
         if self.observations is not None:
             return _discrete(int(self.observations.max()) + 1)
         return _discrete((self.default_params if params is None else params).mdp.successor.shape[0])
+
+
+def _legal(mdp: TabularMDP, observations: Any, legal: Any) -> Callable[[Any], Any]:
+    """Return `obs -> mask` of flags `[S, A]`, checked."""
+    table = numbers("legal", legal)
+    check_pairs("legal", table, mdp)
+    if not np.isin(table, (0, 1)).all():
+        raise ValueError(f"legal must be True or False, got {shown(legal)}")
+    if observations is not None:
+        raise ValueError("give legal or observations: what is observed must tell what is legal")
+    reached = np.asarray(reachable(mdp, jnp.asarray(table, jnp.float32)))
+    if (stuck := reached & ~table.astype(bool).any(1)).any():
+        raise ValueError(f"no action is legal in state {int(np.argmax(stuck))}, which can be reached; one must be")
+    return lambda obs: jnp.asarray(table, bool)[obs]
 
 
 def _discrete(n: int) -> Any:

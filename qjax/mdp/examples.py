@@ -180,10 +180,12 @@ def from_env(env: Env) -> TabularMDP:
     """Return the MDP of an environment whose MDP is known: its own arrays, or those of gymnax's FrozenLake.
 
     Raises:
-        TypeError: the environment is neither, or none.
+        TypeError: the environment is neither, or none, or wrapped.
 
     """
     check_record("env", env, Env)
+    if env.wrappers:
+        raise TypeError(f"the MDP of {env.name} is not known: a wrapper may have changed it")
     if getattr(env.unwrapped, "observations", None) is not None:
         raise TypeError(f"what is observed of {env.name} is no MDP: its states look alike")
     if hasattr(env.params, "mdp"):

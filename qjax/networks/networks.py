@@ -29,7 +29,7 @@ EMBEDDING, MIDPOINTS = 64, 32
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU between them: one observation of any shape (flattened) to `[actions]`.
+    """Dense layers with ReLU between them: one observation, of any shape or of several arrays, to `[actions]`.
 
     The options compose: `MLP(2, atoms=51, dueling=True, noisy=True)` is Rainbow's network, `MLP(2, levels=64)`
     an implicit quantile network, `MLP(2, norm=True)` PQN's.
@@ -47,7 +47,8 @@ class MLP(nn.Module):
     Attributes:
         actions: A, rows of the output.
         hidden: widths of the hidden layers.
-        torso: what an observation goes through first, a flax module without noise; default none.
+        torso: what an observation goes through first, a flax module without noise; default none. A `Convolution`
+            takes the images of an observation, arrays `[H, W, C]`, any other each of its arrays.
         atoms: the output is `[A, atoms]`, for `categorical` or `quantile`.
         levels: the output is `Quantiles` of values `[A, levels]`, for `quantile`.
         own_levels: whether each transition has levels of its own.
@@ -98,8 +99,8 @@ class MLP(nn.Module):
 
         """
         self._check(x)
-        x = jnp.asarray(x, jnp.float32)
-        x = (x if self.torso is None else self.torso(x)).reshape(-1)
+        parts = jax.tree.leaves(x)
+        x = jnp.concatenate([self._flat(part, alone=len(parts) == 1) for part in parts])
         *shared, last = self.hidden or (None,)
         for width in shared:
             x = self._layer(x, width)
@@ -128,6 +129,13 @@ class MLP(nn.Module):
         x = Dense(width, self.noisy, self._start())(x)
         return nn.relu(nn.LayerNorm(self.norm_eps)(x) if self.norm else x)
 
+    def _flat(self, x: Any, alone: bool) -> Float[Array, " n"]:
+        """Return one array of the observation as a vector."""
+        x = jnp.asarray(x, jnp.float32)
+        if self.torso is None or (isinstance(self.torso, Convolution) and x.ndim != 3 and not alone):
+            return x.reshape(-1)
+        return self.torso(x).reshape(-1)
+
     def _start(self) -> Initializer:
         return _initializer(self.initializer)
 
@@ -139,7 +147,10 @@ class MLP(nn.Module):
         return drawn if self.own_levels else (jnp.arange(count) + drawn) / count
 
     def _check(self, x: Any) -> None:
-        if jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.integer):
+        if any(
+            jnp.ndim(part) == 0 and jnp.issubdtype(jnp.result_type(part), jnp.integer)
+            for part in jax.tree.leaves(x)
+        ):
             raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
 
 
@@ -231,6 +242,37 @@ def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
         lambda key, obs: net.init(key, encode(obs)),
         lambda params, obs, noise: net.apply(params, encode(obs), noise),
     )
+
+
+@makes_usual
+def masked(network: NetworkLike, legal: Callable[[Any], Any] | None) -> Network:
+    """Return `network` with minus infinity as its output for every action that `legal(obs)` says may not be taken.
+
+    Nothing then counts these actions: no policy takes them, no target does, and no gradient comes from them. With
+    any head: of a distribution's logits, quantiles or atoms the whole row of the action is minus infinity.
+
+    Args:
+        network: its output has the actions as leading axis.
+        legal: `obs -> bool [A]`, as `Env.legal`, of what is observed before any encoding; None for all.
+
+    Raises:
+        TypeError: `network` lacks `init` or `apply`, or `legal` is no function.
+
+    """
+    net = as_network(network)
+    if legal is None:
+        return net
+    check_callable("legal", legal, "(obs) -> mask")
+
+    def apply(params, obs, noise):
+        out, mask = net.apply(params, obs, noise), legal(obs)
+
+        def kept(x):
+            return jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, -jnp.inf)
+
+        return out._replace(values=kept(out.values)) if isinstance(out, Quantiles) else jax.tree.map(kept, out)
+
+    return Network(net.init, apply, masks=True)
 
 
 @makes_usual

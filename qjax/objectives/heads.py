@@ -171,8 +171,9 @@ class Atoms(NamedTuple):
     """A distribution as weighted values: the target of `quantile`."""
 
     values: Float[Array, " m"]
+    """Where the mass stands."""
     mass: Float[Array, " m"]
-    """Sums to 1."""
+    """Weight of each value; sums to 1."""
 
 
 def midpoints(count: int) -> Float[Array, " n"]:

@@ -1,4 +1,4 @@
-"""Selects: which next actions a target counts, as a distribution over them.
+"""Target policies: which next actions a target counts, as a distribution over them.
 
 A target policy is a plain function `(key, transition, q_online, q_target, time) -> weights [A]` of the successor's
 values under the online and the target network. Where all weight is always on one action the weights are boolean.

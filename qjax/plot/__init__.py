@@ -2,6 +2,9 @@
 
 Those for a paper take arrays and return Matplotlib's figure, which `save` writes as PNG and SVG; Matplotlib is
 imported on first use.
+
+Read `style`, `lines`, then `reach`, `hypers`, `scores`; `training` and `maps` draw what a run ends with. Imports
+`sweeps` and what is below.
 """
 
 from qjax.plot.hypers import Axis, at_best, heat_map, ordered, sensitivity, text

@@ -1,5 +1,6 @@
 """Memories: the latest transitions, a ring, n-step windows, priorities, a learned model.
 
-Read `memory`, `prioritized` with `sum_tree`, `delayed`, `dyna`; `packing` and `slices` say how rows lie in memory.
+Read `memory`, `prioritized` with `sum_tree`, `delayed`, `dyna`; `packing`, `frames` and `slices` say how
+rows lie in memory.
 Imports `objectives` and what is below.
 """

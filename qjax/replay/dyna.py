@@ -21,17 +21,17 @@ class DynaState(NamedTuple):
     weight: Float[Array, "T N"]
     """1 where its transition is learned from, else 0."""
     reward: Float[Array, " SA"]
-    """Of each pair's last outcome."""
+    """Reward of each pair's last outcome."""
     discount: Float[Array, " SA"]
-    """Of each pair's last outcome."""
+    """Discount of each pair's last outcome."""
     next_obs: Int[Array, " SA"]
-    """Of each pair's last outcome."""
+    """Successor in each pair's last outcome."""
     seen: Bool[Array, " SA"]
     """Whether a pair was ever visited."""
     visited: Int[Array, " SA"]
-    """Numbers of those that were, in the order in which they were first seen."""
+    """Numbers of the pairs that were ever visited, in the order in which they first were."""
     number: Int[Array, ""]
-    """How many they are."""
+    """How many pairs were ever visited."""
 
 
 @makes_usual

@@ -14,9 +14,10 @@ from qjax.core.clock import MODULUS_LIMIT, capped, missing, modulo
 from qjax.core.default_rules import makes_usual
 from qjax.objectives.returns import n_step_transition
 from qjax.replay.delayed import delayed
+from qjax.replay.frames import Frames, FrameStore, zeros
 from qjax.replay.packing import Packed, pack
 from qjax.replay.slices import write_slice
-from qjax.types import Batch, Memory, Transition
+from qjax.types import Batch, Clock, Memory, Transition
 
 
 @makes_usual
@@ -54,7 +55,7 @@ def online(n: int = 1) -> Memory:
 
 
 @makes_usual
-def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
+def ring(capacity: int, batch_size: int, window: int = 1, frames: Frames | None = None) -> Memory:
     """Return a uniform replay memory: a fixed-size ring of arrays (Lin 1992; Mnih et al. 2015).
 
     Its state is `Packed` transitions, rows `[capacity // N, N, words]`; `state.unpacked()` shows them. A batch is
@@ -65,10 +66,14 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
     never reaches over the newest row into the oldest ones, so none begins at the newest window - 1 rows. Before
     `window` rows are written there is nothing to draw, and every weight is 0.
 
+    With `frames` each observation is stored once, and of a stack of them each frame: batches are the same, but for
+    the successor where the discount is 0, which is no one's. For environments with no truncation but at a limit.
+
     Args:
         capacity: transitions held, a multiple of a block's T x N.
         batch_size: windows drawn.
         window: consecutive rows of a batch, for `n_step`.
+        frames: `Frames(env.max_steps)`, or `Frames(env.max_steps, 4)` where an observation is a stack of four.
 
     Raises:
         TypeError: a size is traced or no whole number.
@@ -81,6 +86,8 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
     window = check_size("window", window)
     if batch_size > capacity:
         raise ValueError(f"batch_size {batch_size} exceeds capacity {capacity}")
+    if frames is not None:
+        check_record("frames", frames, Frames)
     limit = 2**31 if window == 1 else 2**30  # a window's last row stands, before it wraps, below twice that
     if capacity >= limit:
         kind = "" if window == 1 else f" for windows of {window} rows"
@@ -100,10 +107,14 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
             raise ValueError(
                 f"window (n) {window} exceeds the {rows} rows that capacity {capacity} makes of {envs} environments"
             )
+        if frames is not None:
+            return zeros(block, rows, frames)
         packed = jax.eval_shape(lambda block: pack(block, axes=2), block)
         return packed.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype))
 
     def add(store, block, clock):
+        if isinstance(store, FrameStore):
+            return store.write(block, clock)
         row = modulo(clock, store.axes[0])
         new = pack(block, axes=2)
         return store.map(lambda held, rows: write_slice(held, rows, row), new)
@@ -121,13 +132,15 @@ def ring(capacity: int, batch_size: int, window: int = 1) -> Memory:
             oldest = jnp.where(stored < rows, 0, modulo(clock, rows))
             slot = (slot + oldest * envs) % capacity
         weight = jnp.full((window, batch_size), (stored >= window).astype(jnp.float32))
-        return Batch(consecutive(store, slot, window), weight, slot=slot, env=slot % envs)
+        return Batch(consecutive(store, slot, window, clock), weight, slot=slot, env=slot % envs)
 
     return Memory(init, add, sample, replays=True)
 
 
-def consecutive(store: Packed, slot: Int[Array, " B"], window: int) -> Transition:
+def consecutive(store: Packed | FrameStore, slot: Int[Array, " B"], window: int, clock: Clock) -> Transition:
     """Return the rows from some slots of a ring on, leaves `[window, B, ...]`, by one gather."""
+    if isinstance(store, FrameStore):
+        return store.consecutive(slot, window, clock)
     if window == 1:
         return store.at(slot[None])
     rows, envs = store.axes

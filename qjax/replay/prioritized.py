@@ -13,6 +13,7 @@ from qjax.core.clock import capped, modulo, plus
 from qjax.core.default_rules import makes_usual
 from qjax.exploration.schedules import as_schedule
 from qjax.replay import sum_tree
+from qjax.replay.frames import Frames, FrameStore
 from qjax.replay.memory import consecutive, ring
 from qjax.replay.packing import Packed
 from qjax.replay.slices import write_slice
@@ -25,7 +26,7 @@ LEAST, MOST = 2.0**-96, 2.0**96
 class PrioritizedState(NamedTuple):
     """The state of a `prioritized` memory."""
 
-    store: Packed
+    store: Packed | FrameStore
     """Transitions, rows `[capacity // N, N, words]`, as those of a `ring`."""
     tree: sum_tree.Tree
     """The mass p ** alpha of every slot; 0 where no window may begin."""
@@ -42,6 +43,7 @@ def prioritized(
     *,
     window: int = 1,
     min_priority: Any = 1e-6,
+    frames: Frames | None = None,
     branching: int = sum_tree.BRANCHING,
 ) -> Memory:
     """Return a prioritized replay memory; its state is a `PrioritizedState`.
@@ -63,6 +65,7 @@ def prioritized(
         beta: how much of the bias is corrected, in [0, 1]; a number, which may be traced, or a schedule.
         window: consecutive rows of a batch, for `n_step`.
         min_priority: a small positive number added to |delta|, so that none is left out for good. May be traced.
+        frames: how to store each observation once, as for `ring`.
         branching: children of a node of the sum-tree; a matter of speed alone.
 
     Raises:
@@ -73,7 +76,7 @@ def prioritized(
     branching = check_size("branching", branching, least=2)
     check_range("alpha", alpha, 0, float("inf"))
     check_range("min_priority", min_priority, 0, float("inf"), open_low=True)
-    replay, beta_at = ring(capacity, batch_size, window), as_schedule("beta", beta, 0, 1)
+    replay, beta_at = ring(capacity, batch_size, window, frames), as_schedule("beta", beta, 0, 1)
 
     def mass_of(priority):
         return jnp.clip(priority**alpha, LEAST, MOST)
@@ -94,7 +97,7 @@ def prioritized(
         segments = (jnp.arange(batch_size) + fractions[:, 0]) / batch_size
         slot, mass = jax.vmap(sum_tree.draw, in_axes=(None, 0))(state.tree, fractions.at[:, 0].set(segments))
         weight = jnp.where(mass > 0, (mass.min() / mass) ** beta_at(time), 0).astype(jnp.float32)
-        data = consecutive(state.store, slot, window)
+        data = consecutive(state.store, slot, window, clock)
         weights = jnp.broadcast_to(weight, (window, batch_size))
         return Batch(data, weights, slot=slot, env=slot % state.store.axes[1])
 

@@ -1,8 +1,8 @@
 """A sum-tree: leaves are drawn in proportion to their masses (Schaul et al. 2016, appendix B.2.1).
 
-A tree is a tuple of arrays: the leaves, the sums of every `fan` of them, the sums of every `fan` of those, and so
-on up to one node of `fan` entries; levels are padded with zeros. Nodes are wide, as what costs is the number of
-gathers that wait for one another: a million leaves have four levels.
+A tree is a tuple of arrays: the leaves, the sums of every `branching` of them, the sums of every `branching` of
+those, and so on up to one node of `branching` entries; levels are padded with zeros. Nodes are wide, as what costs
+is the number of gathers that wait for one another: a million leaves have four levels.
 
 Sums are always taken again from the children, never changed by a difference: rounding errors do not add up, and an
 index given twice does no harm.
@@ -19,7 +19,7 @@ from qjax.core.checks import check_size
 from qjax.replay.slices import write_slice
 
 Tree = tuple[Float[Array, " _"], ...]
-"""Leaves first; the last level's size is the fan-out."""
+"""Leaves first; the last level's size is the number of children of a node."""
 
 BRANCHING = 32
 """Children of a node. A draw reads so many masses at each level and the levels wait for one another: with 16 there
@@ -37,7 +37,7 @@ def zeros(size: int, branching: int = BRANCHING) -> Tree:
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: `size` is less than 1 or too large for int32, or `fan` less than 2.
+        ValueError: `size` is less than 1 or too large for int32, or `branching` less than 2.
 
     """
     entries = [-(-check_size("size", size) // check_size("branching", branching, least=2)) * branching]

@@ -71,7 +71,8 @@ def kind_of(hint: Any) -> Kind:
     if own is Literal:
         return Kind(" or ".join(map(repr, inner)), lambda x: x in inner)
     if own is tuple:
-        return list_of(kind_of(inner[0]))
+        length = None if inner[-1] is ... else len(inner)
+        return list_of(either(*map(kind_of, dict.fromkeys(x for x in inner if x is not ...))), length)
     return known.get(hint, Kind("anything", lambda x: True))
 
 

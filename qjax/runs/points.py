@@ -73,9 +73,13 @@ class Totals(NamedTuple):
     """Counts of each lane since the start, `[lanes]`, int64: what a checkpoint keeps of a `Tally`."""
 
     env_steps: np.ndarray
+    """Environment steps."""
     updates: np.ndarray
+    """Learner updates."""
     episodes: np.ndarray
+    """Finished episodes."""
     diverged_at: np.ndarray
+    """Environment steps at which the lane diverged; `NEVER` while it has not."""
 
 
 class Tally:

@@ -232,7 +232,7 @@ class Run:
         self._recorder.start()
 
     def go_on(self, found: Checkpoint, elsewhere: Mapping[str, Any] | None = None) -> None:
-        """Cut the tables back to a checkpoint; what it is to say of that, the config says first."""
+        """Cut the tables back to a checkpoint, after `elsewhere`, where anything has changed, is in the config."""
         config = load_config(self.folder)
 
         def cut() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from qjax.core.checks import check_callable, check_listed, check_mapping, check_record, check_size, describe
 from qjax.core.random import root_key
-from qjax.core.returned import check_returned, of_arrays
+from qjax.core.returned import check_returned, returning_arrays
 from qjax.core.text import shown
 from qjax.runs.points import Schedules
 from qjax.runs.run import Run
@@ -95,14 +95,14 @@ def _scheduled(schedules: Any) -> list[str]:
     for name, schedule in schedules.items():
         at = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
         what = f"the schedule {name}"
-        check_returned(what, jax.eval_shape(of_arrays(what, schedule), at), ())
+        check_returned(what, jax.eval_shape(returning_arrays(what, schedule), at), ())
     return list(schedules)
 
 
 def _reported(report: Report, hyper: Any, loop: Loop) -> list[str]:
     """Return the names of what a report returns, by its shapes."""
     agent = jax.eval_shape(loop.init, root_key(0)).agent
-    found = jax.eval_shape(of_arrays("report", report), hyper, agent)
+    found = jax.eval_shape(returning_arrays("report", report), hyper, agent)
     if not isinstance(found, dict) or any(getattr(x, "shape", None) != () for x in found.values()):
         got = {k: describe(x) for k, x in found.items()} if isinstance(found, dict) else describe(found)
         raise ValueError(f"report must return a dict of numbers for one lane, got {shown(got)}")

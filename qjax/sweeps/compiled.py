@@ -10,7 +10,7 @@ from qjax.machine.devices import default_width
 from qjax.sweeps.asked import check_devices
 from qjax.sweeps.described import Described
 from qjax.sweeps.placement import Placement
-from qjax.sweeps.plan import Plan, bytes_of, largest, memory_of
+from qjax.sweeps.plan import Plan, bytes_of, largest, memory_of, transition_bytes
 from qjax.sweeps.programs import Programs
 
 
@@ -29,12 +29,18 @@ class Compiled(NamedTuple):
     """A sweep whose programs are compiled: its second stage."""
 
     described: Described
+    """Its first stage."""
     programs: Programs
+    """Its programs, and where its lanes stand."""
     plan: Plan
+    """What it will take."""
 
 
 def compiled(described: Described, programs: Programs, devices: Sequence[Any] | None, watch: bool) -> Compiled:
-    """Compile a sweep's programs; `watch` those that look for divergence between log points, too."""
+    """Compile a sweep's programs, and return it with them and its plan.
+
+    With `watch` there is one that looks for divergence between log points, too.
+    """
     programs.compile(described.inner_iterations, watch, described.report)
     return Compiled(described, programs, _plan_of(described, programs, devices))
 
@@ -57,8 +63,9 @@ def _plan_of(described: Described, programs: Programs, devices: Sequence[Any] | 
         hosts=jax.process_count(),
         iterations=sum(phase.iterations * phase.repeat for phase in described.phases),
         phases=sum(phase.repeat for phase in described.phases),
-        compiles=programs.names,
+        programs=programs.names,
         lane_bytes=lane_bytes,
+        transition_bytes=transition_bytes(programs.shapes.memory),
         state_bytes=lane_bytes * placement.width * local * placement.count,
         temp_bytes=temp * local,
         limit_bytes=limit,

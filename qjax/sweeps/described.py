@@ -23,11 +23,13 @@ class Described(NamedTuple):
     """What a sweep is asked to do, checked: its first stage. Nothing is traced for good or compiled yet."""
 
     build: Build
+    """Makes the loop of a setting."""
     hypers: Any
+    """The settings: NumPy arrays `[settings, ...]`, or None."""
     settings: np.ndarray
-    """`[lanes]`"""
+    """The number of each lane's setting, `[lanes]`."""
     seeds: np.ndarray
-    """`[lanes]`"""
+    """The seed of each lane, `[lanes]`."""
     swept: dict[str, np.ndarray]
     """The swept hyper-parameters by name, `[settings]` each."""
     seed: Any
@@ -35,13 +37,19 @@ class Described(NamedTuple):
     root: Any
     """The root: a typed key."""
     loop: Loop
-    """Of the first setting."""
+    """The loop of the first setting."""
     steps: int | None
+    """Environment steps of each lane; None where its episodes bound them."""
     phases: list[Phase]
+    """The stretches of iterations that each lane makes."""
     unused: list[str]
+    """Hyper-parameters that nothing in the program depends on."""
     log_points: int
+    """How many intervals the steps are cut into."""
     schedules: Schedules
+    """Schedules that are logged, by name."""
     report: Report | None
+    """Gives numbers of a lane to log, where it is not None."""
     logged: list[str]
     """Names of what is logged beside the usual columns."""
 

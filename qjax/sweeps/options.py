@@ -29,22 +29,35 @@ class Options(NamedTuple):
     """The arguments of `qjax.sweep` of the same names."""
 
     on_log: Callable[[Point], None] | None
+    """Called with every log point."""
     on_progress: Callable[[Progress], None] | None
+    """Called after every chunk."""
     progress: bool | str
+    """Whether a bar is shown, or its name."""
     sinks: Sequence[Sink]
+    """What log points are fed to."""
     chunk_seconds: float
+    """About how long a chunk takes."""
     checkpoint_every: float
+    """About how many seconds pass between two checkpoints."""
     stop_on_nan: bool
+    """Whether a lane that diverges stops the sweep."""
 
     def checked(self) -> "Options":
-        """Return them where they are such: what is called is looked at with the sweep's other hooks."""
+        """Check the numbers and flags; what is called is checked with the sweep's other hooks.
+
+        Raises:
+            TypeError: one is of another type.
+            ValueError: one lies outside its range.
+
+        """
         check_pace(self.chunk_seconds, self.checkpoint_every)
         progress = self.progress if isinstance(self.progress, str) else check_flag("progress", self.progress)
         return self._replace(stop_on_nan=check_flag("stop_on_nan", self.stop_on_nan), progress=progress)
 
     @contextmanager
     def shown(self, title: str) -> Iterator["Options"]:
-        """Yield them with a bar beside `on_progress`, where there is to be one; `title` where it has no name."""
+        """Yield the options, with a bar beside `on_progress` where one is wanted; `title` is what it is called."""
         if self.progress is False:
             yield self
             return

@@ -18,7 +18,9 @@ class Phase(NamedTuple):
     """A stretch of iterations at whose end the lanes' sums are fetched."""
 
     iterations: int
+    """How many."""
     learning: bool
+    """Whether they learn, too: not so those of the warm-up."""
     log: bool
     """Whether a log point follows."""
     repeat: int = 1

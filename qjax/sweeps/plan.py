@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from qjax.machine.devices import memory_limit
+from qjax.replay.packing import Packed
 from qjax.training.loop import Loop
 
 MANY_LANES = 2**22
@@ -27,7 +28,7 @@ class Plan(NamedTuple):
     padding: int
     """Lanes that fill the last group up; a device that has nothing else makes no iteration of them."""
     devices: int
-    """Of all hosts together."""
+    """Devices of all hosts together."""
     platform: str
     """The devices' kind: cpu, gpu or tpu."""
     groups: int
@@ -35,21 +36,23 @@ class Plan(NamedTuple):
     hosts: int
     """Processes."""
     iterations: int
-    """Of each lane, at most."""
+    """Iterations of each lane, at most."""
     phases: int
     """Stretches of iterations at whose ends the lanes' sums are fetched."""
-    compiles: tuple[str, ...]
-    """Names of the programs."""
+    programs: tuple[str, ...]
+    """Names of the programs that are compiled."""
     lane_bytes: int
     """State of one lane: agent, environments, memory, statistics."""
+    transition_bytes: dict[str, float]
+    """Of them those of one stored transition by field, an eighth for a flag; empty where none are stored packed."""
     state_bytes: int
     """State of all lanes of this process, the last group's padding included."""
     temp_bytes: int
     """What the programs of all its devices need beside it while they run, by the compiler's own analysis."""
     limit_bytes: int
-    """What its devices have."""
+    """Memory that its devices have."""
     checkpoint_bytes: int
-    """Of all hosts together, before compression."""
+    """What a checkpoint of all hosts takes, before compression."""
     largest_lanes: int
     """The largest number of lanes that fits, on all hosts together."""
     unused: tuple[str, ...]
@@ -92,8 +95,12 @@ class Plan(NamedTuple):
             else f"those of a width of {self.width} on this kind of device;"
             f" without a width given it depends on the number of {self.platform} devices",
             "iterations": f"{self.iterations:,} at most, in {self.phases} phases",
-            "compiles": f"{len(self.compiles)}: {', '.join(self.compiles)}",
+            "compiles": f"{len(self.programs)}: {', '.join(self.programs)}",
             "per lane": size(self.lane_bytes),
+            "transition": ""
+            if not self.transition_bytes
+            else f"{sum(self.transition_bytes.values()):g} B: "
+            + ", ".join(f"{name} {count:g}" for name, count in self.transition_bytes.items()),
             "in total": f"{size(self.total_bytes)} ({size(self.state_bytes)} lanes and padding,"
             f" {size(self.temp_bytes)} temporary) of {size(self.limit_bytes)}",
             "fits": "yes" if self.fits else "NO",
@@ -116,6 +123,12 @@ def size(count: float) -> str:
 def bytes_of(shapes: Any) -> int:
     """Return how much memory arrays of these shapes take."""
     return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+
+
+def transition_bytes(memory: Any) -> dict[str, float]:
+    """Return the bytes of one stored transition by field, where a memory's state holds packed ones."""
+    parts = jax.tree.leaves(memory, is_leaf=lambda x: isinstance(x, Packed))
+    return next((part.field_bytes for part in parts if isinstance(part, Packed)), {})
 
 
 def memory_of(devices: Iterable[Any]) -> tuple[int, int]:

@@ -22,12 +22,13 @@ class Opened(NamedTuple):
     """A run, and where it stands."""
 
     run: Run
+    """The run, its folder locked."""
     program: str
     """The text of a lane's start and first iteration."""
     found: Checkpoint | None
     """What to go on from, or what the sweep ended with; None where it begins."""
     elsewhere: dict[str, Any] | None
-    """What the run's config is to say of going on elsewhere than it stopped, None where nothing has changed."""
+    """What differs where the run goes on from where it stopped, for its config; None where nothing does."""
 
     @property
     def ended(self) -> bool:
@@ -70,7 +71,7 @@ def _check_same(
 ) -> dict[str, Any] | None:
     """Refuse a checkpoint of lanes of another structure, or of another program unless it is accepted.
 
-    Return what the run's config is to say of going on elsewhere than it stopped, None where nothing has changed.
+    Return what differs where the run goes on, for its config; None where nothing does.
     """
     if difference := first_difference(found.manifest["leaves"], leaves, "lane"):
         raise ValueError(f"checkpoint {found.folder} holds lanes of another structure: {difference}")

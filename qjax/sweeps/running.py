@@ -25,10 +25,10 @@ from qjax.sweeps.saving import Saving
 
 
 class Running:
-    """A sweep under way: where its lanes stand, on this host."""
+    """A sweep that runs: where its lanes stand, on this host."""
 
     def __init__(self, compiled: Compiled, options: Options, opened: Opened | None):
-        """Stand before the start."""
+        """Begin with the lanes not made, at tick 0; `opened` is the run that it goes into, where there is one."""
         self.options, self.opened, self.plan = options, opened, compiled.plan
         self.described = described = compiled.described
         self.groups = groups = Groups(compiled.programs)
@@ -43,7 +43,9 @@ class Running:
         self._diverged = 0
 
     def run(self) -> str | None:
-        """Run from the start, or from the run's checkpoint, to the end, or until something stops it; return what.
+        """Run to the end, or until something stops it, and return what that was: None, a signal's name, or "nan".
+
+        It goes on from the run's checkpoint where there is one.
 
         Raises:
             MemoryError: the devices do not hold what they promised.
@@ -79,10 +81,10 @@ class Running:
         if self.tick and min(message["done"] for message in start) >= 1:
             return None
         for phase, left in remaining(self.described.phases, self.tick // self.described.loop.rollout):
-            ahead = left
-            while ahead:
-                ahead -= self._chunk(phase, ahead)
-                if not ahead:
+            to_go = left
+            while to_go:
+                to_go -= self._chunk(phase, to_go)
+                if not to_go:
                     self._fetch(phase)
                 again.check()
                 stopped, done = self._between(phase, interrupt)

@@ -53,7 +53,7 @@ class Sweep:
         self.width, self.devices = width, devices
 
     def compile(self, watch: bool = False) -> Compiled:
-        """Return it with its programs; `watch` those that look for divergence between log points, too."""
+        """Return the sweep with its programs; with `watch` one looks for divergence between log points, too."""
         return compiled(self.described, place(self.described, self.width, self.devices), self.devices, watch)
 
     def run(self, options: Options, run: Run | None) -> Result:

@@ -97,7 +97,7 @@ def _drawn_ahead(halves: Cut, key: Key[Array, ""], ticks: int, count: int) -> Se
 
 
 def _stretch(iterations: int, numbers: list[Any]) -> int:
-    """Return for how many iterations at once, a divisor of all, `numbers` are drawn ahead."""
+    """Return for how many iterations at once `numbers`, those of one of them, are drawn: a divisor of all."""
     each = sum(math.prod(x.shape) * x.dtype.itemsize for x in numbers)
     most = min(AHEAD_ITERATIONS, max(AHEAD_BYTES // max(each, 1), 1))
     return max(n for n in range(1, min(most, iterations) + 1) if iterations % n == 0)

@@ -21,15 +21,16 @@ class Cut(NamedTuple):
     """A function of two arguments, cut in two. Both halves raise where a jaxpr is not what they expect."""
 
     draw: Callable[[Any], list[Any]]
-    """`early -> numbers`, arrays"""
+    """`early -> numbers`: the arrays that are drawn, in their order."""
     use: Callable[[Sequence[Any], Any, Any], Any]
-    """`(numbers, early, late) -> function(early, late)`"""
+    """`(numbers, early, late) -> out`: what the function returns, with these numbers in place of its draws."""
 
 
 class _Value(NamedTuple):
     """What the evaluation of a jaxpr knows of a variable."""
 
     value: Any
+    """An array, or a tracer of one; None where it is not evaluated."""
     early: bool
     """Whether it depends on early arguments alone."""
 
@@ -49,22 +50,22 @@ def cut(function: Callable[[Any, Any], Any], early: Any, late: Any) -> Cut:
     def draw(early: Any) -> list[Any]:
         numbers: list[Any] = []
 
-        def drawn(equation: Any, values: list[Any]) -> list[Any]:
+        def keep(equation: Any, values: list[Any]) -> list[Any]:
             found = _apply(closed.jaxpr, equation, values)
             numbers.extend(found)
             return found
 
-        _evaluate(closed, [*_known(early), *unknown], drawn, complete=False)
+        _evaluate(closed, [*_early(early), *unknown], keep, complete=False)
         return numbers
 
     def use(numbers: Sequence[Any], early: Any, late: Any) -> Any:
         left = iter(numbers)
 
-        def drawn(equation: Any, values: list[Any]) -> list[Any]:
+        def put(equation: Any, values: list[Any]) -> list[Any]:
             return _like([next(left) for _ in equation.outvars], [x.aval for x in equation.outvars])
 
         late_values = [_Value(x, False) for x in jax.tree.leaves(late)]
-        found = _evaluate(closed, [*_known(early), *late_values], drawn, complete=True)
+        found = _evaluate(closed, [*_early(early), *late_values], put, complete=True)
         _like(list(left), [])
         leaves, structure = jax.tree.flatten(out)
         return jax.tree.unflatten(structure, _like([x.value for x in found], leaves))
@@ -80,12 +81,13 @@ def _like(arrays: list[Any], shapes: Sequence[Any]) -> list[Any]:
     return arrays
 
 
-def _known(tree: Any) -> list[_Value]:
+def _early(tree: Any) -> list[_Value]:
+    """Return the leaves of the early argument as values."""
     return [_Value(x, True) for x in jax.tree.leaves(tree)]
 
 
-def _evaluate(closed: Any, arguments: list[_Value], drawn: Callable[..., Any], complete: bool) -> list[_Value]:
-    """Evaluate a jaxpr, `drawn(equation, values)` for early draws; only early values unless `complete`."""
+def _evaluate(closed: Any, arguments: list[_Value], of_draw: Callable[..., Any], complete: bool) -> list[_Value]:
+    """Evaluate a jaxpr, early draws by `of_draw(equation, values)`; only early values unless `complete`."""
     known = dict(zip(closed.jaxpr.constvars, (_Value(x, True) for x in closed.consts), strict=True))
     known.update(zip(closed.jaxpr.invars, arguments, strict=True))
 
@@ -97,9 +99,9 @@ def _evaluate(closed: Any, arguments: list[_Value], drawn: Callable[..., Any], c
         early = all(x.early for x in values) and not equation.effects
         arguments = [x.value for x in values]
         if early and _draws(equation):
-            outs = [_Value(x, True) for x in drawn(equation, arguments)]
+            outs = [_Value(x, True) for x in of_draw(equation, arguments)]
         elif equation.primitive.name == "jit" and _draws(equation):
-            outs = _evaluate(equation.params["jaxpr"], values, drawn, complete)
+            outs = _evaluate(equation.params["jaxpr"], values, of_draw, complete)
         elif early or complete:
             outs = [_Value(x, early) for x in _apply(closed.jaxpr, equation, arguments)]
         else:

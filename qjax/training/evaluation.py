@@ -17,6 +17,7 @@ from qjax.core.random import root_key
 from qjax.core.returned import check_returned, resetting, stepping
 from qjax.core.sums import Sum
 from qjax.core.text import shown
+from qjax.envs.legal import among_legal
 from qjax.exploration.policies import draw, greedy
 from qjax.types import Agent, Env, Policy, State, Time
 
@@ -34,9 +35,9 @@ class Episodes(NamedTuple):
     """Episodes of one agent."""
 
     returns: Float[Array, " E"]
-    """Undiscounted."""
+    """Sum of each episode's rewards, undiscounted."""
     lengths: Int[Array, " E"]
-    """In steps."""
+    """Steps of each episode."""
     ended: Bool[Array, " E"]
     """False where `max_steps` cut an episode that the environment had not ended."""
 
@@ -79,24 +80,28 @@ class Carry(NamedTuple):
     """Where episodes stand between two steps."""
 
     tick: Int[Array, ""]
+    """Steps so far."""
     limit: Any
     """The tick at which the loop ends."""
     obs: Any
     """What is acted on next: of a new episode where one has ended."""
     env_state: Any
+    """State of the environments."""
     action: Int[Array, " E"]
-    """The last one."""
+    """The last action."""
     final_obs: Any
     """What it led to, before any reset; at the start the first observation."""
     rest: Float[Array, " E"]
     """What the returns' rounding left out (`qjax.core.sums`)."""
     episodes: Episodes
+    """Returns and lengths so far, and which episodes have ended."""
 
 
 class Played(NamedTuple):
     """Episodes about to be played."""
 
     start: Carry
+    """Before the first step."""
     given: Any
     """What does not change: the agent's state and the key."""
     running: Callable[[Carry], Any]
@@ -127,7 +132,7 @@ def play(
     action = jnp.zeros(episodes, jnp.int32)
     return Played(
         start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none.returns, none),
-        given=(state, run_key),
+        given=(jax.tree.map(jnp.asarray, state), run_key),  # NumPy's arrays, too: those of a `Result`
         running=running,
         run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
     )
@@ -143,9 +148,10 @@ def _limit(env: Env, max_steps: int | None) -> int:
 
 def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -> Carry:
     """Step every episode once; those that have ended add nothing."""
+    acts = among_legal(env, policy)
 
-    def probabilities_of(q: Any, time: Time) -> Any:
-        return check_returned("what the policy returns", policy(q, time), q.shape)
+    def probabilities_of(obs: Any, q: Any, time: Time) -> Any:
+        return check_returned("what the policy returns", acts(obs, q, time), q.shape)
 
     # A policy that explores by the clock sees its end: evaluation follows training.
     time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
@@ -154,7 +160,7 @@ def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -
     episodes = len(result.returns)
     act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
     q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
-    probabilities = jax.vmap(probabilities_of, in_axes=(0, None))(q, time)
+    probabilities = jax.vmap(probabilities_of, in_axes=(0, 0, None))(obs, q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
     step = jax.vmap(stepping(env))(jax.random.split(step_key, episodes), env_state, action)
     returns, rest = sums.plus(Sum(result.returns, rest), jnp.where(result.ended, 0, step.reward))
@@ -163,7 +169,7 @@ def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -
         lengths=result.lengths + ~result.ended,
         ended=result.ended | step.terminated | step.truncated,
     )
-    final_obs = jnp.asarray(step.final_obs, obs.dtype)
+    final_obs = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), step.final_obs, obs)
     return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, rest, result)
 
 

@@ -15,6 +15,7 @@ from qjax.core import clock as clocks
 from qjax.core import sums
 from qjax.core.returned import stepping
 from qjax.core.sums import Sum
+from qjax.envs.legal import among_legal
 from qjax.exploration.policies import draw
 from qjax.training.lane import Lane, count_episodes
 from qjax.types import Agent, Clock, Env, Memory, Noise, Policy, State, Time, Transition, no_update
@@ -31,16 +32,27 @@ class Setup(NamedTuple):
     """What a loop is made of, checked: the first argument of the functions below."""
 
     env: Env
+    """The environment."""
     agent: Agent
+    """What learns."""
     policy: Policy
+    """What acts, on the agent's values."""
     memory: Memory
+    """Where transitions wait."""
     gamma: Any
+    """Discount factor."""
     num_envs: int
+    """N, environments of the lane."""
     rollout: int
+    """T, ticks of each environment per iteration."""
     updates: int
+    """Learner updates per iteration."""
     sync_every: int
+    """Iterations between two calls of `agent.sync`."""
     warmup: int
+    """Iterations before the first update."""
     episodes: int | None
+    """Episodes after which a lane no longer changes; None for no limit."""
 
 
 def _time(setup: Setup, lane: Lane, clock: Clock, begun: Clock, update: Any = 0) -> Time:
@@ -58,7 +70,7 @@ def tick(setup: Setup, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clo
     noise = Noise(noise_keys[0], noise_keys[1:])
     time = _time(setup, lane, clock, begun)._replace(env=jnp.arange(envs))
     q = jax.vmap(setup.agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
-    probabilities = jax.vmap(setup.policy, in_axes=(0, _PER_ENV))(q, time)
+    probabilities = jax.vmap(among_legal(setup.env, setup.policy), in_axes=(0, 0, _PER_ENV))(lane.obs, q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
     # Behind the barrier nobody computes the new state again from the old one, which would have to be copied for it.
     after = lax.optimization_barrier(jax.vmap(stepping(setup.env))(env_keys, lane.env, action))
@@ -81,6 +93,8 @@ def step(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""] | None = No
             lane,
             (keys, jnp.arange(setup.rollout)),
         )
+    if setup.agent.observe is not no_update:
+        lane = lane._replace(agent=setup.agent.observe(lane.agent, block))
     stats = lane.stats._replace(steps=lane.stats.steps + setup.rollout * setup.num_envs)
     return lane._replace(memory=setup.memory.add(held, block, clock), stats=stats)
 
@@ -174,12 +188,13 @@ def frozen(setup: Setup, advance: Advance) -> Advance:
     return then_frozen
 
 
-def _where(running: Array, new: Lane, old: Lane, inert: bool) -> Lane:
-    """Return the new lane, or the old one where it has its episodes, but for what a select would copy without need.
+def _where(running: Array, new: Lane, old: Lane, zero_weight_noop: bool) -> Lane:
+    """Return the new lane where it is running, else the old one.
 
-    That is its memory, which nothing reads any more, and an `inert` agent, that learned with weights of 0.
+    What a select would copy without need is always the new one's: the memory, which nothing reads any more, and an
+    agent that learned with weights of 0, where these leave it as it is (`zero_weight_noop`).
     """
-    kept: dict[str, Any] = {"memory": None, "key": None, **({"agent": None} if inert else {})}
+    kept: dict[str, Any] = {"memory": None, "key": None, **({"agent": None} if zero_weight_noop else {})}
     still = {name: getattr(new, name) for name in kept}
     selected = jax.tree.map(lambda x, y: jnp.where(running, x, y), new._replace(**kept), old._replace(**kept))
     return selected._replace(**still)

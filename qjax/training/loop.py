@@ -38,7 +38,7 @@ class Loop(NamedTuple):
     """A training loop for one lane. Sizes are static; hyper-parameters may be traced."""
 
     init: Callable[[Key[Array, ""]], Lane]
-    """`key -> lane`"""
+    """`key -> lane`: the lane before its first step, of a typed key."""
     step: Callable[[Lane, Clock], Lane]
     """`(lane, clock) -> lane`: T ticks in N environments, added to the memory."""
     learn: Callable[[Lane, Clock], Lane]
@@ -141,7 +141,7 @@ def make_loop(
 
 
 def _check_pieces(env: Env, agent: Agent, policy: Policy, memory: Memory) -> None:
-    """Check that they are such, and fit one another."""
+    """Check that the pieces of a loop are of the right kind, and fit one another."""
     check_record("env", env, Env)
     check_record("agent", agent, Agent)
     check_record("memory", memory, Memory)
@@ -149,6 +149,11 @@ def _check_pieces(env: Env, agent: Agent, policy: Policy, memory: Memory) -> Non
     check_table("an agent", agent.table, env)
     check_table("a memory", memory.table, env)
     check_fit(agent, memory)
+    if env.legal is not None and not agent.masks:
+        raise ValueError(
+            f"{env.name} has illegal actions, which the agent's targets would count: give it"
+            " qjax.masked(network, env.legal), or a table with minus infinity there (qjax.legal_table)"
+        )
 
 
 def _updates(replay_ratio: float, updates: int, rollout: int, num_envs: int) -> int:
@@ -203,7 +208,10 @@ def _check_iterations(setup: Setup, iterations: int, learning: bool) -> None:
 
 
 def _inner_key(lane: Lane) -> Key[Array, ""]:
-    """Return the lane's key, unrolled, or as it is where another stands in the lane's state: kinds do not mix."""
+    """Return the lane's key as one whose threefry is unrolled.
+
+    Where another key stands in the lane's state it is returned as it is, for kinds of keys do not mix.
+    """
     others = [x for name, x in lane._asdict().items() if name != "key"]
     keeps = any(jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(others))
     return lane.key if keeps else unrolled(lane.key)

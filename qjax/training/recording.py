@@ -18,13 +18,14 @@ class Recording(NamedTuple):
     What stands below that row came after the episode's end and has no meaning.
     """
 
-    observations: np.ndarray
-    """`[T + 1, E, ...]`: the first one and every true successor, the last one of the episode among them."""
+    observations: Any
+    """`[T + 1, E, ...]`, or a pytree of these: the first one and every true successor, the episode's last, too."""
     actions: np.ndarray
-    """`[T, E]`"""
+    """The actions, `[T, E]`."""
     returns: np.ndarray
     """Sum of the rewards so far, undiscounted, `[T + 1, E]`."""
     episodes: Episodes
+    """What `qjax.evaluate` returns of them."""
 
 
 @usual
@@ -63,7 +64,7 @@ def record(
         carry = once(given, carry._replace(limit=carry.tick + 1))
         steps.append(_seen(carry))
     return Recording(
-        observations=np.stack([step.final_obs for step in steps]),
+        observations=jax.tree.map(lambda *seen: np.stack(seen), *(step.final_obs for step in steps)),
         actions=np.stack([step.action for step in steps[1:]]),
         returns=np.stack([step.episodes.returns for step in steps]),
         episodes=steps[-1].episodes,

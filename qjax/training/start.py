@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from qjax.core import clock as clocks
 from qjax.core import sums
 from qjax.core.checks import check_key, describe
-from qjax.core.returned import of_arrays, resetting
+from qjax.core.returned import resetting, returning_arrays
 from qjax.training.iteration import Setup, tick, update_once
 from qjax.training.lane import Lane, Stats
 from qjax.types import State, Time
@@ -20,7 +20,7 @@ def init(setup: Setup, key: Any) -> Lane:
     check_key(key)
     lane_key, env_key, agent_key = jax.random.split(key, 3)
     obs, env_state = jax.vmap(resetting(setup.env))(jax.random.split(env_key, setup.num_envs))
-    state = of_arrays("agent.init", setup.agent.init)(agent_key, obs)
+    state = returning_arrays("agent.init", setup.agent.init)(agent_key, obs)
     _check_values(setup, state, obs)
     none, (unpaid, rest) = jnp.int32(0), sums.zero(setup.num_envs)
     lane = Lane(
@@ -48,13 +48,13 @@ def _check_values(setup: Setup, state: State, obs: Any) -> None:
     """Check that the agent gives a value, and the policy a probability, for every action."""
     actions = setup.env.num_actions
     one = jax.tree.map(lambda x: x[0], obs)
-    q = jax.eval_shape(of_arrays("agent.values", lambda: setup.agent.values(None, state, one)))
+    q = jax.eval_shape(returning_arrays("agent.values", lambda: setup.agent.values(None, state, one)))
     if getattr(q, "shape", None) != (actions,):
         raise ValueError(
             f"the agent gives values {describe(q)} for one observation; {setup.env.name} has {actions} actions"
         )
     time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0), setup.num_envs)
-    acts = of_arrays("the policy", lambda q: setup.policy(q, time), "probabilities")  # envs stay static
+    acts = returning_arrays("the policy", lambda q: setup.policy(q, time), "probabilities")  # envs stay static
     probabilities = jax.eval_shape(acts, q)
     if getattr(probabilities, "shape", None) != (actions,):
         raise ValueError(

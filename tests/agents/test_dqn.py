@@ -89,7 +89,7 @@ LOSSES = {
 }
 # The distribution over next actions, from the online and the target network's values of the successor. The last
 # one varies smoothly with the online parameters: a gradient through the target would show.
-SELECTS = {
+TARGET_POLICIES = {
     "maximum": (qjax.maximum, lambda online, target: np.eye(ACTIONS)[target.argmax(-1)]),
     "double": (qjax.double, lambda online, target: np.eye(ACTIONS)[online.argmax(-1)]),
     "expected": (qjax.expected(qjax.boltzmann(1.0)), lambda online, target: special.softmax(online, axis=-1)),
@@ -102,7 +102,7 @@ def bonus(transition, q, q_next, weights, time):
 
 def check_learn(loss, target_policy, rows=1, streams=12, with_bonus=False):
     head_loss, loss_of, slope_of = LOSSES[loss]
-    ours, weights_of = SELECTS[target_policy]
+    ours, weights_of = TARGET_POLICIES[target_policy]
     reward = {"reward": bonus} if with_bonus else {}
     agent = qjax.dqn(MLP, SGD, head=qjax.scalar(head_loss), target_policy=ours, **reward)
     data = record(rows, streams)
@@ -126,7 +126,7 @@ def check_learn(loss, target_policy, rows=1, streams=12, with_bonus=False):
     delta = r + flat.discount * expectation - q
     if loss != "squared":
         assert 0 < (np.abs(delta) > 1).sum() < size  # both branches are reached
-    assert (online_next.argmax(-1) != next_q.argmax(-1)).any()  # the selects do differ
+    assert (online_next.argmax(-1) != next_q.argmax(-1)).any()  # the target policies do differ
 
     w = weight.ravel()
     np.testing.assert_allclose(info["loss"], (w * loss_of(delta)).mean(), rtol=1e-5)
@@ -174,7 +174,7 @@ def test_the_optimizer_sees_the_parameters_and_keeps_its_state():
         state = after
 
 
-def test_a_select_reads_each_streams_own_environment_in_every_row():
+def test_a_target_policy_reads_each_streams_own_environment_in_every_row():
     # All weight on the action that has the environment's number, against a table of different values.
     target_policy = lambda key, transition, q_online, q_target, time: jax.nn.one_hot(time.env, ACTIONS)
     agent = qjax.dqn(qjax.table(2, ACTIONS), SGD, target_policy=target_policy)
@@ -186,7 +186,7 @@ def test_a_select_reads_each_streams_own_environment_in_every_row():
     assert info["priority"].tolist() == [30, 10, 20]
 
 
-ANY = Transition(*[jnp.zeros(())] * 6)  # what the simple selects do not read
+ANY = Transition(*[jnp.zeros(())] * 6)  # what the simple target policies do not read
 
 
 # Double DQN by hand ------------------------------------------------------------------------------------------

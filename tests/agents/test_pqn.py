@@ -87,7 +87,7 @@ LOSSES = {
         lambda d: np.clip(d, -1, 1),
     ),
 }
-SELECTS = {
+TARGET_POLICIES = {
     "maximum": (qjax.maximum, lambda q: np.eye(ACTIONS)[q.argmax(-1)]),
     "double": (qjax.double, lambda q: np.eye(ACTIONS)[q.argmax(-1)]),
     "expected": (qjax.expected(qjax.boltzmann(1.0)), lambda q: special.softmax(q, axis=-1)),
@@ -117,7 +117,7 @@ def returns(data, value, lam):
 )
 def test_learn_takes_the_steps_that_numpy_takes(epochs, minibatches, loss, target_policy, lam):
     head_loss, loss_of, slope_of = LOSSES[loss]
-    ours, weights_of = SELECTS[target_policy]
+    ours, weights_of = TARGET_POLICIES[target_policy]
     sizes = {"epochs": epochs, "minibatches": minibatches}
     agent = qjax.pqn(LINEAR, optax.sgd(RATE), lam=lam, head=qjax.scalar(head_loss), target_policy=ours, **sizes)
     data, weight = record()
@@ -185,14 +185,14 @@ SUCCESSOR = {"next_obs": np.full((1, 12), 12, np.int32), "discount": ONE}
 NEXT_Q = jnp.zeros((13, ACTIONS)).at[12].set(jnp.array([10.0, 20.0, 30.0]))
 
 
-def test_a_select_reads_each_streams_own_environment():
+def test_a_target_policy_reads_each_streams_own_environment():
     target_policy = lambda key, transition, q_online, q_target, time: jax.nn.one_hot(time.env, ACTIONS)
     agent = qjax.pqn(qjax.table(13, ACTIONS), optax.sgd(1.0), target_policy=target_policy, **ONCE)
     env = np.arange(12) * 5 % 3
     assert errors(agent, cells(1, 12, **SUCCESSOR), env=env, params=NEXT_Q).tolist() == (10 + 10 * env).tolist()
 
 
-def test_a_select_draws_for_each_transition():
+def test_a_target_policy_draws_for_each_transition():
     agent = qjax.pqn(qjax.table(13, ACTIONS), optax.sgd(1.0), target_policy=qjax.sampled(qjax.uniform), **ONCE)
     first, other = (errors(agent, cells(1, 12, **SUCCESSOR), jax.random.key(s), params=NEXT_Q) for s in (0, 1))
     assert set(first) == {10, 20, 30}

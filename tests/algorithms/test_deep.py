@@ -286,7 +286,7 @@ def test_every_algorithm_makes_a_loop_on_images():
     for name in algorithms.DEEP:
         loop = algorithms.make(name, env, constants(name, hidden=(8,), capacity=100, batch_size=4))
         lane = jax.eval_shape(loop.init, KEY)
-        assert lane.obs.shape == (loop.num_envs, *env.obs_shape)
+        assert lane.obs.shape == (loop.num_envs, *env.obs_spec.shape)
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest():

@@ -201,9 +201,7 @@ def test_tables_of_another_environment(agent, memory, said):
 
 @pytest.mark.parametrize("name", algorithms.TABULAR)
 def test_boxes_are_refused(name):
-    with pytest.raises(
-        TypeError, match=r"a table needs discrete observations; CartPole-v1 gives boxes of shape \[4\]"
-    ):
+    with pytest.raises(TypeError, match=r"a table needs discrete observations; CartPole-v1 gives float32\[4\]"):
         algorithms.make(name, qjax.make("CartPole-v1"))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import qjax
 from qjax import stats
 from qjax.cli import compare, plot, studies
-from qjax.plot import hypers, reach, scores
+from qjax.plot import reach
 
 RNG = np.random.default_rng(5)
 
@@ -80,22 +80,6 @@ def test_learning_curves_are_interquartile_means(tmp_path, drawn):
     assert axes.get_xlabel() == "environment steps" and axes.get_ylabel().startswith("training return\n(mean of")
 
 
-def test_a_curve_passes_over_intervals_without_an_episode():
-    """Every second one, as where episodes are long: the line, its interval and the seeds are drawn all the same."""
-    x, values = np.arange(1, 8) * 100, np.full((3, 7), np.nan)
-    values[:, ::2] = [[1, 2, 3, 4], [2, 3, 4, 5], [np.nan, np.nan, np.nan, 6]]
-    (axes,) = qjax.plot.curves({"mean": (x, values)}, singles=2).axes
-    *singles, middle = axes.get_lines()
-    np.testing.assert_array_equal(middle.get_xydata(), [[100, 1.5], [300, 2.5], [500, 3.5], [700, 5]])
-    assert [line.get_xydata().tolist() for line in singles] == [
-        [[100, 1], [300, 2], [500, 3], [700, 4]],
-        [[100, 2], [300, 3], [500, 4], [700, 5]],
-    ]
-    (band,) = axes.collections
-    (shape,) = band.get_paths()  # one piece
-    assert set(shape.vertices[:, 0]) == {100, 300, 500, 700}
-
-
 def test_of_many_settings_the_best_are_drawn_and_of_runs_the_best_setting(tmp_path, drawn):
     values = returns(8, 4, 5)
     heights = np.array([3, 1, 8, 7, 2, 6, 5, 4.0])
@@ -110,34 +94,6 @@ def test_of_many_settings_the_best_are_drawn_and_of_runs_the_best_setting(tmp_pa
     late = [slow_iqm(studies.held(own)[:, -1]) for own in values]
     assert list(lines(drawn["curves"].axes[0])) == [f"q-learning (alpha={np.argmin(late)})", "sarsa"]
     assert "each run's best setting" in drawn["curves"].get_suptitle()
-
-
-@pytest.mark.parametrize("lower", [False, True])
-def test_steps_to_a_level_against_a_slow_loop(lower):
-    values, levels = returns(7, 12), np.array([-0.5, 0.2, 0.7, 3.0])
-    values[2] = np.nan
-    for x in (np.arange(12) * 10 + 5, np.arange(12) * 10 + np.arange(7)[:, None]):
-        found = qjax.plot.steps_to_reach(x, values, levels, lower)
-        axes = np.broadcast_to(x, values.shape)
-        for seed, at in np.ndindex(found.shape):
-            there = [
-                step
-                for step, value in zip(axes[seed], values[seed], strict=True)
-                if (value <= levels[at] if lower else value >= levels[at])
-            ]
-            assert found[seed, at] == (there[0] if there else np.inf)
-
-
-def test_a_median_of_times_of_which_some_never_come():
-    """16 seeds: the 95% interval goes from the 4th to the 13th (Conover 1999, table A3)."""
-    times = RNG.permutation(np.array([np.arange(1.0, 17)] * 3), axis=1).T
-    times[times[:, 1] > 11, 1] = np.inf
-    times[times[:, 2] > 7, 2] = np.inf
-    value, low, high = reach.median(times)
-    np.testing.assert_array_equal(value, [8, 8, np.nan])
-    np.testing.assert_array_equal([low, high], [[4, 4, 4], [13, np.inf, np.inf]])
-    few = reach.median(times[:5])
-    assert np.isnan(few.low).all() and np.isnan(few.high).all() and few.value[0] == np.sort(times[:5, 0])[2]
 
 
 def test_efficiency_is_that_of_the_slow_loop(tmp_path, drawn):
@@ -219,45 +175,6 @@ def test_sensitivity_takes_the_others_at_their_best(tmp_path, drawn):
         axes.get_xscale() == "log"
         and "best value of gamma, n at each point" in drawn["sensitivity_lr"].get_suptitle()
     )
-
-
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        ([1e-4, 2.5e-4, 1e-3], "log"),
-        ([0.9, 0.95, 0.99], "linear"),
-        ([0.9, 0.99, 0.999], "logit"),
-        ([0, 0.25, 0.5, 1], "linear"),
-        ([0, 1e-3, 1e-2, 1e-1, 1], None),
-        (["64,64", "120,84"], None),
-        ([False, True], None),
-        ([16, 128], "linear"),
-    ],
-)
-def test_the_axis_fits_the_values(values, kind):
-    assert hypers.scale(values) == kind
-
-
-@pytest.mark.parametrize("lower", [False, True])
-def test_profiles_are_exact_steps(lower):
-    own = {"a": np.array([3.0, 1, 2, 2]), "b": np.array([5.0])}
-    figure = scores.profiles(own, lower=lower)
-    for line in figure.axes[0].lines:
-        at, shares = line.get_data()
-        between = {"steps-pre": shares[1:], "steps-post": shares[:-1]}[line.get_drawstyle()]
-        for tau, share in zip([*at, *(at[1:] + at[:-1]) / 2], [*shares, *between], strict=True):
-            scores_ = own[line.get_label()]
-            assert share == np.mean(scores_ < tau if lower else scores_ > tau)
-    assert len(figure.axes[0].collections) == 1  # one seed has no interval
-
-
-def test_dots_of_a_distribution_lie_at_their_scores_and_not_on_each_other():
-    own = np.round(RNG.normal(size=300), 1)
-    figure = scores.distribution({"a": own, "b": own[:1] + 9})
-    many, one = (dots.get_offsets() for dots in figure.axes[0].collections)
-    np.testing.assert_array_equal(many[:, 0], np.sort(own))
-    assert len({tuple(np.round(dot, 6)) for dot in many}) == 300 and np.abs(many[:, 1]).max() <= 0.25
-    assert one.tolist() == [[own[0] + 9, 1]]
 
 
 def test_scores_of_tables():

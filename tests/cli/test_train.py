@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import sys
+from typing import get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,11 @@ from experiments import cartpole, frozenlake, results
 from qjax import algorithms
 from qjax.algorithms import deep
 from qjax.algorithms.presets import PRESETS
-from qjax.cli import command, exact, grid, listing, reading, settings, train
+from qjax.cli import command, exact, grid, listing, reading, settings, train, wrapping
 from qjax.cli.arguments import arguments_of, resolve
+from qjax.envs.suites.names import SUITES
 from qjax.mdp import examples, solve
+from qjax.networks.layers import INITIALIZERS
 from qjax.sweeps import hyperparameters, traced
 
 
@@ -38,6 +41,8 @@ def parsed(*words):
 
 
 def named(name, **given):
+    """Return resolved arguments; lists are several values."""
+    given = {field: grid.Several(x) if isinstance(x, list) else x for field, x in given.items()}
     return resolve(arguments_of(name)(name=name, out="runs/x", **given))
 
 
@@ -135,7 +140,7 @@ def test_every_number_that_may_be_traced_counts(name):
 
 @pytest.mark.parametrize(("swept", "alike"), [("learning_rate", True), ("gamma", False)])
 def test_agents_are_evaluated_with_their_own_support(swept, alike):
-    args = named("c51", **{swept: (0.5, 0.9)})
+    args = named("c51", **{swept: [0.5, 0.9]})
     build, values = train.builder(args), args.grid.hypers
     agent = jax.eval_shape(lambda: build({swept: 0.5}).init(jax.random.key(0))).agent
     lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), agent)
@@ -159,7 +164,7 @@ def test_a_later_run_that_cannot_be_is_refused_before_the_first_one_trains(
 
 def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
     """A setting is held against the solution of its own gamma; an environment without an MDP is refused."""
-    args, table = named("q-learning", gamma=(0.5, 0.9)), jax.random.normal(jax.random.key(0), (16, 4))
+    args, table = named("q-learning", gamma=[0.5, 0.9]), jax.random.normal(jax.random.key(0), (16, 4))
     env = qjax.make(args.env)
     report, mdp = exact.report_of(train.builder(args), env, args.gamma), examples.from_env(env)
     for gamma in args.gamma:
@@ -272,7 +277,7 @@ def written(folder, args, **config):
 
 def test_a_config_given_back(tmp_path):
     args = named(
-        "c51", seeds=3, gamma=(0.9, 0.99), support=(0.0, 9.0), fast_keys=True, width=8, preset="cleanrl-c51"
+        "c51", seeds=3, gamma=[0.9, 0.99], support=(0.0, 9.0), fast_keys=True, width=8, preset="cleanrl-c51"
     )
     folder = written(tmp_path / "run", args)
     found = parsed("--config", folder)
@@ -282,8 +287,34 @@ def test_a_config_given_back(tmp_path):
     assert (other.gamma, other.seed, other.support) == (0.5, 2, (0.0, 9.0))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rat": 1e-3}, "config.json: dqn has no learning_rat; did you mean learning_rate"),
+        ({"alpha": None}, "config.json: dqn has no alpha"),
+        ({"gamma": ..., "seeds": ...}, "config.json: gamma, seeds of dqn is missing"),
+        ({"learning_rate": ..., "learning_rat": 1e-3}, "dqn has no learning_rat"),
+        ({"gamma": None, "loss": None}, "config.json: dqn has no value for gamma, loss"),
+    ],
+)
+def test_a_config_with_other_arguments_is_refused(tmp_path, changes, said):
+    """No default takes the place of what was mistyped or left out."""
+    plain = json.loads(json.dumps(dataclasses.asdict(named("dqn")), default=str)) | changes
+    plain = {field: value for field, value in plain.items() if value is not ...}
+    with pytest.raises(ValueError, match=said):
+        parsed("--config", written(tmp_path / "run", named("dqn"), arguments=plain))
+
+
+@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
+def test_every_config_gives_back_what_was_run(tmp_path, name):
+    args = named(name, seeds=3, normalize=("rewards",), wrap=("reward_sign",), overwrite=True)
+    folder = written(tmp_path / "run", args)
+    found = parsed("--config", folder)
+    assert found == dataclasses.replace(args, width=4, overwrite=False, out=found.out)
+
+
 def test_a_grids_config_given_back_has_its_runs_width(tmp_path):
-    args = named("dqn", batch_size=(8, 16), width=2)
+    args = named("dqn", batch_size=[8, 16], width=2)
     folder = written(tmp_path / "grid", args)
     config = json.loads((folder / "config.json").read_text())
     del config["sweep"]
@@ -352,7 +383,7 @@ def test_configs_of_others_are_refused(tmp_path):
     ("words", "said"),
     [
         (("extra",), "Unrecognized options: extra"),
-        (("--hidden", "0"), "--hidden: widths of hidden layers are written like 120,84, got '0'"),
+        (("--hidden", "0"), "a hidden width must be at least 1, got 0"),
         (("--seeds", "2**3"), "--seeds: a whole number is written like 100000, 100_000 or 1e5, got '2**3'"),
         (("--lr", "abc"), "could not convert string to float: 'abc'"),
         (("--lr", "1e-3", "0.001"), "given twice: 0.001 1e-3"),
@@ -361,7 +392,7 @@ def test_configs_of_others_are_refused(tmp_path):
         (("--batch-size", 64, "6.4e1"), "given twice: 6.4e1 64"),
         (("--support", "-1,1"), "Expected 2 values"),
         (("--seeds",), "--seeds"),
-        (("--hidden", "64,x"), "written like 120,84, got"),
+        (("--hidden", "64,x"), "--hidden: a list of WHOLE is written like 120,84, got '64,x'"),
         (("--gamma",), "gamma"),
     ],
 )
@@ -394,6 +425,13 @@ def test_what_is_missing_is_told_after_what_is_mistyped():
             reading.read(words)
     assert reading.read(["dqn", "--dry-run"]).dry_run
     assert reading.read(["--preset", "cleanrl-pqn", "--dry-run"]).name == "pqn"
+
+
+def test_a_suites_environment_is_no_algorithm_of_ones_own():
+    args = reading.read(["--env", "pgx:othello", "dqn", "--dry-run"])
+    assert (args.name, args.env) == ("dqn", "pgx:othello")
+    with pytest.raises(ValueError, match="no_such"):
+        reading.read(["no_such:function", "--env", "pgx:othello", "--dry-run"])
 
 
 def test_how_numbers_are_written():
@@ -432,18 +470,31 @@ def test_the_list_breaks_no_word():
         assert all(len(line) <= columns for line in shown.splitlines() if len(line.split()) > 1)
 
 
+def test_the_list_has_the_names_of_environments(capsys):
+    assert {*SUITES} <= {*listing.listing(80).split()}
+    assert listing.run(listing.Arguments(suite="gymnax")) == 0
+    assert {"CartPole-v1", "FrozenLake-v1", "MinAtar/Breakout-v1"} <= {*capsys.readouterr().out.split()}
+    with pytest.raises(ValueError, match=r"no suite 'pgxx' of environments; did you mean pgx\?"):
+        listing.run(listing.Arguments(suite="pgxx"))
+
+
 def test_help_shows_what_an_algorithm_has(capsys):
     with pytest.raises(SystemExit) as ended:
         parsed("pqn", "--preset", "minatar-pqn", "--help")
     said = capsys.readouterr().out
     assert ended.value.code == 0
+    assert "(default: pqn)" in said  # the preset names it
     assert "--minibatches" in said and "(default: 32)" in said and "--warmup" not in said and "--ties" not in said
+    with pytest.raises(SystemExit):
+        parsed("pqn", "--help")
+    assert "(default: pqn)" not in capsys.readouterr().out
 
 
 # ---- an algorithm of one's own
 
 OWN = '''
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import optax
 
@@ -458,6 +509,7 @@ class Mine:
     hidden: tuple[int, ...] = (4,)
     batch: int = 2
     greedy: bool = False
+    mode: Literal["a", "b"] = "a"
     gamma: float = 0.9
 
 
@@ -467,6 +519,48 @@ def mine(env: qjax.Env, config: Mine) -> qjax.Loop:
     agent = qjax.dqn(network, optax.adam(config.rate))
     policy = qjax.greedy if config.greedy else qjax.epsilon_greedy(0.1)
     return qjax.make_loop(env, agent, policy, qjax.ring(64, config.batch), gamma=config.gamma, num_envs=8)
+
+
+@dataclass(frozen=True)
+class Tuples:
+    names: tuple[str, ...] = ("a", "b", "c")
+    sizes: tuple[float, ...] = (1.0, 2.0, 3.0)
+    none: tuple[int, ...] = ()
+    pair: tuple[int, str] = (1, "x")
+    range: tuple[float, float] | None = None
+
+
+def tuples(env: qjax.Env, config: Tuples):
+    return None
+
+
+@dataclass(frozen=True)
+class Commas:
+    names: tuple[str, ...] = ("a,b", "c")
+
+
+def commas(env: qjax.Env, config: Commas):
+    return None
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    options: dict[str, int] = field(default_factory=dict)
+    other: dict[str, int] | None = None
+
+
+def unwritten(env: qjax.Env, config: Unwritten):
+    return None
+
+
+@dataclass(frozen=True)
+class Taken:
+    width: int = 3
+    seed: int = 3
+
+
+def taken(env: qjax.Env, config: Taken):
+    return None
 
 
 def plain(env, config: int):
@@ -505,10 +599,65 @@ def test_an_algorithm_of_ones_own_has_the_command_line(tmp_path):
 
 
 @pytest.mark.usefixtures("own")
+def test_a_constant_that_is_a_tuple_is_one_value(tmp_path):
+    """Its default stands, a flag gives another one, several make a grid; and a config gives back each of them."""
+    plain = algorithms.config("an_algorithm:tuples")
+    args = parsed("an_algorithm:tuples")
+    assert args.constants == plain and not str(args.grid)
+    assert parsed("--config", written(tmp_path / "plain", args)).constants == plain
+
+    words = ("--names", "q,r", "--sizes", "0.5,1e-7", "2", "--none", "1e2,-3", "--pair", 2, "y", "--range", -1, 0.5)
+    args = parsed("an_algorithm:tuples", *words)
+    made = plain.__class__(("q", "r"), (0.5, 1e-7), (100, -3), (2, "y"), (-1.0, 0.5))
+    assert args.constants == made and args.grid.traced == {}
+    assert args.grid.static == {"sizes": ("0.5,1e-07", "2.0")}
+    assert parsed("--config", written(tmp_path / "given", args)) == dataclasses.replace(args, width=4)
+    later = dataclasses.replace(args, **args.grid.runs[1])
+    assert later.constants.sizes == (2.0,) and not str(later.grid)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_constant_with_choices(capsys, tmp_path):
+    assert parsed("an_algorithm:mine", "--mode", "b").constants.mode == "b"
+    assert parsed("an_algorithm:mine", "--mode", "b", "a").grid.static == {"mode": ("b", "a")}
+    with pytest.raises(ValueError, match="--mode: no mode 'zzz'; there are a, b"):
+        parsed("an_algorithm:mine", "--mode", "zzz")
+    arguments = json.loads(json.dumps(dataclasses.asdict(parsed("an_algorithm:mine")), default=str))
+    damaged = written(tmp_path / "run", parsed("an_algorithm:mine"), arguments=arguments | {"mode": "zzz"})
+    with pytest.raises(ValueError, match=r"config\.json is damaged: 'arguments\.mode' is 'zzz', not 'a' or 'b'"):
+        parsed("--config", damaged)
+    with pytest.raises(SystemExit):
+        parsed("an_algorithm:mine", "--help")
+    assert "--mode {a,b} [{a,b} ...]" in capsys.readouterr().out
+
+
+def test_the_choices_of_constants_are_those_that_there_are():
+    hints = {kind: get_type_hints(kind) for kind in (algorithms.PQN, algorithms.DQN)}
+    assert get_args(hints[algorithms.DQN]["loss"]) == tuple(deep.LOSSES)
+    for kind in hints.values():
+        assert get_args(kind["optimizer"]) == tuple(deep.OPTIMIZERS)
+        assert get_args(kind["initializer"]) == tuple(INITIALIZERS)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_tuple_that_cannot_be_written_is_refused():
+    with pytest.raises(
+        ValueError, match=r"commas: names = \('a,b', 'c'\) cannot be written as str with commas bet"
+    ):
+        parsed("an_algorithm:commas")
+    with pytest.raises(ValueError, match="could not convert string to float: 'x'"):
+        parsed("an_algorithm:tuples", "--range", 1, "x")
+    with pytest.raises(ValueError, match=r"a list of NUMBER is written like 0\.5,1, got '1,x'"):
+        parsed("an_algorithm:tuples", "--sizes", "1,x")
+
+
+@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("no_module:mine", "no_module:mine: no_module cannot be imported: ModuleNotFoundError"),
+        ("an_algorithm:unwritten", "unwritten: no flag can be written for options of Unwritten: a field is a num"),
+        ("an_algorithm:taken", "an_algorithm:taken: Taken has the fields seed, width, which qjax train has itself"),
         ("an_algorithm:yours", "an_algorithm:yours: an_algorithm has no function 'yours'"),
         (
             "an_algorithm:plain",
@@ -528,3 +677,95 @@ def test_exact_values_need_a_gamma(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(train, "builder", lambda args: None)
     assert command_line(monkeypatch, "an_algorithm:bare", "--exact", "--out", tmp_path / "x") == 2
     assert "--exact needs a discount factor: an_algorithm:bare has no constant gamma" in capsys.readouterr().err
+
+
+# ---- wrappers
+
+
+def test_a_run_in_wrappers_is_loaded_and_run_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(qjax, "evaluate_seeds", lambda env, *_, **__: seen.append(env) or SCORES)
+    seen, out = [], tmp_path / "run"
+    wrap, normalize = ("frame_stack=2", "reward_clip=0.5"), ("observations", "rewards")
+    sizes = (
+        "--hidden",
+        8,
+        "--warmup",
+        20,
+        "--capacity",
+        100,
+        "--batch-size",
+        8,
+        "--num-envs",
+        2,
+        "--target-period",
+        10,
+    )
+    words = ("dqn", *SMALL, *sizes, "--wrap", *wrap, "--normalize", *normalize)
+    assert command_line(monkeypatch, *words, "--out", out) is None
+    assert "dqn on CartPole-v1 frame_stack=2 reward_clip=0.5, 2 seeds" in capsys.readouterr().out
+    config = qjax.load_config(out)
+    assert config["arguments"]["wrap"] == [*wrap] and config["arguments"]["normalize"] == [*normalize]
+    assert config["sweep"]["environment"] == "CartPole-v1 frame_stack=2 reward_clip=0.5" == seen[0].name
+
+    loop, agents = train.load(out)
+    assert loop.env.obs_spec.shape == (8,) and loop.env.wrappers == wrap
+    np.testing.assert_array_equal(agents.observations.number, qjax.load_points(out)[-1].env_steps)
+
+    again = tmp_path / "again"
+    assert command_line(monkeypatch, "--config", out, "--out", again) is None
+    assert (again / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()
+
+
+SCORES = qjax.Episodes(np.zeros((2, 2)), None, None)
+
+
+def test_words_of_wrappers_make_them():
+    words = ("select=0,2", "cast=float16", "flatten", "sticky_actions=0.25", "repeat_action=2", "reward_scale=-0.5",
+             "reward_sign", "time_limit=30", "random_starts=2,8", "discretise=3,[-1,-2],[1,2]")  # fmt: skip
+    args = parsed("q-learning", "--env", "CartPole-v1", "--wrap", *words)
+    env = args.make()
+    assert env.wrappers == words and env.num_states == 9 and env.max_steps == 30
+    assert set(wrapping.WRAPPERS) | {"observe", "reward"} == {
+        name for name in qjax.wrappers.__all__ if name.islower()
+    }
+    both = ("previous", "remaining_time", "frame_stack=2")
+    assert parsed("dqn", "--wrap", *both).make().wrappers == both
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("frame_stak=4", "no wrapper 'frame_stak'; did you mean frame_stack"),
+        ("frame_stack", "--wrap takes frame_stack=SIZE, got frame_stack"),
+        ("frame_stack=4,5", "--wrap takes frame_stack=SIZE, got frame_stack=4,5"),
+        ("flatten=1", "--wrap takes flatten, got flatten=1"),
+        ("random_starts", "--wrap takes random_starts=MOST[,POOL], got random_starts"),
+        ("frame_stack=0", "--wrap frame_stack=0: size must be at least 1, got 0"),
+        ("cast=uint7", "--wrap cast=uint7: dtype must be"),
+        ("discretise=4,1,0", "low must be below high"),
+    ],
+)
+def test_wrappers_that_are_refused(tmp_path, monkeypatch, capsys, words, said):
+    assert command_line(monkeypatch, "dqn", "--wrap", words, *SMALL, "--out", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dqn", "--normalize", "reward"), "rewards"),
+        (("c51", "--normalize", "rewards"), "give the support"),
+        (("q-learning", "--normalize", "observations"), "none of them floats"),
+        (("q-learning", "--exact", "--normalize", "rewards"), "--exact compares"),
+        (("q-learning", "--exact", "--wrap", "reward_scale=2"), "a wrapper may have changed it"),
+    ],
+)
+def test_what_does_not_go_together(tmp_path, monkeypatch, capsys, words, said):
+    assert command_line(monkeypatch, *words, *SMALL, "--out", tmp_path / "run") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_list_has_the_wrappers():
+    said = listing.listing(100)
+    assert "discretise=BINS,LOW,HIGH\n" in said and "random_starts=MOST[,POOL]\n" in said

@@ -224,3 +224,32 @@ def test_what_cannot_be_drawn(lake, monkeypatch, capsys):
     assert (
         "drawing FrozenLake-v1 needs gymnasium and pygame: pip install 'qjax-rl[watch]'" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "change", [lambda env: env, qjax.wrappers.previous, lambda env: qjax.wrappers.cast(env, "int8")]
+)
+def test_what_is_wrapped_is_drawn_as_it_is(change):
+    """Of a stack the latest frame is shown, of an observation with more beside it the environment's own."""
+    env = qjax.make("Breakout-MinAtar")
+    made = qjax.wrappers.frame_stack(change(env), 2)
+    stack, obs = made.reset(jax.random.key(0))[0], env.reset(jax.random.key(0))[0]
+    np.testing.assert_array_equal(
+        render.renderer(made).draw(jax.tree.map(np.asarray, stack), None),
+        render.renderer(env).draw(np.asarray(obs), None),
+    )
+
+
+def test_what_hides_the_environment_is_not_drawn():
+    env = qjax.wrappers.select(qjax.make("CartPole-v1"), [0, 1])
+    with pytest.raises(ValueError, match="CartPole-v1 select=0,1 cannot be drawn"):
+        render.renderer(env)
+
+
+def test_recordings_of_several_arrays_are_drawn():
+    env = qjax.wrappers.previous(qjax.make("Breakout-MinAtar"))
+    agent = qjax.dqn(qjax.encoded(qjax.MLP(3, ()), env.encode), optax.sgd(1e-3))
+    state = agent.init(jax.random.key(0), jax.tree.map(lambda x: x[None], env.reset(jax.random.key(0))[0]))
+    recording = record(env, agent, state, jax.random.key(1), 1, max_steps=3)
+    drawn = list(render.frames(render.renderer(env), recording))
+    assert len(drawn) == 1 + recording.episodes.lengths[0] and drawn[-1][1]

@@ -48,7 +48,7 @@ SHORT = [lambda *args: args[2].sum(), lambda *args: args[2][:1], lambda *args: N
         lambda target_policy: pqn(target_policy=target_policy),
     ],
 )
-def test_selects_weigh_every_action(make, target_policy):
+def test_target_policies_weigh_every_action(make, target_policy):
     with pytest.raises(ValueError, match=r"the weights of target_policy must have the shape \[.*4\], got"):
         traced(make(target_policy))
 

@@ -252,7 +252,7 @@ def test_cartpole_truncates_at_step_500():
 def test_names_and_arguments(name, kwargs, num_states, obs_shape, num_actions, max_steps):
     env = qjax.make(name, **kwargs)
     assert env.name == name
-    assert (env.num_states, env.obs_shape, env.num_actions) == (num_states, obs_shape, num_actions)
+    assert (env.num_states, env.obs_spec.shape, env.num_actions) == (num_states, obs_shape, num_actions)
     assert env.max_steps == max_steps
 
 
@@ -393,9 +393,9 @@ def test_a_network_gets_every_kind(name):
 @pytest.mark.parametrize(
     ("name", "obs", "shapes"),
     [
-        ("FrozenLake-v1", np.zeros(2, np.int32), ["()", "int32[2]"]),
-        ("CartPole-v1", np.zeros(3, np.float32), ["(4,)", "float32[3]"]),
-        ("Breakout-MinAtar", np.zeros((10, 10, 3), np.float32), ["(10, 10, 4)", "float32[10, 10, 3]"]),
+        ("FrozenLake-v1", np.zeros(2, np.int32), ["int32[]", "int32[2]"]),
+        ("CartPole-v1", np.zeros(3, np.float32), ["float32[4]", "float32[3]"]),
+        ("Breakout-MinAtar", np.zeros((10, 10, 3), np.float32), ["bool[10, 10, 4]", "float32[10, 10, 3]"]),
     ],
 )
 def test_encode_of_a_wrong_shape(name, obs, shapes):
@@ -522,11 +522,12 @@ def test_observations_that_do_not_fit_their_space(where):
             *rest, info = super().step(*args)
             return *rest, ({"final_observation": jnp.zeros(5)} if where == "final_observation" else info)
 
-    with pytest.raises(ValueError, match=rf"Wide: {where} gives an observation of shape \(5,\).*\(3,\)"):
+    said = {"reset": r"of shape \(5,\).*\(3,\)", "final_observation": r"of float32\[5\], reset one of float32\[3\]"}
+    with pytest.raises((TypeError, ValueError), match=f"Wide: {where} gives an observation {said[where]}"):
         qjax.make(Wide(box=True))
 
 
-def test_observations_of_several_arrays():
+def test_several_arrays_for_a_space_of_one():
     class Pair(probes.OneStep):
         def observe(self, where):
             return {"a": jnp.zeros(2), "b": jnp.zeros(3)}
@@ -534,6 +535,27 @@ def test_observations_of_several_arrays():
         def observation_space(self, params):
             return probes.SimpleNamespace(shape=(2,))
 
-    # "one array is needed", rather than an AttributeError somewhere inside.
-    with pytest.raises(ValueError, match=r"Pair: reset gives.*one array is needed"):
+    with pytest.raises(ValueError, match=r"Pair: reset gives an observation of \(float32\[2\], .* of shape \(2,\)"):
         qjax.make(Pair())
+
+
+# ---- MinAtar's frames
+
+
+@pytest.mark.parametrize("game", ["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"])
+def test_frames_of_flags_are_gymnaxs_own(game):
+    """The same episodes; a network gets the same numbers."""
+    flags, own = (qjax.make(f"{game}-MinAtar", bool_obs=chosen) for chosen in (True, False))
+    assert qjax.make(f"{game}-MinAtar").obs_spec == flags.obs_spec
+    assert (flags.obs_spec.dtype, own.obs_spec.dtype) == (bool, jnp.float32)
+    assert np.dtype(flags.unwrapped.observation_space(flags.params).dtype) == bool
+    assert (flags.rewards, flags.num_actions, flags.max_steps) == (own.rewards, own.num_actions, own.max_steps)
+
+    def played(env):
+        def one(state, key):
+            step = env.step(key, state, jax.random.randint(key, (), 0, env.num_actions))
+            return step.state, (env.encode(step.obs), env.encode(step.final_obs), step.reward)
+
+        return jax.lax.scan(one, env.reset(jax.random.key(0))[1], jax.random.split(jax.random.key(1), 500))[1]
+
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.jit(played, static_argnums=0), (flags, own)))

@@ -38,8 +38,13 @@ def test_what_is_no_environment(thing, message):
 
 
 def test_an_environment_that_is_made_already():
-    with pytest.raises(TypeError, match="FrozenLake-v1 is made already"):
-        qjax.make(qjax.make("FrozenLake-v1"))
+    env = qjax.make("FrozenLake-v1")
+    assert qjax.make(env) is env
+    for arguments in ({"max_episode_steps": 3}, {"params": env.params}):
+        with pytest.raises(
+            TypeError, match="FrozenLake-v1 is made already: give its parameters and arguments where"
+        ):
+            qjax.make(env, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_an_environment_that_is_made_already():
         (CartPoleEnv, r"^CartPoleEnv runs on the host.*use qjax.make\('CartPole-v1'\)$"),
         (lambda: FrozenLakeEnv, r"use qjax.make\('FrozenLake-v1', map_name='4x4'\)$"),
         *[
-            (make, "its actions are continuous, and qjax needs discrete ones$")
+            (make, r"use qjax.make\('Pendulum-v1', action_bins=\.\.\.\)")
             for make in (
                 lambda: gymnasium.make("Pendulum-v1"),
                 lambda: gymnasium.spec("Pendulum-v1"),

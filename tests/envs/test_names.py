@@ -38,7 +38,7 @@ def test_every_name_of_gymnasiums_has_its_limit_and_arguments():
         usual = inspect.signature(type(inner.unwrapped)).parameters
         given = {key: p.default for key, p in usual.items() if key not in spec.kwargs}
         same = qjax.make(name, **{**given, **spec.kwargs})
-        assert (same.max_steps, same.obs_shape) == (env.max_steps, env.obs_shape)
+        assert (same.max_steps, same.obs_spec) == (env.max_steps, env.obs_spec)
         # Another map or rate changes no limit.
         if "FrozenLake" in name:
             for options in ({"map_name": "8x8"}, {"map_name": "4x4"}):

@@ -282,7 +282,7 @@ def test_results_name_commands_that_run():
         (("c51", "--support", 3, 3), "support must be the least and the largest value, got (3.0, 3.0)"),
         (
             ("sarsa", "--env", "CartPole-v1"),
-            "a table needs discrete observations; CartPole-v1 gives boxes of shape [4]",
+            "a table needs discrete observations; CartPole-v1 gives float32[4]",
         ),
         (("dqn", "--target-period", 5), "target_period of 5 steps is shorter than an iteration's 10"),
         (("dqn", "--target-period", 5, 100), "target_period of 5 steps is shorter than an iteration's 10"),

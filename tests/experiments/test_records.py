@@ -10,7 +10,8 @@ import qjax
 from experiments import results
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of, resolve
-from qjax.cli.reading import read
+from qjax.cli.grid import Several
+from qjax.cli.reading import from_config, read
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +67,23 @@ def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):
 
 
 def test_the_page_says_what_is_the_most_that_a_lake_allows():
-    known = {
-        "name": "q-learning",
-        "env": "FrozenLake-v1",
-        "env_kwargs": ["is_slippery=true"],
-        "out": "x",
-        "seeds": 3,
-    }
+    def known(name, **given):
+        args = resolve(arguments_of(name)(name=name, seeds=3, out="x", **given))
+        return json.loads(json.dumps(dataclasses.asdict(args)))
+
     # 0.74 is what gymnasium's own registration calls the optimum of the 4x4 lake.
-    assert "limit of 100 steps" in results.optimum(known) and results.optimum(known).strip().endswith(
-        "one of 0.744."
-    )
-    for other in ({"env": "CliffWalking-v1", "env_kwargs": []}, {"name": "dqn", "env_kwargs": []}):
-        assert results.optimum(known | other) == ""
+    lake = results.optimum(known("q-learning", env_kwargs=("is_slippery=true",)))
+    assert "limit of 100 steps" in lake and lake.strip().endswith("one of 0.744.")
+    for other in (known("q-learning", env="CliffWalking-v1"), known("dqn", env="FrozenLake-v1")):
+        assert results.optimum(other) == ""
+
+
+def test_every_record_has_the_arguments_of_its_algorithm():
+    for path in results.RECORDS.glob("*.json"):
+        arguments = json.loads(path.read_text())["arguments"]
+        from_config(arguments, path)
+        with pytest.raises(ValueError, match=r"gamma of .* is missing"):
+            from_config({key: value for key, value in arguments.items() if key != "gamma"}, path)
 
 
 def test_the_command_of_a_preset_runs_the_same(tmp_path):
@@ -93,7 +98,7 @@ def test_the_command_of_a_preset_runs_the_same(tmp_path):
 def test_what_makes_no_record(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         results.record(tmp_path / "nowhere")
-    args = resolve(arguments_of("q-learning")(name="q-learning", alpha=(0.1, 0.5), out=tmp_path))
+    args = resolve(arguments_of("q-learning")(name="q-learning", alpha=Several((0.1, 0.5)), out=tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"arguments": dataclasses.asdict(args)}, default=str))
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
         results.record(tmp_path)

@@ -88,7 +88,7 @@ def test_gymnaxs_lake_is_gymnasiums_outcome_for_outcome(tiles, slippery):
 
 def test_names_make_environments_with_gymnasiums_limits():
     taxi = qjax.make("Taxi-v4", is_rainy=True, reward_noise=0.5)
-    assert (taxi.num_states, taxi.num_actions, taxi.max_steps, taxi.obs_shape) == (500, 6, 200, ())
+    assert (taxi.num_states, taxi.num_actions, taxi.max_steps, taxi.obs_spec.shape) == (500, 6, 200, ())
     assert taxi.params.mdp.successor.shape == (500, 6, 3)
     assert taxi.params.reward_noise == 0.5
     assert qjax.make("CliffWalking-v1").max_steps is None

@@ -20,8 +20,8 @@ ACTIONS, ATOMS, GAMMA, COUNT = 3, 7, 0.9, 60
 LOW, HIGH = -2.0, 3.0
 KEY = jax.random.key(0)
 START = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0))
-ANY = Transition(*[jnp.zeros(())] * 6)  # what these selects do not read
-SELECTS = {"maximum": qjax.maximum, "double": qjax.double, "expected": qjax.expected(qjax.boltzmann(1.0))}
+ANY = Transition(*[jnp.zeros(())] * 6)  # what these target policies do not read
+TARGET_POLICIES = {"maximum": qjax.maximum, "double": qjax.double, "expected": qjax.expected(qjax.boltzmann(1.0))}
 SUPPORT = np.linspace(LOW, HIGH, ATOMS)
 
 
@@ -63,7 +63,7 @@ def check_same(ours, theirs, arguments, axes=0):
 # Categorical -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target_policy", SELECTS)
+@pytest.mark.parametrize("target_policy", TARGET_POLICIES)
 def test_categorical_agrees_with_rlax(target_policy):
     support = jnp.asarray(SUPPORT, jnp.float32)
 
@@ -78,7 +78,7 @@ def test_categorical_agrees_with_rlax(target_policy):
         mixture = jax.nn.softmax(q) @ jax.nn.softmax(next_out)
         return rlax.categorical_td_learning(support, out[action], reward, discount, support, jnp.log(mixture))
 
-    check_same(loss_of(qjax.categorical(LOW, HIGH, ATOMS), SELECTS[target_policy]), theirs, samples())
+    check_same(loss_of(qjax.categorical(LOW, HIGH, ATOMS), TARGET_POLICIES[target_policy]), theirs, samples())
 
 
 def algorithm_1(reward, discount, mass):
@@ -162,14 +162,14 @@ def quantiles_of_rlax(target_policy, kappa, out, levels, action, reward, discoun
 
 
 @pytest.mark.parametrize("kappa", [1.0, 0.4])
-@pytest.mark.parametrize("target_policy", SELECTS)
+@pytest.mark.parametrize("target_policy", TARGET_POLICIES)
 def test_quantile_agrees_with_rlax(target_policy, kappa):
     levels = (jnp.arange(ATOMS) + 0.5) / ATOMS
     theirs = lambda out, *rest: quantiles_of_rlax(target_policy, kappa, out, levels, *rest)
-    check_same(loss_of(qjax.quantile(kappa), SELECTS[target_policy]), theirs, samples())
+    check_same(loss_of(qjax.quantile(kappa), TARGET_POLICIES[target_policy]), theirs, samples())
 
 
-@pytest.mark.parametrize("target_policy", SELECTS)
+@pytest.mark.parametrize("target_policy", TARGET_POLICIES)
 def test_implicit_quantiles_agree_with_rlax(target_policy):
     # Levels and their number differ between the prediction and the target.
     rng = np.random.default_rng(2)
@@ -181,7 +181,9 @@ def test_implicit_quantiles_agree_with_rlax(target_policy):
 
     def ours(out, levels, action, reward, discount, next_out, online):
         after = Quantiles(next_out, anywhere), Quantiles(online, anywhere)
-        return loss_of(head, SELECTS[target_policy])(Quantiles(out, levels), action, reward, discount, *after)
+        return loss_of(head, TARGET_POLICIES[target_policy])(
+            Quantiles(out, levels), action, reward, discount, *after
+        )
 
     theirs = lambda *arguments: quantiles_of_rlax(target_policy, 1.0, *arguments)
     check_same(ours, theirs, (out, levels, action, reward, discount, next_out, online))

@@ -28,7 +28,7 @@ POLICIES = {
     "cold": qjax.boltzmann(1e-30),
     "hot": qjax.boltzmann(1e30),
 }
-SELECTS = {
+TARGET_POLICIES = {
     "maximum": qjax.maximum,
     "double": qjax.double,
     "expected": qjax.expected(SOME),
@@ -41,7 +41,7 @@ HEADS = {"scalar": qjax.scalar(), "categorical": qjax.categorical(-3.0, 3.0, 7),
 PAIRS = [
     (head, target_policy)
     for head in HEADS
-    for target_policy in (SELECTS if head == "scalar" else ("double", "expected"))
+    for target_policy in (TARGET_POLICIES if head == "scalar" else ("double", "expected"))
 ]
 SHAPES = {"scalar": (), "categorical": (7,), "quantile": (6,)}
 
@@ -111,7 +111,7 @@ def test_targets_and_losses_are_those_of_the_others_alone(head, target_policy):
     def computed(action, next_action, out, online_out, next_out):
         row, made = transition(action, next_action), HEADS[head]
         online, evaluated = made.q(online_out), made.q(next_out)
-        weights = SELECTS[target_policy](KEY, row, online, evaluated, START)
+        weights = TARGET_POLICIES[target_policy](KEY, row, online, evaluated, START)
         reward = MUNCHAUSEN["reward"](row, made.q(out), evaluated, weights, START)
         y = made.target(reward, row.discount, next_out, weights)
         loss, slope = jax.value_and_grad(lambda out: made.loss(out, row.action, y)[0])(out)
@@ -129,7 +129,7 @@ def test_targets_and_losses_are_those_of_the_others_alone(head, target_policy):
 def test_a_terminal_successor_may_have_all_actions_masked(head, target_policy):
     made, none = HEADS[head], jnp.full((3, *SHAPES[head]), -jnp.inf)
     row, q = transition(0, -1, discount=0.0), HEADS[head].q(none)
-    weights = SELECTS[target_policy](KEY, row, q, q, START)
+    weights = TARGET_POLICIES[target_policy](KEY, row, q, q, START)
     reward = MUNCHAUSEN["reward"](row, normal(3), q, weights, START)
     assert bool(jnp.isfinite(reward))
     y = made.target(reward, row.discount, none, weights)
@@ -179,12 +179,14 @@ def batch(action, following, weight, seed=0):
 AGENTS = {
     "q-learning": lambda actions, **initial: qjax.tabular(STATES, actions, 0.3, **initial),
     "visits": lambda actions, **initial: qjax.tabular(STATES, actions, qjax.visit_count(0.7), **initial),
-    "sarsa": lambda actions, **initial: qjax.tabular(STATES, actions, 0.3, SELECTS["executed"], **initial),
-    "expected-sarsa": lambda actions, **initial: qjax.tabular(STATES, actions, 0.3, SELECTS["expected"], **initial),
+    "sarsa": lambda actions, **initial: qjax.tabular(STATES, actions, 0.3, TARGET_POLICIES["executed"], **initial),
+    "expected-sarsa": lambda actions, **initial: qjax.tabular(
+        STATES, actions, 0.3, TARGET_POLICIES["expected"], **initial
+    ),
     "double-q-learning": lambda actions, **initial: qjax.tabular(STATES, actions, 0.3, tables=2, **initial),
     "q-lambda": lambda actions, **initial: qjax.traces(STATES, actions, 0.3, 0.8, **initial),
     "sarsa-lambda": lambda actions, **initial: qjax.traces(
-        STATES, actions, 0.3, 0.8, SELECTS["executed"], qjax.never_cut, **initial
+        STATES, actions, 0.3, 0.8, TARGET_POLICIES["executed"], qjax.never_cut, **initial
     ),
 }
 
@@ -258,7 +260,7 @@ def test_networks_learn_as_those_of_the_others_alone(head, target_policy, algori
     more = {"reward": MUNCHAUSEN["reward"]} if target_policy == "munchausen" else {}
     made = {"dqn": qjax.dqn, "pqn": lambda *x, **k: qjax.pqn(*x, epochs=2, minibatches=2, **k)}[algorithm]
     agents = [
-        made(n, optax.sgd(0.1), head=HEADS[head], target_policy=SELECTS[target_policy], **more)
+        made(n, optax.sgd(0.1), head=HEADS[head], target_policy=TARGET_POLICIES[target_policy], **more)
         for n in (net, masks(net))
     ]
     rng = np.random.default_rng(1)

@@ -24,6 +24,13 @@ OBSERVATIONS = {
     "image": jnp.asarray(rng.integers(0, 256, (3, 2, 5, 4, 3)), jnp.uint8),
     "flags": jnp.asarray(rng.integers(0, 2, (3, 2, 5, 4)), bool),
     "several": {"a": jnp.asarray(rng.normal(size=(3, 2, 2)), jnp.float16), "b": jnp.zeros((3, 2), jnp.int8)},
+    "odd sizes": (
+        jnp.asarray(rng.integers(0, 2, (3, 2, 33)), bool),
+        jnp.asarray(rng.integers(0, 256, (3, 2, 7)), jnp.uint8),
+        jnp.asarray(rng.integers(-(2**15), 2**15, (3, 2, 3)), jnp.int16),
+        jnp.asarray(rng.integers(0, 2, (3, 2, 30)), bool),
+    ),
+    "nothing": jnp.zeros((3, 2, 0), bool),
 }
 
 
@@ -48,11 +55,27 @@ def test_there_and_back(name):
     same(jax.tree.map(flat, host(packed.at(slot))), jax.tree.map(flat, host(rows)))
 
 
-def test_a_row_of_scalars_and_floats_is_one_array():
-    assert pack(transition(OBSERVATIONS["box"]), axes=2).rows["uint32"].shape == (3, 2, 12)
-    assert set(pack(transition(OBSERVATIONS["box"]), axes=2).rows) == {"uint32"}
-    rows = pack(transition(OBSERVATIONS["image"]), axes=2).rows
-    assert {name: x.shape for name, x in rows.items()} == {"uint8": (3, 2, 120), "uint32": (3, 2, 4)}
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("box", 4 + 4 + 4),  # the last one is the flag
+        ("image", 3 + 2 * 15 + 1),
+        ("flags", 3 + 2),  # 41 flags
+        ("several", 3 + 2 + 1 + 1),
+        ("odd sizes", 3 + 3 + 4 + 4),  # floats, 6 halves, 14 bytes, 127 flags
+    ],
+)
+def test_a_row_is_one_array_of_few_words(name, words):
+    packed = pack(transition(OBSERVATIONS[name]), axes=2)
+    assert (packed.rows.shape, packed.rows.dtype) == ((3, 2, words), jnp.uint32)
+    assert sum(packed.field_bytes.values()) == 4 * words
+
+
+def test_bytes_are_told_by_field():
+    block = transition({"picture": OBSERVATIONS["flags"], "index": OBSERVATIONS["discrete"]})
+    assert pack(block, axes=2).field_bytes == {
+        "obs": 6.5, "action": 4, "reward": 4, "discount": 4, "next_obs": 6.5, "last": 0.125, "padding": 2.875
+    }  # fmt: skip
 
 
 def test_it_is_a_pytree():
@@ -64,7 +87,7 @@ def test_it_is_a_pytree():
     assert jax.tree.structure(other) == structure and hash(structure) == hash(jax.tree.structure(other))
     assert jax.tree.structure(pack(transition(OBSERVATIONS["box"]), axes=2)) != structure
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path({"memory": packed})]
-    assert names == ["['memory']['uint32']", "['memory']['uint8']"]
+    assert names == ["['memory'].rows"]
     box = transition(OBSERVATIONS["box"])
     vmapped = jax.vmap(lambda x: pack(x, axes=1))(box)
-    np.testing.assert_array_equal(vmapped.rows["uint32"], pack(box, axes=2).rows["uint32"])
+    np.testing.assert_array_equal(vmapped.rows, pack(box, axes=2).rows)

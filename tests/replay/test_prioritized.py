@@ -251,7 +251,7 @@ def test_a_block_is_written_by_slices_in_every_level(window, steps):
         return jax.lax.fori_loop(0, 9, lambda i, lanes: add(lanes, block, clocks.plus(clock, i)), lanes)
 
     text = compiled(run, lanes, block, clocks.at(0))
-    arrays = [lanes.store.rows["uint32"], *lanes.tree]
+    arrays = [lanes.store.rows, *lanes.tree]
     for array in arrays:
         found = [x[0] for x in big_instructions(text, {math.prod(array.shape)})]
         assert not [x for x in found if x in MOVES], (array.shape, found)
@@ -267,7 +267,7 @@ def test_the_loop_moves_neither_ring_nor_tree():
     loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.1), memory, gamma=0.9, num_envs=ENVS, updates=2)
     lanes = jax.eval_shape(jax.vmap(loop.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), LANES)))
     text = compiled(jax.vmap(lambda lane, clock: loop.run(lane, clock, 20), in_axes=(0, None)), lanes, clocks.at(0))
-    arrays = [lanes.memory.store.rows["uint32"], *lanes.memory.tree[:2]]
+    arrays = [lanes.memory.store.rows, *lanes.memory.tree[:2]]
     for array, scatters in zip(arrays, (0, 2, 1), strict=True):
         found = [x[0] for x in big_instructions(text, {math.prod(array.shape)})]
         assert "dynamic-update-slice" in found and found.count("scatter") == scatters, (array.shape, found)

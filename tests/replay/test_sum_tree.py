@@ -22,7 +22,7 @@ def put_block(tree, first, masses):
 
 drawn = jax.jit(jax.vmap(sum_tree.draw, in_axes=(None, 0)), compiler_options=compilation.AS_USERS)
 
-# No power of the fan-out, one node, one leaf, full nodes, several levels.
+# No power of the branching factor, one node, one leaf, full nodes, several levels.
 SHAPES = [(1, 2), (5, 2), (37, 3), (64, 4), (300, 48), (1000, 32)]
 
 

@@ -162,3 +162,22 @@ def test_compiled_programs_are_kept_for_this_version_and_cpu(tmp_path, monkeypat
         assert str(devices.use_cache()) == jax.config.jax_compilation_cache_dir == "/elsewhere"
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_plan_tells_the_bytes_of_a_transition_by_field():
+    env = qjax.make(probes.Walk(limit=5))
+    agent = qjax.tabular(env.num_states, 2, 0.5)
+
+    def plan(memory):
+        loop = qjax.make_loop(env, agent, qjax.uniform, memory, gamma=0.9)
+        return qjax.sweep.plan(lambda _: loop, seeds=1, steps=20)
+
+    whole = {"obs": 4, "action": 4, "reward": 4, "discount": 4, "next_obs": 4, "last": 0.125, "padding": 3.875}
+    replayed = plan(qjax.prioritized(10, 2, 0.5, 0.5))
+    assert replayed.transition_bytes == whole
+    said = "transition  24 B: obs 4, action 4, reward 4, discount 4, next_obs 4, last 0.125, padding 3.875"
+    assert said in str(replayed)
+    once = plan(qjax.ring(10, 2, frames=qjax.Frames(env.max_steps)))
+    assert sum(once.transition_bytes.values()) == 20 and "next_obs" not in once.transition_bytes
+    online = plan(qjax.online())
+    assert online.transition_bytes == {} and "transition " not in str(online)

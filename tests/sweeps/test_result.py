@@ -75,12 +75,6 @@ def test_a_result_is_drawn_as_it_is(swept):
         qjax.plot.curves(result, metric="los")
 
 
-def test_a_lane_that_has_ended_keeps_its_last_value():
-    values = np.array([[1.0, np.nan, 3.0, np.nan, np.nan], [np.nan, 2.0, np.nan, 4.0, np.nan]])
-    held = qjax.plot.lines.held(values, np.array([3, 5]))
-    np.testing.assert_array_equal(held, [[1, np.nan, 3, 3, 3], values[1]])
-
-
 def test_a_sweep_shows_how_far_it_is(swept):
     _, _, said = swept
     assert said.startswith("Walk, 2 settings x 3 seeds: compiling\n") and said.endswith("\n")

@@ -470,6 +470,7 @@ def test_evaluate_the_agents_of_a_sweep():
 
     returns = jax.vmap(one)(result.agents, jax.random.split(jax.random.key(0), 3))
     # The second step pays 1 for the better action, which greedy tables have found.
+    assert one(result.agents[0], jax.random.key(0)).tolist() == [1.0] * 4  # NumPy's array as it is
     assert returns.tolist() == [[1.0] * 4] * 3
 
 

@@ -1,0 +1,32 @@
+"""How fast is an environment of each suite that is installed, alone and while DQN is trained on it?
+
+python -m benchmarks.suites
+"""
+
+from importlib.util import find_spec
+
+from benchmarks.harness import Contender, Row, rounds, run_as_script, versus
+from qjax.envs.suites.names import SUITES
+
+
+def names() -> list[str]:
+    """Return an environment of gymnax's, and one of each suite that is installed."""
+    return ["Breakout-MinAtar", *(f"{name}:{suite.example}" for name, suite in SUITES.items() if find_spec(name))]
+
+
+def rows(quick: bool) -> list[Row]:
+    """Compare training with random actions in as many environments."""
+    seconds, repeats = (1.0, 2) if quick else (5.0, 5)
+    found = []
+    for name in names():
+        with (
+            Contender("random_steps", env_name=name) as alone,
+            Contender("qjax_training", env_name=name) as training,
+        ):
+            rounds([alone, training], seconds, repeats)
+            found.append(versus(f"{name}: DQN, 16 seeds: random actions, 160 environments", training, alone))
+    return found
+
+
+if __name__ == "__main__":
+    run_as_script(rows)

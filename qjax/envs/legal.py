@@ -1,0 +1,65 @@
+"""Legal actions: which an environment lets be taken, and what never takes another."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from qjax.core.checks import check_record
+from qjax.core.default_rules import usual
+from qjax.core.returned import told
+from qjax.types import Env, Policy, Time
+
+
+@usual
+def legal_table(env: Env) -> Bool[Array, "S A"]:
+    """Return which actions an environment with discrete observations lets be taken in each state.
+
+    `tabular(..., initial=jnp.where(legal_table(env), 0.0, -jnp.inf))` never takes or counts another.
+
+    Raises:
+        TypeError: it is no environment, or its observations are not discrete.
+
+    """
+    check_record("env", env, Env)
+    if env.num_states is None:
+        raise TypeError(f"{env.name} has no discrete observations, so no table of its legal actions")
+    if env.legal is None:
+        return jnp.ones((env.num_states, env.num_actions), bool)
+    return jax.vmap(env.legal)(jnp.arange(env.num_states))
+
+
+def among_legal(env: Env, policy: Policy) -> Callable[[Any, Float[Array, " A"], Time], Float[Array, " A"]]:
+    """Return `(obs, q, time) -> probabilities` of a policy that sees illegal actions masked, and never takes one.
+
+    What a policy that does not look at values gives to illegal actions is shared among the legal ones.
+    """
+    legal = env.legal
+    if legal is None:
+        return lambda obs, q, time: policy(q, time)
+
+    def probabilities(obs: Any, q: Any, time: Time) -> Any:
+        mask = legal(obs)
+        found = jnp.where(mask, policy(jnp.where(mask, q, -jnp.inf), time), 0)
+        total = found.sum()
+        return jnp.where(total > 0, found / total, mask / jnp.maximum(mask.sum(), 1))
+
+    return probabilities
+
+
+def check_legal(env: Env) -> None:
+    """Check, by shapes, what an environment says of legal actions.
+
+    Raises:
+        ValueError: it is not one flag for each action.
+
+    """
+    if env.legal is None:
+        return
+    found: Any = jax.eval_shape(env.legal, env.obs_spec)
+    if getattr(found, "shape", None) != (env.num_actions,) or found.dtype != bool:
+        raise ValueError(
+            f"{env.name}: legal(obs) must be bool[{env.num_actions}], a flag for each action, not {told(found)}"
+        )

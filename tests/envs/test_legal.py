@@ -1,0 +1,209 @@
+"""Legal actions, and observations of several arrays: no illegal action is executed, counted or a NaN."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import probes
+import pytest
+
+import qjax
+from qjax import algorithms, solve
+from qjax.core import clock as clocks
+from qjax.envs.encoding import encoder
+from qjax.envs.legal import among_legal
+from qjax.mdp.environment import MDPEnvironment
+
+START = qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
+STATES = 6
+
+
+class Seen(NamedTuple):
+    at: Any
+    image: Any
+    mask: Any
+
+
+class Line:
+    """Six states in a row: 0 goes right, 1 left but for the first, 2 is never legal; what is not pays 100."""
+
+    name, default_params, num_actions = "Line", None, 3
+
+    def _seen(self, at):
+        mask = jnp.stack([jnp.bool_(True), at > 0, jnp.bool_(False)])
+        return Seen(jax.nn.one_hot(at, STATES), jnp.full((4, 4, 1), at, jnp.uint8), mask)
+
+    def legal(self, obs):
+        return obs.mask
+
+    def reset(self, key, params):
+        return self._seen(jnp.int32(0)), jnp.int32(0)
+
+    def step(self, key, state, action, params):
+        after = state + jnp.where(action == 0, 1, -1)
+        ended, reward = after >= STATES - 1, jnp.where(self._seen(state).mask[action], -0.1, 100.0)
+        new = jnp.where(ended, 0, after)
+        info = {"final_observation": self._seen(after)}
+        return self._seen(new), new, jnp.where(ended, 1.0, reward), ended, jnp.bool_(False), info
+
+    def action_space(self, params):
+        return probes.SimpleNamespace(n=3)
+
+    def observation_space(self, params):
+        return None
+
+
+SMALL = {"hidden": (8,), "steps": 1500, "capacity": 64, "batch_size": 8, "warmup": 20, "num_envs": 2,
+         "target_period": 20}  # fmt: skip
+CONSTANTS = {
+    "dqn": SMALL, "munchausen-dqn": SMALL, "iqn": SMALL, "prioritized-dqn": SMALL,
+    "c51": {**SMALL, "support": (-3.0, 1.0)}, "qr-dqn": {**SMALL, "quantiles": 8},
+    "pqn": {"hidden": (8,), "steps": 1500, "rollout": 8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_no_illegal_action_is_executed_or_counted(name):
+    """100 for an illegal action would show in returns, in values and in what a greedy agent earns."""
+    loop = algorithms.make(name, qjax.make(Line()), algorithms.config(name, **CONSTANTS[name]))
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 40))(jax.random.key(0))
+    _, report = qjax.pop_metrics(lane)
+    assert report["episodes"] > 0 and float(report["returns"]) < float(report["episodes"])
+    assert float(report["diverged_at"]) == 0
+    for at in range(STATES - 1):
+        q = loop.agent.values(None, lane.agent, loop.env.unwrapped._seen(jnp.int32(at)))
+        assert np.isneginf(q[2]) and np.isneginf(q[1]) == (at == 0) and np.isfinite(q[0]) and q[0] < 5
+    played = qjax.evaluate(loop.env, loop.agent, lane.agent, jax.random.key(1), 4, qjax.uniform, max_steps=200)
+    assert (np.asarray(played.returns) < 1).all()
+
+
+@pytest.mark.parametrize("policy", [qjax.uniform, qjax.epsilon_greedy(1.0), qjax.epsilon_greedy(0.5), qjax.argmax])
+def test_random_actions_are_shared_among_the_legal_ones(policy):
+    env = qjax.make(Line())
+    for at, legal in ((0, [1, 0, 0]), (2, [1, 1, 0])):
+        found = among_legal(env, policy)(env.unwrapped._seen(jnp.int32(at)), jnp.array([0.0, 0.0, 9.0]), START)
+        assert not found[~np.array(legal, bool)].any() and float(found.sum()) == pytest.approx(1)
+
+
+def test_a_policy_that_looks_at_no_values_takes_no_illegal_action_either():
+    env, always = qjax.make(Line()), lambda q, time: jnp.array([0.0, 0.3, 0.7])
+    seen = env.unwrapped._seen
+    np.testing.assert_allclose(among_legal(env, always)(seen(jnp.int32(2)), jnp.zeros(3), START), [0, 1, 0])
+    np.testing.assert_allclose(among_legal(env, always)(seen(jnp.int32(0)), jnp.zeros(3), START), [1, 0, 0])
+
+
+def test_environments_without_illegal_actions_run_the_policy_itself():
+    env = qjax.make("CartPole-v1")
+    assert env.legal is None and "select" not in str(
+        jax.make_jaxpr(lambda q: among_legal(env, lambda q, time: q)(0, q, START))(jnp.zeros(2))
+    )
+
+
+# ---- tables
+
+
+def chain(right_pays=1.0):
+    """Four states in a row; action 1 pays 5 everywhere and stays, where it is legal."""
+    successor = np.array([[[1], [0]], [[2], [1]], [[3], [2]], [[3], [3]]])
+    reward = np.array([[[0.0], [5.0]]] * 2 + [[[right_pays], [5.0]]] * 2)
+    ended = successor == 3
+    return qjax.mdp.from_outcomes(successor, np.ones((4, 2, 1)), reward, ended, [1.0, 0, 0, 0])
+
+
+LEGAL = np.array([[True, False]] * 4)
+
+
+@pytest.mark.parametrize("name", algorithms.TABULAR)
+def test_tables_come_to_the_values_of_the_legal_actions_alone(name):
+    env = qjax.make(MDPEnvironment(chain(), max_steps=20, legal=LEGAL))
+    constants = {"epsilon": 0.3, "alpha": 0.5, "gamma": 0.9, "steps": None}
+    loop = algorithms.make(name, env, algorithms.config(name, **constants))
+    result = qjax.sweep(lambda _: loop, seeds=2, steps=1000, log_points=1)
+    table = jax.tree.leaves(result.agents)[0].reshape(2, -1, 4, 2).mean(1)
+    assert np.isneginf(table[:, :, 1]).all()
+    np.testing.assert_allclose(table[:, :3, 0], [[0.81, 0.9, 1.0]] * 2, atol=0.02)
+    assert result.points[-1].mean_return.tolist() == [1, 1]
+
+
+def test_a_legal_chain_without_its_illegal_actions_has_these_values():
+    alone = jax.tree.map(lambda x: x[:, :1] if x.ndim == 3 else x, chain())
+    np.testing.assert_allclose(solve.policy_iteration(alone, 0.9).max(-1)[:3], [0.81, 0.9, 1.0], rtol=1e-5)
+
+
+# ---- bad input
+
+
+def test_an_agent_that_does_not_mask_is_refused():
+    env, policy = qjax.make(Line()), qjax.epsilon_greedy(0.1)
+    plain = qjax.dqn(qjax.encoded(qjax.MLP(3, (4,)), env.encode), optax.sgd(0.1))
+    with pytest.raises(ValueError, match=r"Line has illegal actions.*qjax.masked\(network, env.legal\)"):
+        qjax.make_loop(env, plain, policy, qjax.ring(8, 2), gamma=0.9)
+    table = qjax.make(MDPEnvironment(chain(), legal=LEGAL))
+    with pytest.raises(ValueError, match="legal_table"):
+        qjax.make_loop(table, qjax.tabular(4, 2, 0.1), policy, qjax.online(), gamma=0.9)
+    initial = jnp.where(qjax.legal_table(table), 0.0, -jnp.inf)
+    qjax.make_loop(table, qjax.tabular(4, 2, 0.1, initial=initial), policy, qjax.online(), gamma=0.9)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (lambda obs: jnp.ones(2, bool), r"Line: legal\(obs\) must be bool\[3\].*not bool\[2\]"),
+        (lambda obs: jnp.ones(3), r"must be bool\[3\].*not float32\[3\]"),
+        (lambda obs: (obs.mask, obs.mask), r"must be bool\[3\].*not \(bool\[3\], bool\[3\]\)"),
+    ],
+)
+def test_masks_of_the_wrong_shape_are_refused(mask, said):
+    env = Line()
+    env.legal = mask
+    with pytest.raises(ValueError, match=said):
+        qjax.make(env)
+
+
+def test_a_state_without_a_legal_action_is_refused():
+    legal = LEGAL.copy()
+    legal[1] = False
+    with pytest.raises(ValueError, match="no action is legal in state 1, which can be reached"):
+        MDPEnvironment(chain(), legal=legal)
+    legal[0] = [False, True]  # from where state 1 is never reached
+    MDPEnvironment(chain(), legal=legal)
+
+
+# ---- several arrays
+
+
+def test_observations_keep_their_structure_everywhere():
+    env = qjax.make(Line())
+    assert env.obs_spec.image == jax.ShapeDtypeStruct((4, 4, 1), jnp.uint8)
+    loop = algorithms.make("dqn", env, algorithms.DQN(**SMALL))
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 20))(jax.random.key(0))
+    stored = lane.memory.unpacked()
+    assert isinstance(stored.obs, Seen) and stored.obs.mask.dtype == bool and stored.obs.image.dtype == jnp.uint8
+    np.testing.assert_array_equal(stored.obs.at.argmax(-1), stored.obs.image[..., 0, 0, 0])
+    from qjax.training.recording import record
+
+    seen = record(env, loop.agent, lane.agent, jax.random.key(2), 2, max_steps=50).observations
+    assert isinstance(seen, Seen) and seen.at.shape[1:] == (2, STATES)
+
+
+def test_parts_of_a_space_are_encoded_each_by_itself():
+    discrete, box = probes.SimpleNamespace(n=3), probes.SimpleNamespace(shape=(2,))
+    space = probes.SimpleNamespace(spaces={"b": box, "a": discrete})
+    spec = {"a": jax.ShapeDtypeStruct((), jnp.int32), "b": jax.ShapeDtypeStruct((2,), jnp.uint8)}
+    encode = encoder("X", spec, space)
+    found = encode({"a": jnp.int32(2), "b": jnp.array([7, 9], jnp.uint8)})
+    assert found["a"].tolist() == [0, 0, 1] and found["b"].tolist() == [7, 9] and found["b"].dtype == jnp.float32
+    with pytest.raises(ValueError, match=r"X gives observations \(int32\[\], uint8\[2\]\), got int32\[\]"):
+        encode(jnp.int32(2))
+
+
+def test_a_network_takes_images_through_its_convolution_and_the_rest_beside():
+    net = qjax.convolutional(3, (4,), features=2)
+    obs = {"image": jnp.ones((5, 5, 1)), "speed": jnp.array([1.0, 2.0])}
+    params = net.init(jax.random.key(0), obs)
+    kernel = params["params"]["Dense_0"]["kernel"]
+    assert kernel.shape[0] == 3 * 3 * 2 + 2 and net.apply(params, obs).shape == (3,)
+    with pytest.raises(TypeError, match="a discrete observation is a name"):
+        net.init(jax.random.key(0), {"image": obs["image"], "at": jnp.int32(1)})
