@@ -349,7 +349,6 @@ def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():
         ({"quantiles": 0}, "quantiles must be at least 1, got 0"),
         ({"optimizer_eps": 0.0}, r"optimizer_eps must lie in .* got 0.0"),
         ({"optimizer_eps": 1e39}, r"optimizer_eps must lie in .* got 1e\+39"),
-        ({"initializer": "orthogonl"}, "no initializer 'orthogonl'; did you mean orthogonal"),
         ({"min_probability": 0.6}, r"min_probability must lie in \[0, 0.5\], got 0.6"),
     ],
 )
@@ -357,6 +356,14 @@ def test_constants_that_do_not_fit(change, said):
     with pytest.raises(ValueError, match=said):
         name = "qr-dqn" if "quantiles" in change else "c51"
         algorithms.make(name, qjax.make("CartPole-v1"), algorithms.config(name, **change))
+
+
+def test_a_choice_that_there_is_not():
+    """The tests' own type checker would refuse it sooner."""
+    config = algorithms.C51()
+    object.__setattr__(config, "initializer", "orthogonl")
+    with pytest.raises(ValueError, match="no initializer 'orthogonl'; did you mean orthogonal"):
+        algorithms.make("c51", qjax.make("CartPole-v1"), config)
 
 
 def test_the_support_follows_gamma_and_the_time_limit():

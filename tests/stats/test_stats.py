@@ -242,7 +242,7 @@ def test_equal_infinities_do_not_differ():
     assert found.value == 1 and (found.low, found.high) == (0, 2)
 
 
-NO_SCORES = [["1", "2"], [b"1", 2], [1.0, None, "2"], [1j, 2], [{}, 1], np.array(["NaT"], "M8")]
+NO_SCORES = [["1", "2"], [b"1", 2], [1.0, None, "2"], [1j, 2], [{}, 1], np.array(["NaT"], "M8[s]")]
 
 
 @pytest.mark.parametrize("scores", NO_SCORES)
