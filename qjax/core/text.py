@@ -59,7 +59,7 @@ def brief(record: Any) -> str:
     values = {name: getattr(record, name) for name in names}
     told = [f"{name}={form.repr(x)}" for name, x in values.items() if isinstance(x, type) or not callable(x)]
     made = dict.fromkeys(maker for x in values.values() if (maker := _maker(x)))
-    told = [f"made by {' and '.join(made)}"] * bool(made) + told
+    told = [f"made by {' and '.join(made)}"] * bool(made and "name" not in values) + told
     return textwrap.fill(f"{type(record).__name__}({', '.join(told)})", 100, subsequent_indent="    ")
 
 
