@@ -151,6 +151,16 @@ def test_a_sweep_is_its_loop_run_by_hand():
     assert (report["returns"] > 0).all() and (report["loss"] > 0).all()
 
 
+def test_several_inner_loops_of_rollouts_go_on_where_the_last_one_ended():
+    """130 iterations make five inner loops of 26, most of them in one call of the program."""
+    build = lambda hyper: tabular(rollout=3)
+    result = qjax.sweep(build, seeds=2, seed=7, steps=390, log_points=1, width=1)
+    loop, key = build(None), jax.random.fold_in(jax.random.key(7), 1)
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 130))(key)
+    np.testing.assert_allclose(result.agents[1], lane.agent, rtol=1e-6)
+    assert result.points[-1].episodes[1] == lane.episodes
+
+
 # ---- hyper-parameters
 
 
