@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import compilation
+import gate
 import pytest
 
 for number in (signal.SIGINT, signal.SIGHUP):  # ignored where the tests run in the background, and so in children
@@ -42,6 +43,14 @@ def pytest_configure(config):
 
     use_cores(2)
     gc.set_threshold(50_000, 20, 50)  # JAX makes objects by the million, and few circles of them
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest itself deselects by marks
+def pytest_collection_modifyitems(config, items):
+    config.stash[gate.COLLECTED] = [item.nodeid for item in items]
+    for item in items:
+        if gate.left_out(item.nodeid):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -1,0 +1,210 @@
+"""What the gate leaves to the whole suite (`pytest -m ""`): other choices of what it tests with one; rehearsals.
+
+A test stands here with the choices of its parameters that the gate keeps, none where it leaves the test out: where
+another in the gate fails with it, or where it takes tens of seconds to say more. What is here runs before a change
+lands; the gate runs on every one.
+"""
+
+import pytest
+
+COLLECTED = pytest.StashKey[list[str]]()
+"""Where the ids of all tests stand that were found."""
+
+KEPT: dict[str, tuple[str, ...]] = {
+    # agents, algorithms, objectives
+    "agents/test_normalized.py::test_statistics_are_saved_and_resumed_bit_for_bit": (),
+    "agents/test_pqn.py::test_chunks_equal_one_run": (),
+    "agents/test_pqn.py::test_learn_takes_the_steps_that_numpy_takes": (
+        "1-1-squared-maximum-0.65",
+        "2-6-huber-maximum-1.0",
+    ),
+    "agents/test_tabular.py::test_q_learning_equals_the_loop": ("1-5", "4-1"),
+    "agents/test_traces.py::test_traces_equal_the_slow_loop": ("sarsa-4-1-True-1.0", "watkins-3-2-False-None"),
+    "algorithms/test_deep.py::test_constants_of_algorithms_are_swept_in_one_program": (),
+    "algorithms/test_deep.py::test_every_choice": ("munchausen-quantile-ring-norm-1",),
+    "algorithms/test_deep.py::test_known_values": ("dqn-OneStep", "iqn-Sign", "rainbow-OneStep"),
+    "algorithms/test_deep.py::test_known_values_of_pqn": ("Successor",),
+    "algorithms/test_deep.py::test_pqn_with_another_head_and_network": (),
+    "algorithms/test_tabular_algorithms.py::test_a_step_touches_no_whole_table": ("q-learning--",),
+    "algorithms/test_tabular_algorithms.py::test_known_values": (
+        "double-q-learning-Endless",
+        "n-step-q-Successor",
+        "q-learning-OneStep",
+    ),
+    "objectives/test_masked.py::test_networks_learn_as_those_of_the_others_alone": (
+        "quantile-double-dqn",
+        "scalar-munchausen-dqn",
+    ),
+    "objectives/test_masked.py::test_tables_learn_as_those_of_the_others_alone": ("double-q-learning", "q-lambda"),
+    "objectives/test_masked.py::test_targets_and_losses_are_those_of_the_others_alone": (
+        "categorical-expected",
+        "quantile-double",
+        "scalar-executed",
+        "scalar-maximum",
+        "scalar-munchausen",
+    ),
+    # command line, experiments, documentation
+    "cli/test_main.py::test_a_bare_install_says_which_extra_is_missing": ("tyro",),
+    "cli/test_plot_command.py::test_files_are_the_same_whenever_written_and_no_device_is_needed": (),
+    "cli/test_train.py::test_a_mixed_grid_leaves_one_folder": (),
+    "cli/test_train.py::test_a_run_in_wrappers_is_loaded_and_run_again": (),
+    "cli/test_train.py::test_every_number_that_may_be_traced_counts": ("pqn", "sarsa-lambda"),
+    "cli/test_train.py::test_exact_values_of_every_setting": (),
+    "experiments/test_experiments.py::test_cartpole": (),  # the gate runs it whole
+    "experiments/test_experiments.py::test_first_index_ties_keep_half_the_seeds_from_the_goal": (),
+    "experiments/test_experiments.py::test_train": (),
+    # the core: also run with the newest JAX, below
+    "core/test_default_rules.py::test_algorithms_are_traced_alike": ("strict-c51", "x64-q-learning"),
+    "core/test_default_rules.py::test_pieces_give_the_same_numbers": ("acts", "heads", "keys", "steps", "targets"),
+    "core/test_random.py::test_streams_of_related_keys_are_uncorrelated": ("1",),
+    "core/test_sums.py::test_means_of_many_episodes_and_updates_do_not_drift": ("sizes0",),
+    "exploration/test_policies.py::"
+    "test_draw_follows_the_distribution_and_never_takes_an_action_of_probability_zero": ("1", "2", "3", "7", "18"),
+    # environments
+    "envs/test_checking.py::test_named_environments_are_sound": ("FrozenLake-v1",),
+    "envs/test_checking.py::test_what_is_broken_is_found": (
+        "encode",
+        "final_obs of another dtype",
+        "first observation as successor",
+        "flags of numbers",
+        "mask of another shape",
+        "no legal action",
+        "obs_spec",
+        "raises",
+        "reward of whole numbers",
+        "rewards",
+        "state",
+        "states",
+        "truncated without a limit",
+    ),
+    "envs/test_environments.py::test_frames_of_flags_are_gymnaxs_own": ("Breakout",),
+    "envs/test_legal.py::test_no_illegal_action_is_executed_or_counted": ("munchausen-dqn",),
+    "envs/test_legal.py::test_tables_come_to_the_values_of_the_legal_actions_alone": ("double-q-learning",),
+    "envs/test_probes.py::test_known_values": ("OneStep-dqn", "Successor-dqn", "TwoSteps-dqn", "Sign-dqn"),
+    "envs/test_probes.py::test_bugs_would_show": (
+        "Endless-cut_for_end-q_if_terminated-tabular",
+        "Endless-cut_for_end-q_if_terminated-dqn",
+        "Successor-cut_for_end-q_if_reset-tabular",
+        "Successor-reset_for_successor-q_if_reset-dqn",
+    ),
+    "envs/test_wrappers.py::test_frame_stack": ("image",),
+    "envs/test_wrappers.py::test_random_starts": ("True",),
+    "envs/test_wrappers.py::test_sticky_actions": ("True",),
+    "envs/test_wrappers.py::test_rewards": ("<lambda>-exp-ends3", "reward_sign-sign-ends2"),
+    "mdp/test_examples.py::test_gymnaxs_lake_is_gymnasiums_outcome_for_outcome": (
+        "False-tiles0",
+        "True-tiles0",
+        "True-tiles1",
+    ),
+    "mdp/test_solve.py::test_undiscounted_episodes_against_scipy": ("CliffWalkingSlippery-v1",),
+    "mdp/test_solve.py::test_many_mdps_are_solved_as_one_by_one": (),
+    "mdp/test_solve.py::test_policies_against_scipy": (),
+    # networks
+    "networks/test_networks.py::test_every_update_draws_afresh": ("noisy",),
+    "networks/test_networks.py::test_shared_levels_have_the_same_expected_gradient_as_own": (),
+    # replay
+    "replay/test_delayed.py::test_the_loop_is_the_textbooks": ("sarsa",),
+    "replay/test_delayed.py::test_what_is_learned_equals_the_slow_loop": (
+        "2-step-sarsa-1-3",
+        "3-step-1-1",
+        "5-step-4-1",
+        "sarsa-1-1",
+        "sarsa-3-2",
+    ),
+    "replay/test_frames.py::test_batches_are_those_of_whole_transitions": (
+        "by_priority-1-2-40-1-6-2-True",
+        "folded-1-2-40-3-6-4-False",
+        "uniform-1-2-40-1-100-4-False",
+        "uniform-4-2-48-2-5-3-False",
+    ),
+    "replay/test_memory.py::test_ring_holds_and_samples_what_a_deque_holds": (
+        "1-1-1-1",
+        "1-1-5-4",
+        "1-3-12-8",
+        "4-3-60-60",
+    ),
+    "replay/test_n_step.py::test_batches_fold_whatever_episodes_are_stored": (
+        "1-2-9-3-ring",
+        "4-3-12-5-prioritized",
+    ),
+    "replay/test_n_step.py::test_windows_never_cross_the_write_head": (
+        "1-2-7-3-prioritized",
+        "1-2-7-3-ring",
+        "2-2-10-6-ring",
+        "3-2-9-2-prioritized",
+        "4-1-8-8-ring",
+    ),
+    "replay/test_prioritized.py::test_all_exponents_are_swept_in_one_program": (),
+    "replay/test_prioritized.py::test_frequencies_are_the_priorities": ("1-0.6", "32-1.0"),
+    "replay/test_prioritized.py::test_state_and_batch_keep_their_structure": (),
+    "replay/test_prioritized.py::test_uniform_replay_does_not_look_at_priorities": (),
+    "replay/test_sum_tree.py::test_a_leaf_without_mass_is_never_drawn": ("3",),
+    "replay/test_sum_tree.py::test_a_million_masses_of_all_sizes": (),
+    "replay/test_sum_tree.py::test_frequencies_are_the_masses": ("37-32",),
+    "replay/test_sum_tree.py::test_neighbours_among_a_million_are_drawn_alike": ("0.3-True",),
+    # processes, and runs that are killed
+    "machine/test_hosts.py::test_a_folder_that_is_not_empty_is_refused_on_both": (),
+    "machine/test_hosts.py::test_a_host_that_is_killed_ends_the_others": (),
+    "machine/test_hosts.py::test_a_host_that_never_comes_ends_the_others": (),
+    "machine/test_hosts.py::test_all_look_before_one_writes": (),
+    "machine/test_signals.py::test_a_closed_terminal_stops_a_run_after_a_checkpoint": (),
+    "machine/test_signals.py::test_nobody_need_read_what_a_command_says": (),
+    "runs/test_power.py::test_power_cuts": ("stopped-False",),
+    "runs/test_agents.py::test_every_algorithm": ("double-q-learning", "iqn", "pqn", "rainbow", "sarsa-lambda"),
+    "runs/test_resume.py::test_a_crashed_sweep_goes_on_bit_for_bit": ("deep",),
+    "runs/test_resume.py::test_a_full_disk_stops_no_training": (),
+    "runs/test_resume.py::test_a_run_killed_at_its_end_ends_the_same": ("finish",),
+    "runs/test_resume.py::test_a_run_with_fast_keys_goes_on_bit_for_bit": (),
+    "runs/test_resume.py::test_a_second_ctrl_c_ends_at_once": (),
+    "runs/test_resume.py::test_a_watcher_that_cannot_write_is_left_out": ("on_log",),
+    "runs/test_resume.py::test_a_watcher_that_ends_a_sweep_does_so_after_a_checkpoint": ("on_progress",),
+    "runs/test_resume.py::test_checkpoint_without_a_log_point_before_it": (),
+    "runs/test_resume.py::test_kill_9": (),
+    "runs/test_resume.py::test_static_sweeps_take_ended_runs_from_their_folders": (),
+    "runs/test_resume.py::test_two_hosts": (),
+    # sweeps and loops
+    "sweeps/test_hyperparameters.py::test_static_sweeps_run_one_after_another_with_the_same_seeds": (),
+    "sweeps/test_plan.py::test_the_estimate_is_the_compilers_own": ("frozenlake",),
+    "sweeps/test_plan.py::test_out_of_device_memory_is_said_plainly": (),
+    "sweeps/test_sweep.py::test_a_seed_alone_is_the_same_bit_for_bit": (),
+    "sweeps/test_sweep.py::test_a_sweep_crosses_every_boundary_of_the_clock": ("2147483648", "4294967296"),
+    "sweeps/test_sweep.py::test_bits_do_not_depend_on_the_number_of_devices": (),  # in the part with the newest JAX
+    "training/test_ahead.py::test_the_plain_path_has_the_same_numbers_in_a_network": ("1",),
+    "training/test_loop.py::test_chunks_equal_one_run": ("dqn-1-2-5", "tabular-4-2-5"),
+    "training/test_loop.py::test_compiled_program_moves_no_table": ("4",),
+    "training/test_loop.py::test_step_and_env_a_policy_sees": ("4",),
+    "training/test_loop.py::test_the_programs_of_a_sweep_move_no_ring": (),  # in the part with the newest JAX
+    "test_arguments.py::test_constants": (
+        *("deep-atoms", "deep-batch_size", "deep-capacity", "deep-epsilon_end", "deep-gamma", "deep-hidden"),
+        *("deep-levels", "deep-loss", "deep-optimizer", "deep-rollout", "deep-support", "deep-target_unit"),
+        *(
+            "tabular-alpha",
+            "tabular-epsilon_decay",
+            "tabular-initial",
+            "tabular-lam",
+            "tabular-policy",
+            "tabular-ties",
+        ),
+    ),
+    "test_convergence.py::test_two_algorithms_come_near": (),
+    "test_vocabulary.py::test_the_vocabulary_holds": (
+        "c51, n-step, prioritized",
+        "pqn",
+        "sarsa, replayed",
+        "swept target period",
+        "watkins's q(lambda)",
+    ),
+}
+"""Tests and the choices of their parameters that the gate runs, by their ids."""
+
+
+def parts(node: str) -> tuple[str, str]:
+    """Return the test of an id, as it is named above, and the choice of its parameters."""
+    name, _, choice = node.removeprefix("tests/").partition("[")
+    return name, choice.removesuffix("]")
+
+
+def left_out(node: str) -> bool:
+    """Return whether the gate leaves out the test with this id."""
+    name, choice = parts(node)
+    return name in KEPT and choice not in KEPT[name]
