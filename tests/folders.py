@@ -38,7 +38,7 @@ def written(folder, returns, hypers=None, scores=None, **options):
     ids = {"seed": np.tile(np.arange(seeds), settings), "setting": np.repeat(np.arange(settings), seeds)}
     env_steps = np.zeros(lanes, np.int64)
     with qjax.Run(folder, options.get("experiment", "q-learning"), options.get("arguments", {})) as run:
-        run.open(described)
+        run.lifecycle.open(described)
         for p in range(points):
             changed = p < lengths
             env_steps = np.where(changed, every * (p + 1), env_steps)
@@ -58,7 +58,7 @@ def written(folder, returns, hypers=None, scores=None, **options):
 def grid(folder, several, runs):
     """Write the config of a grid whose runs were made in turn, and of those runs `arguments, options`."""
     with qjax.Run(folder, "q-learning", several) as run:
-        run.begin()
+        run.lifecycle.begin()
         for name, (arguments, options) in runs.items():
             written(folder / name, arguments=arguments, **options)
     return folder

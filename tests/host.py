@@ -25,7 +25,7 @@ def run(args):
         time.sleep(2 * number)
     given = {"host": number if MODE == "differ" else 0}
     with qjax.Run(args.out, "hosts", given, resume=args.resume, overwrite=args.overwrite) as folder:
-        folder.begin()
+        folder.lifecycle.begin()
         if MODE in ("fails", "first-fails") and number == (MODE == "fails"):
             raise ValueError("no more")
         if MODE == "killed" and number == 1:

@@ -287,7 +287,7 @@ def _show_plan(
     """Print what a sweep would take, and raise where it would not fit."""
     width = args.width
     if args.resume and width is None:
-        width = qjax.Run(args.out, experiment, config, resume=True, free=FREE).width
+        width = qjax.Run(args.out, experiment, config, resume=True, free=FREE).lifecycle.width
     print("compiling, to know the memory", flush=True)
     planned = plan(build, width=width, **work)
     print(planned)

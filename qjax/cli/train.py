@@ -113,7 +113,7 @@ def run(args: Arguments) -> None:
         print(f"the runs in {args.out} have ended; their results stand")
         return
     with whole:
-        whole.begin()
+        whole.lifecycle.begin()
         for each in runs:
             _run_one(each)
         if hosts.is_first():

@@ -1,5 +1,5 @@
 """A run's folder: tables, checkpoints, what else is written, and how it is read back.
 
-Read `run` (with `folder`, `recorder`, `agents`), `tables`, `checkpoint`, `reading`, `results`. Imports `training`,
-`machine` and what is below.
+Read `run` (with `folder`, `lifecycle`, `saving`, `recorder`, `agents`), `tables`, `checkpoint`, `reading`,
+`results`. Imports `training`, `machine` and what is below.
 """

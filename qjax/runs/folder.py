@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qjax.runs import files, jsonfile
+from qjax.runs import checkpoint, files, jsonfile
 from qjax.runs.agents import AGENTS
+from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.config import CONFIG, SUMMARY, load_config
 from qjax.runs.difference import first_difference
 from qjax.runs.ended import ENDED, WHEN_ENDED, altered
@@ -23,19 +24,19 @@ WRITTEN = (
 class Folder:
     """The folder of a run, and what of it is to be written or gone on from."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], overwrite: bool, resume: bool, free: Iterable[str]):
+    def __init__(self, path: Path, config: dict[str, Any], overwrite: bool, resume: bool, free: Iterable[str]):
         """Look at nothing yet.
 
         Args:
             path: where it is.
-            config: what the run is; it may grow.
+            config: what the run is; a sweep adds itself.
             overwrite: an earlier run makes place.
             resume: an earlier run goes on, if it is the same.
             free: names of arguments that may differ when it does.
 
         """
-        self.path, self.resume = path, resume
-        self._config, self._overwrite, self._free = config, overwrite, set(free)
+        self.path, self.config, self.resume, self.free = path, config, resume, set(free)
+        self._overwrite = overwrite
         self._lock: Any = None
 
     def check(self) -> None:
@@ -66,6 +67,11 @@ class Folder:
             if wrong := altered(self.path):  # agents are looked at where they are read
                 raise ValueError(f"{self.path / wrong[0]} {WHEN_ENDED}")
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do for the run that is resumed: its summary is written."""
+        return self.resume and (self.path / SUMMARY).is_file()
+
     def unfinished(self) -> bool:
         """Return whether there is something to go on from."""
         found = [path for name in (CHECKPOINTS, ENDED) for path in (self.path / name).glob("[0-9]*")]
@@ -75,11 +81,29 @@ class Folder:
         """Refuse a run whose config differs from the one written in a field that changes the numbers."""
 
         def counted(config: Mapping[str, Any]) -> dict[str, Any]:
-            arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self._free}
-            return {**{name: config.get(name) for name in self._config}, "arguments": arguments}
+            arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self.free}
+            return {**{name: config.get(name) for name in self.config}, "arguments": arguments}
 
-        if difference := first_difference(counted(written), counted(self._config)):
+        if difference := first_difference(counted(written), counted(self.config)):
             raise ValueError(f"{self.path} ({where}) was written by another run: {difference}")
+
+    def find(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, or what a sweep ended with, checked; None where there is neither.
+
+        Raises:
+            ValueError: it is damaged or another run's, or a table is not what it was written with.
+
+        """
+        self.compare(load_config(self.path), CONFIG)
+        found = checkpoint.find(self.path / ENDED) or checkpoint.find(self.path / CHECKPOINTS)
+        if found is None:
+            return None
+        self.compare(found.manifest["config"], str(found.folder.name))
+        for name, (length, digest) in found.manifest["tables"].items():
+            path = self.path / name
+            if not path.is_file() or files.digest(path, length)[1] != digest:
+                raise ValueError(f"{path} is not what the checkpoint at {found.folder} was written with")
+        return found
 
     def lock(self) -> None:
         """Lock the folder with a lock that the system frees when its holder dies."""

@@ -39,19 +39,20 @@ def load_metrics(folder: str | Path) -> dict[str, np.ndarray]:
     return table
 
 
-def points(folder: Path, sweep: Mapping[str, Any], notes: Sequence[Sequence[float]] | None = None) -> list[Point]:
+def points(folder: Path, notes: Sequence[Sequence[float]] | None = None) -> list[Point]:
     """Return log points `[lanes]` from a run's table.
 
     Args:
         folder: the run's.
-        sweep: what its config says of the sweep.
         notes: updates, share done and seconds of each log point, from a checkpoint; default 0, NaN and what
             `timing.csv` says of as many as the table has.
 
     Raises:
-        ValueError: the table is damaged, or has other columns than the sweep.
+        FileNotFoundError: as `load_points`.
+        ValueError: the config or the table is damaged, or the table has other columns than the sweep.
 
     """
+    sweep = load_sweep(folder)
     if notes is not None and not notes:
         return []
     table, number = _load(folder)
@@ -133,7 +134,7 @@ def load_points(folder: str | Path) -> list[Point]:
 def read_points(folder: str | Path) -> list[Point]:
     """Do as `load_points`, without a warning of a finished run's files that were altered since."""
     try:
-        return points(Path(folder), load_sweep(folder))
+        return points(Path(folder))
     except ValueError as error:
         written, here = load_config(folder).get("versions", {}).get("qjax"), VERSION
         if written == here:

@@ -1,5 +1,8 @@
 """A run's tables as they grow: the rows of every log point, by every process.
 
+`metrics.csv` (or `metrics.parquet`) is tidy, one row per lane and log point, and holds nothing that depends on the
+clock on the wall; that stands in `timing.csv`. Both are cut back to the checkpoint when a run is resumed.
+
 On several hosts each process writes the rows of its own lanes, and the first joins those of CSV at every
 checkpoint.
 """

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qjax.machine import hosts
-from qjax.runs import tables
+from qjax.runs import reading, tables
 from qjax.runs.points import Point, of_lanes
 from qjax.runs.run import Run
 from qjax.runs.sinks import Feed, Sink, Start
@@ -42,7 +42,7 @@ class Log:
         """Take up the points of a run that goes on, from its table and what its checkpoint notes of them."""
         assert self._run is not None
         self.notes = [tuple(note) for note in notes]
-        for point in self._run.points(self.notes):
+        for point in reading.points(self._run.folder, self.notes):
             own = of_lanes(point, self._lanes)
             self._keep(own)
             if self._feed:

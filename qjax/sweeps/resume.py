@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from qjax.core.text import apart, short
+from qjax.runs import reading
 from qjax.runs.agents import load_agents
 from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.difference import first_difference
@@ -39,7 +40,7 @@ class Opened(NamedTuple):
 def open_run(run: Run, described: Described, programs: Programs) -> Opened:
     """Lock a run's folder for a sweep, and look at what it holds; nothing is changed."""
     program = described.program()
-    found = run.open(described.describe(programs.placement.width))
+    found = run.lifecycle.open(described.describe(programs.placement.width))
     elsewhere = None if found is None else _check_same(found, programs.describe(), program, run.accept_program)
     return Opened(run, program, found, elsewhere)
 
@@ -51,9 +52,10 @@ def returned(opened: Opened, described: Described, programs: Programs) -> Result
     agents = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((placement.lanes, *x.shape[1:]), x.dtype), programs.shapes.agent
     )
+    points = reading.points(opened.run.folder, manifest["points"])
     return Result(
         agents=load_agents(opened.run.folder, agents),
-        points=[of_lanes(point, placement.local) for point in opened.run.points(manifest["points"])],
+        points=[of_lanes(point, placement.local) for point in points],
         seeds=described.seeds,
         settings=described.settings,
         hypers=described.swept,

@@ -174,7 +174,7 @@ class Running:
         if any(message["some"] for message in hosts.gather(some)):
             self._fetch(phase._replace(log=True))
             if self.opened is not None:
-                self.opened.run.join()
+                self.opened.run.recorder.join()
 
     def end(self, stopped: str | None) -> Result:
         """Write what the sweep ends with into its run where nothing `stopped` it, and return it."""

@@ -33,7 +33,9 @@ class Saving:
             return
         began = time.monotonic()
         try:
-            self._run.save(self._groups, self._totals(), self._opened.program, self._manifest(tick, seconds))
+            self._run.checkpoints.save(
+                self._groups, self._totals(), self._opened.program, self._manifest(tick, seconds)
+            )
             self._tick = tick
         except OSError as error:
             if must:
@@ -44,8 +46,9 @@ class Saving:
 
     def end(self, tick: int, seconds: float, agents: Any, ended: dict[str, Any]) -> None:
         """Write what the sweep ends with into its run."""
+        self._run.save_agents(agents)
         manifest = {**self._manifest(tick, seconds), **ended}
-        self._run.end(agents, self._groups, self._totals(), self._opened.program, manifest)
+        self._run.checkpoints.end(self._groups, self._totals(), self._opened.program, manifest)
 
     def _totals(self) -> dict[str, Any]:
         return {**self._tally.totals._asdict(), **self._tally.pending()}
@@ -62,7 +65,7 @@ class Saving:
         counts = found.totals(self._groups.local)
         self._tally.restore(Totals(*(counts.pop(name) for name in Totals._fields)), counts)
         self._tick = found.manifest["tick"]
-        self._run.go_on(found, self._opened.elsewhere)
+        self._run.lifecycle.go_on(found, self._opened.elsewhere)
         self._log.restore(found.manifest["points"])
         found.forget()
         return self._tick, found.manifest["seconds"]

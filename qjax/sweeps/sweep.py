@@ -61,7 +61,7 @@ class Sweep:
         for name in self.described.unused:
             message = f"the hyper-parameter {name!r} has no effect: nothing in the program depends on it"
             warnings.warn(message, UserWarning, stacklevel=4)
-        width = run.width if run is not None and self.width is None else self.width
+        width = run.lifecycle.width if run is not None and self.width is None else self.width
         programs = place(self.described, width, self.devices)
         opened = None if run is None else open_run(run, self.described, programs)
         if opened is not None and opened.ended:

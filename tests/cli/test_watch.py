@@ -46,7 +46,7 @@ def lake(tmp_path_factory):
     tables[2, [0, 1], [2, 1]] = 1
     arguments = frozenlake.Arguments(seeds=3, ties="first", out=out)
     with qjax.Run(out, "frozenlake", {**vars(arguments), "script": arguments.script()}) as run:
-        run._config["sweep"] = {"seeds": 3, "lanes": 3}
+        run.lifecycle.open({"seeds": 3, "lanes": 3})
         run.save_agents(tables)
     return out
 

@@ -16,7 +16,7 @@ from experiments import results
 from qjax.cli import studies, train, watch
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.reading import read_back
-from qjax.runs import jsonfile
+from qjax.runs import jsonfile, reading
 
 OPENING = "[" * 100_000
 VALUES = (None, "text", -1, 10**30, math.nan, [], {}, [[]], True)
@@ -44,10 +44,10 @@ def stopped(tmp_path_factory):
     """A run with a checkpoint after its second log point."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     with qjax.Run(folder, "walk", {"rate": 1}) as run:
-        run.open(SWEEP)
+        run.lifecycle.open(SWEEP)
         for number in range(2):
             run.log(point(number), {"seed": np.arange(LANES)})
-        run.save(groups(2), {}, "program", describe(2))
+        run.checkpoints.save(groups(2), {}, "program", describe(2))
     return folder
 
 
@@ -56,11 +56,12 @@ def over(request, tmp_path_factory):
     """A run in which a sweep ended, finished with a summary or left before that."""
     folder = tmp_path_factory.mktemp("over") / "run"
     run = qjax.Run(folder, "walk", {"rate": 1})
-    run.open({**SWEEP, "log_points": 3, "steps": 30})
+    run.lifecycle.open({**SWEEP, "log_points": 3, "steps": 30})
     for number in range(3):
         run.log(point(number), {"seed": np.arange(LANES)})
     whole = {**describe(3), "env_steps": 30 * LANES, "compile_s": 1.0}
-    run.end({"q": np.zeros((LANES, 3))}, groups(3), {}, "program", whole)
+    run.save_agents({"q": np.zeros((LANES, 3))})
+    run.checkpoints.end(groups(3), {}, "program", whole)
     if request.param == "summary":
         run.finish({"mine": 1.0})
     run.close()
@@ -70,8 +71,8 @@ def over(request, tmp_path_factory):
 def resumed(folder):
     """Open a run as a sweep does that goes on."""
     with qjax.Run(folder, "walk", {"rate": 1}, resume=True) as run:
-        found = run.open(SWEEP)
-        run.points(found.manifest["points"])
+        found = run.lifecycle.open(SWEEP)
+        reading.points(run.folder, found.manifest["points"])
         found.forget()
 
 
@@ -388,7 +389,7 @@ def test_what_vouches_for_an_ended_run_is_told_where_it_is_altered(over, spoilt)
 def test_a_file_more_in_an_ended_table(tmp_path):
     for name, points in (("run", 3), ("longer", 4)):
         with qjax.Run(tmp_path / name, "walk", {}, parquet=True) as run:
-            run.open(SWEEP)
+            run.lifecycle.open(SWEEP)
             for number in range(points):
                 run.log(point(number), {"seed": np.arange(LANES)})
             run.finish({})
@@ -413,7 +414,7 @@ def test_parts_of_a_table(tmp_path, spoilt):
 
     folder = tmp_path / "whole"
     with qjax.Run(folder, "walk", {}, parquet=True) as run:
-        run.open(SWEEP)
+        run.lifecycle.open(SWEEP)
         for number in range(3):
             run.log(point(number), {"seed": np.arange(LANES)})
     second, third = (folder / "metrics.parquet" / f"{i:06d}-00000.parquet" for i in (1, 2))

@@ -15,14 +15,15 @@ from qjax.runs import files
 def lived(folder, rate, done, ends=True, **options):
     """Write a run from its start to its end; `done` is told what stands for good."""
     with qjax.Run(folder, "walk", {"rate": rate}, **options) as run:
-        run.open(SWEEP)
+        run.lifecycle.open(SWEEP)
         for tick in (1, 2):
             run.log(point(tick - 1), {"seed": np.arange(LANES)})
-            run.save(groups(tick), {}, "program", describe(tick))
+            run.checkpoints.save(groups(tick), {}, "program", describe(tick))
             done(tick)
         if ends:
             last = {**describe(2), "env_steps": 20 * LANES, "compile_s": 0.0}
-            run.end({"q": np.full(LANES, float(rate))}, groups(2), {}, "program", last)
+            run.save_agents({"q": np.full(LANES, float(rate))})
+            run.checkpoints.end(groups(2), {}, "program", last)
             done("ended")
             run.finish({"final": rate})
             done("finished")
@@ -41,7 +42,7 @@ def check(folder, least, rate, before):
     run = qjax.Run(folder, "walk", {"rate": own}, resume=True)
     if run.finished:
         assert f'"final": {own}' in (folder / "summary.json").read_text()
-    found = run.open(SWEEP)  # its files and the tables are those of its manifest
+    found = run.lifecycle.open(SWEEP)  # its files and the tables are those of its manifest
     run.close()
     if found is None:
         assert least is None and not run.finished

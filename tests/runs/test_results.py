@@ -107,7 +107,7 @@ def written(folder, points, parquet=False, finished=False, seeds=(3, 7), log_poi
         "log_points": log_points, "steps": 1000,
     }  # fmt: skip
     with qjax.Run(folder, experiment, {"rate": 1e-3}, parquet=parquet) as run:
-        run.open(described)
+        run.lifecycle.open(described)
         for point in points:
             run.log(point, {"seed": np.array(seeds)})
         if finished:

@@ -97,7 +97,7 @@ def compiled_once(compile):
 def killed_before(monkeypatch, step, kind, folder):
     """Run a sweep up to one of the steps with which a run ends."""
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(qjax.Run, step, crash)
+        patch.setattr(f"qjax.runs.run.{step}", crash)
         run(kind, folder)
 
 
@@ -109,7 +109,7 @@ def crash(*_, **__):
 def last(quick, tmp_path_factory):
     """A run whose last checkpoint is written, and nothing after it."""
     folder = tmp_path_factory.mktemp("last") / "run"
-    killed_before(pytest.MonkeyPatch(), "end", "tabular", folder)
+    killed_before(pytest.MonkeyPatch(), "Run.save_agents", "tabular", folder)
     return folder
 
 
@@ -178,7 +178,9 @@ def test_a_sweep_finishes_its_run(ended):
     assert qjax.results.load(folder).complete
 
 
-@pytest.mark.parametrize("step", ["save_agents", "finish", pytest.param("_plain_summary", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "step", ["Run.save_agents", "Run.finish", pytest.param("_summary", marks=pytest.mark.slow)]
+)
 def test_a_run_killed_at_its_end_ends_the_same(whole, tmp_path, monkeypatch, step):
     """Before its agents are saved, before its summary is written and before that is made."""
     killed_before(monkeypatch, step, "tabular", tmp_path / "run")
@@ -397,7 +399,7 @@ def test_going_on_under_other_versions_is_recorded(whole, broken, monkeypatch):
     said = f"last digits may differ: jax 0.9.9 before, {jax.__version__} now, numpy 1.0 before"
     for _ in range(2):
         with pytest.warns(UserWarning, match=said):
-            killed_before(monkeypatch, "end", "tabular", broken)
+            killed_before(monkeypatch, "Run.save_agents", "tabular", broken)
     with pytest.warns(UserWarning, match=said):
         same(run("tabular", broken), whole["tabular"][1])
     changed = {"jax": ["0.9.9", jax.__version__], "numpy": ["1.0", np.__version__]}
@@ -454,13 +456,13 @@ def test_long_arguments_are_not_written_out(tmp_path):
         r"arguments.rates: \[0, 1, 2, 3, 4, 5, ...\] before, 'x+\.\.\.x+' now$": "x" * 10_000,
     }
     with qjax.Run(tmp_path / "run", "walk", {"rates": values}) as made:
-        made.begin()
+        made.lifecycle.begin()
     for message, rates in others.items():
         with pytest.raises(ValueError, match=message) as error:
             qjax.Run(tmp_path / "run", "walk", {"rates": rates}, resume=True)
         assert len(str(error.value)) < 300 + len(str(tmp_path))
     with qjax.Run(tmp_path / "text", "walk", {"note": "a" * 5000 + "b" + "c" * 5000}) as made:
-        made.begin()
+        made.lifecycle.begin()
     with pytest.raises(ValueError, match=r"note: '\.\.\.a+b?c+\.\.\.' before, '\.\.\.a+dc+\.\.\.' now$"):
         qjax.Run(tmp_path / "text", "walk", {"note": "a" * 5000 + "d" + "c" * 5000}, resume=True)
 
@@ -702,7 +704,7 @@ def test_kill_9_forty_times(undisturbed, tmp_path, monkeypatch, kind):
     met = killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1)
     with monkeypatch.context() as patch, pytest.raises(Crash):
         patch.setattr(phases, "INNER_ITERATIONS", INNER_ITERATIONS)
-        patch.setattr(qjax.Run, "end", crash)
+        patch.setattr(qjax.Run, "save_agents", crash)
         victim.main(kind, tmp_path / "last", checkpoint_every=1e9)
     draw = random.Random(2)
     for sign in ("agents*", "agents", "ended*", "summary.json*"):

@@ -118,7 +118,7 @@ def test_a_resumed_run_that_is_not_there_begins_and_says_so(tmp_path, there, cap
     if there:
         (tmp_path / "rnu").mkdir()
     with qjax.Run(tmp_path / "rnu", "walk", {}, resume=True) as run:
-        assert run.open(folders.SWEEP) is None
+        assert run.lifecycle.open(folders.SWEEP) is None
     assert capsys.readouterr().err == f"{tmp_path / 'rnu'} holds no run yet: it begins\n"
 
 
@@ -127,15 +127,16 @@ def test_a_run_takes_one_sweep(tmp_path, overwrite):
     """What a second one would write over is told as it is, and stands."""
     sweep, lanes = {**folders.SWEEP, "width": folders.LANES}, {"seed": np.arange(folders.LANES)}
     with qjax.Run(tmp_path / "run", "walk", {}, overwrite=overwrite) as run:
-        run.open(sweep)
+        run.lifecycle.open(sweep)
         run.log(folders.point(0), lanes)
         with pytest.raises(FileExistsError, match=r"^a sweep has begun in .*/run: give another one"):
-            run.open(sweep)
+            run.lifecycle.open(sweep)
         whole = {**folders.describe(1), "env_steps": 20, "compile_s": 1.0}
-        run.end({"q": np.zeros((folders.LANES, 3))}, folders.groups(1), {}, "program", whole)
+        run.save_agents({"q": np.zeros((folders.LANES, 3))})
+        run.checkpoints.end(folders.groups(1), {}, "program", whole)
         before = (run.folder / "metrics.csv").read_bytes()
         with pytest.raises(FileExistsError, match=r"^a sweep has ended in .*, and its agents are saved: "):
-            run.open(sweep)
+            run.lifecycle.open(sweep)
     assert (run.folder / "metrics.csv").read_bytes() == before and qjax.results.load(run.folder).complete
 
 

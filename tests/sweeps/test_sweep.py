@@ -568,7 +568,7 @@ def test_the_width_is_kept_in_the_config_and_by_a_resumed_run(tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["sweep"]["width"] == 3 and config["versions"]["default_width"] == "by the work"
     with qjax.Run(tmp_path / "run", "walk", {}, resume=True) as run:
-        assert run.width == 3
+        assert run.lifecycle.width == 3
 
 
 def test_padding_is_no_work():
