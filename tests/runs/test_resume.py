@@ -804,6 +804,14 @@ def on_two_hosts(kind, out, **settings):
     return [start(kind, out, {**job, "JAX_PROCESS_ID": str(number)}, **settings) for number in range(2)]
 
 
+def test_counts_of_two_hosts_come_in_the_order_of_the_lanes(tmp_path):
+    """Each writes those of its own lanes, and lanes that go on may be others."""
+    for host, lanes in enumerate(([0, 3], [2, 1])):
+        np.savez(tmp_path / f"totals_{host}.npz", lanes=lanes, steps=10 + np.array(lanes))
+    found = checkpoint.Checkpoint(tmp_path, {"files": dict.fromkeys(("totals_0.npz", "totals_1.npz"))})
+    np.testing.assert_array_equal(found.totals(np.array([1, 3]))["steps"], [11, 13])
+
+
 def test_two_hosts(undisturbed, tmp_path):
     """Two processes share the lanes; a signal to one stops both; they go on, and the bytes are those of one."""
     out, whole = tmp_path / "out", undisturbed("tabular")
