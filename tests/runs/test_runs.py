@@ -1,6 +1,7 @@
 """A run's folder, and the pictures drawn from log points."""
 
 import json
+import zlib
 
 import folders
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 import qjax
 from qjax import plot
-from qjax.runs import jsonfile
+from qjax.runs import files, jsonfile
 from qjax.runs.points import Point
 from qjax.sweeps import progress
 from qjax.sweeps.progress import Progress
@@ -181,3 +182,11 @@ def test_progress_says_what_is_known(capsys):
     assert progress.describe(Progress(0.0, 0.0, 0, 0, float("nan"), 0)) == (
         "? env-steps/s, ? updates/s, ? left, IQM return none yet"
     )
+
+
+@pytest.mark.parametrize("length", [None, 0, 5, 2**20, 2**20 + 3])
+def test_a_digest_is_that_of_the_whole_file(length, tmp_path):
+    content = np.random.default_rng(0).bytes(2**21 + 7)  # more than one read
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert files.digest(path, length) == (len(content), zlib.crc32(content[:length]))
