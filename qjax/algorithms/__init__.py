@@ -1,8 +1,9 @@
 """Algorithms by name, each a function of an environment and a dataclass of constants, and published presets.
 
-Read `constants`, `tabular`, `deep`, `registry`, `presets`. Imports `training` and what is below.
+Read `constants`, `tabular`, `deep`, `by_name`, `presets`. Imports `training` and what is below.
 """
 
+from qjax.algorithms.by_name import ALGORITHMS, DEEP, TABULAR, Algorithm, algorithm, config, make, parts
 from qjax.algorithms.constants import Config, EpsilonGreedy, Parts, Real, Traced, Whole, fields, meanings, traced
 from qjax.algorithms.deep import (
     C51,
@@ -19,7 +20,6 @@ from qjax.algorithms.deep import (
     support_of,
 )
 from qjax.algorithms.presets import PRESETS, Preset, preset
-from qjax.algorithms.registry import ALGORITHMS, DEEP, TABULAR, Algorithm, algorithm, config, make, parts
 from qjax.algorithms.tabular import DynaQ, NStepQ, Tabular, Traces
 
 __all__ = [

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from qjax.algorithms.by_name import algorithm
 from qjax.algorithms.constants import fields
 from qjax.algorithms.deep import C51, DQN, PQN
-from qjax.algorithms.registry import algorithm
 from qjax.algorithms.tabular import Tabular
 from qjax.core.checks import one_of
 
