@@ -18,6 +18,7 @@ from qjax.cli import plot as pictures
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of
 from qjax.cli.command import Setting, main
+from qjax.cli.grid import Several
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import NUMBER
 
@@ -72,7 +73,8 @@ def ties(args: Arguments) -> None:
 
 def rates(args: Arguments) -> None:
     """Train every cell, and draw the map."""
-    out, swept = args.out / "rates", {"learning_rate": args.learning_rates, "target_period": args.target_periods}
+    swept = {"learning_rate": Several(args.learning_rates), "target_period": Several(args.target_periods)}
+    out = args.out / "rates"
     given: dict[str, Any] = {"name": "dqn", "seeds": args.seeds, "steps": args.steps, **swept}
     train.run(arguments_of("dqn")(**given, **shared(args), out=out))
     pictures.run(pictures.Arguments(folders=(out,), kind=("sensitivity",), out=args.out))
