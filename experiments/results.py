@@ -22,7 +22,7 @@ import tyro
 
 import qjax
 from qjax import algorithms, stats
-from qjax.cli.arguments import FIELDS, arguments_of, resolve
+from qjax.cli.arguments import FIELDS, arguments_of, flags, resolve
 from qjax.cli.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
 from qjax.cli.reading import from_config
 from qjax.cli.studies import environment_of
@@ -39,8 +39,9 @@ SUMMARY: jsonfile.Kinds = {
     "final_return_per_seed": list_of(NUMBER), "compile_s": NUMBER, "run_s": NUMBER, "env_steps_per_s": NUMBER
 }  # fmt: skip
 RECORD: jsonfile.Kinds = {
-    "arguments": jsonfile.RECORD, "greedy": list_of(NUMBER), "training": list_of(either(NUMBER, NOTHING)),
-    "seconds": NUMBER, "env_steps_per_s": NUMBER, "versions": jsonfile.RECORD, "remark": TEXT,
+    "arguments": jsonfile.RECORD, "out": TEXT, "greedy": list_of(NUMBER),
+    "training": list_of(either(NUMBER, NOTHING)), "seconds": NUMBER, "env_steps_per_s": NUMBER,
+    "versions": jsonfile.RECORD, "remark": TEXT,
 }  # fmt: skip
 LAST_EPISODES = 100
 """So many at least make a seed's training return."""
@@ -80,9 +81,9 @@ PUBLISHED = {
 """By environment and algorithm: CleanRL's documentation, mean and standard deviation of training returns."""
 
 
-def command(arguments: dict[str, Any]) -> str:
+def command(arguments: Mapping[str, Any], out: str) -> str:
     """Return the command of a run: every argument that is not the algorithm's or the preset's default."""
-    args = from_config(arguments, Path(arguments["out"]))
+    args = from_config(arguments, Path(out))
     usual = resolve(arguments_of(args.name)(name=args.name, preset=args.preset, out=args.out))
     words = ["qjax train", args.name]
     first = ("env", "env_kwargs", "preset", "seeds", "steps")
@@ -98,8 +99,9 @@ def command(arguments: dict[str, Any]) -> str:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            several = value if isinstance(value, tuple) else (value,)
-            words.append(f"--{flag} {' '.join(shlex.quote(f'{each}') for each in several)}")
+            how = flags(args.name).get(field.name)
+            given = how.words(value) if how else value if isinstance(value, tuple) else (value,)
+            words.append(f"--{flag} {' '.join(shlex.quote(f'{each}') for each in given)}")
     return " ".join(words)
 
 
@@ -139,6 +141,7 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
     training = last_returns(qjax.results.load(folder, ["episodes", "mean_return"]))[0]
     return {
         "arguments": config["arguments"],
+        "out": str(folder),
         "greedy": summary["final_return_per_seed"],
         "training": [None if np.isnan(x) else round(x, 3) for x in training.tolist()],
         "seconds": round(summary["compile_s"] + summary["run_s"], 1),
@@ -150,7 +153,7 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
 
 def name_of(arguments: Mapping[str, Any]) -> str:
     """Return what a record's file is called."""
-    parts = (task_of(arguments), arguments["name"], arguments.get("preset"), str(arguments["steps"]))
+    parts = (task_of(arguments), arguments["name"], arguments.get("preset"), str(arguments["config"]["steps"]))
     return "-".join(filter(None, parts)).replace("=", "-").replace(" ", "-")
 
 
@@ -164,7 +167,7 @@ def optimum(arguments: Mapping[str, Any]) -> str:
 
     Known is it of a table's environment with an MDP and a time limit.
     """
-    args = resolve(from_config(dict(arguments), Path(arguments["out"])))
+    args = resolve(from_config(arguments, Path()))
     if args.name not in algorithms.TABULAR or (env := args.make()).max_steps is None:
         return ""
     try:
@@ -194,7 +197,7 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         label(arguments),
         str(len(scores)),
-        f"{arguments['steps']:,}",
+        f"{arguments['config']['steps']:,}",
         f"{stats.iqm(scores):.{places}f} {describe_interval(scores, places)[1]}",
         f"{scores.mean():.{places}f}",
         f"{scores.min():.{places}f}",
@@ -212,7 +215,8 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
 
     def place(each: Mapping[str, Any]) -> tuple[str, int, str, int]:
         arguments = each["arguments"]
-        return task_of(arguments), order.index(arguments["name"]), arguments["preset"] or "", arguments["steps"]
+        steps = arguments["config"]["steps"]
+        return task_of(arguments), order.index(arguments["name"]), arguments["preset"] or "", steps
 
     found = sorted(records, key=place)
     text = HEAD
@@ -221,7 +225,7 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
         lines = [COLUMNS, ("---",) * len(COLUMNS), *map(row, here)]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         remarks = "".join(f"{label(each['arguments'])}: {each['remark']}\n\n" for each in here if each["remark"])
-        commands = "\n".join(command(each["arguments"]) for each in here)
+        commands = "\n".join(command(each["arguments"], each["out"]) for each in here)
         text += f"\n## {task}\n\n{table}\n\n{optimum(here[0]['arguments'])}{remarks}```bash\n{commands}\n```\n"
     machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in found)
     hours = sum(each["seconds"] for each in found) / 3600

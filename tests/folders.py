@@ -18,9 +18,9 @@ def written(folder, returns, hypers=None, scores=None, **options):
         returns: `[S, N, P]`
         hypers: columns `[S]` of what was swept.
         scores: greedy returns `[S, N]`, for a summary; without them the run has not ended.
-        options: `experiment`, `env`, `arguments`, `every` (steps between log points), `log_points`, `episodes` (the
-            run is counted in them; `reached` are those of each log point `[S, N, P]`), `agents`, and what else the
-            `summary` holds.
+        options: `experiment`, `env`, `arguments`, `machine`, `every` (steps between log points), `log_points`,
+            `episodes` (the run is counted in them; `reached` are those of each log point `[S, N, P]`), `agents`,
+            and what else the `summary` holds.
 
     """
     returns, hypers = np.asarray(returns, float), hypers or {}
@@ -37,7 +37,8 @@ def written(folder, returns, hypers=None, scores=None, **options):
     }  # fmt: skip
     ids = {"seed": np.tile(np.arange(seeds), settings), "setting": np.repeat(np.arange(settings), seeds)}
     env_steps = np.zeros(lanes, np.int64)
-    with qjax.Run(folder, options.get("experiment", "q-learning"), options.get("arguments", {})) as run:
+    given = {"arguments": options.get("arguments", {}), "machine": options.get("machine")}
+    with qjax.Run(folder, options.get("experiment", "q-learning"), **given) as run:
         run.lifecycle.open(described)
         for p in range(points):
             changed = p < lengths
@@ -56,11 +57,11 @@ def written(folder, returns, hypers=None, scores=None, **options):
 
 
 def grid(folder, several, runs):
-    """Write the config of a grid whose runs were made in turn, and of those runs `arguments, options`."""
-    with qjax.Run(folder, "q-learning", several) as run:
+    """Write the config of a grid whose runs were made in turn, and of those runs `options`."""
+    with qjax.Run(folder, "q-learning", {"grid": several}) as run:
         run.lifecycle.begin()
-        for name, (arguments, options) in runs.items():
-            written(folder / name, arguments=arguments, **options)
+        for name, options in runs.items():
+            written(folder / name, **options)
     return folder
 
 

@@ -406,7 +406,7 @@ def runs() -> dict[str, Entry]:
         "Run": entry(
             folder=k.path("nowhere", pathlib.Path("nowhere")), experiment=k.text(),
             arguments=k.record({}, {"a": 1}), overwrite=k.flag(), resume=k.flag(),
-            free=k.listed(k.text(), [], ["a"], ("a",)), parquet=k.flag(), accept_program=k.flag(),
+            machine=k.optional(k.record({}, {"a": 1})), parquet=k.flag(), accept_program=k.flag(),
         ),
         "pop_metrics": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
         "use_cache": entry(folder=k.optional(k.path("x")), runs=False),

@@ -13,9 +13,9 @@ import tyro
 import qjax
 from qjax import algorithms
 from qjax.algorithms.presets import preset
-from qjax.cli.command import Common
-from qjax.cli.flags import Written, as_text, entries, written_as
-from qjax.cli.grid import Grid, flag, split
+from qjax.cli.command import FREE, Common
+from qjax.cli.flags import Written, written_as
+from qjax.cli.grid import Grid, Several, flag
 from qjax.cli.words import ALIASES, keywords
 from qjax.cli.wrapping import wrapped
 
@@ -83,6 +83,17 @@ class Arguments(Common):
         return " ".join((self.env, *self.wrap))
 
     @property
+    def recorded(self) -> dict[str, Any]:
+        """What a run's config.json has as its arguments, the algorithm's dataclass among them as `config`.
+
+        Of a field with several values `config` has the first and `grid` all, of one without an effect it has None.
+        """
+        own, grid = {field: getattr(self, field) for field in OWN}, self.grid
+        nothing = {field: None for field in flags(self.name) if getattr(self, field) is None}
+        config = dataclasses.asdict(self.constants) | nothing
+        return {**own, "config": config, "grid": {**grid.traced, **grid.static}}
+
+    @property
     def given(self) -> dict[str, Any]:
         """The constants that have a value; a flag that is not set has none."""
         values = {name: getattr(self, name) for name in flags(self.name)}
@@ -100,13 +111,22 @@ class Arguments(Common):
 
     @property
     def grid(self) -> Grid:
-        """Which constants have several values."""
-        return split(self.given, algorithms.traced(self.algorithm.config))
+        """Which constants have several values: side by side those that may be traced."""
+        several = {field: x for field, x in self.given.items() if isinstance(x, Several)}
+        traced = algorithms.traced(self.algorithm.config)
+        return Grid(
+            {field: x for field, x in several.items() if field in traced},
+            {field: x for field, x in several.items() if field not in traced},
+        )
 
     @property
     def constants(self) -> Any:
         """The algorithm's constants as its own dataclass, of several values the first."""
-        return _constants_of(self.name, self.given)
+        return _first(self.name, self.given)
+
+
+OWN = tuple(field.name for field in dataclasses.fields(Arguments) if field.name not in (*FREE, "config"))
+"""Arguments that decide a run's numbers, and that all algorithms have."""
 
 
 @functools.cache
@@ -149,26 +169,11 @@ def _aliases(field: str) -> list[str]:
     return [short for short, long in ALIASES.items() if long == flag(field)]
 
 
-def _constants_of(name: str, values: Mapping[str, Any]) -> Any:
-    """Return an algorithm's constants from flags' values, of several the first."""
+def _first(name: str, values: Mapping[str, Any]) -> Any:
+    """Return an algorithm's dataclass from flags' values, of several the first; steps without a value are None."""
     kind = algorithms.algorithm(name).config
-    known = {field: value for field, value in values.items() if field in algorithms.fields(kind)}
-    several = split(known, algorithms.traced(kind))
-    known |= {field: found[0] for field, found in (several.traced | several.static).items()}
-    for field, how in flags(name).items():
-        if how.entry is not None and isinstance(text := known.get(field), str):
-            known[field] = entries(how.entry, text)
     ends = {"steps": None} if "steps" in algorithms.fields(kind) else {}
-    return kind(**ends | known)
-
-
-def _as_flags(name: str, config: Any) -> dict[str, Any]:
-    """Return constants as flags' values, those without a value left out."""
-    found = {field: getattr(config, field) for field in flags(name)}
-    for field, how in flags(name).items():
-        if how.entry is not None and found[field] is not None:
-            found[field] = as_text(f"{name}: {field}", how.entry, found[field])
-    return {field: value for field, value in found.items() if value is not None}
+    return kind(**ends | {field: x[0] if isinstance(x, Several) else x for field, x in values.items()})
 
 
 def resolve(args: Arguments) -> Arguments:
@@ -181,22 +186,19 @@ def resolve(args: Arguments) -> Arguments:
 
     """
     published = None if args.preset is None else preset(args.preset, args.name)
-    usual = _as_flags(args.name, args.algorithm.config() if published is None else published.config)
-    if "episodes" in args.given and (published is None or published.config.steps is None):
+    config = args.algorithm.config() if published is None else published.config
+    usual = {field: getattr(config, field) for field in flags(args.name)}
+    if "episodes" in args.given and (published is None or config.steps is None):
         usual.pop("steps", None)  # episodes end the run
     chosen = {**usual, **args.given}
-    made = _constants_of(args.name, chosen)
+    made = _first(args.name, chosen)
     idle = made.idle() if isinstance(made, algorithms.Config) else frozenset()
     ours = {name for name, value in args.given.items() if usual.get(name) != value}
     if unread := sorted(ours & idle):
         raise ValueError(refusal(args.name, unread))
     usual_env = "FrozenLake-v1" if args.name in algorithms.TABULAR else "CartPole-v1"
     env = args.env or (usual_env if published is None else published.env)
-    values: dict[str, Any] = {
-        name: None if name in idle else chosen.get(name)
-        for name, how in flags(args.name).items()
-        if how.hint is not bool
-    }
+    values: dict[str, Any] = {name: None if name in idle else chosen.get(name) for name in flags(args.name)}
     return dataclasses.replace(args, env=env, **values)
 
 

@@ -80,11 +80,6 @@ class Setting(Machine):
         return qjax.fast_key(self.seed) if self.fast_keys else self.seed
 
     @property
-    def recorded(self) -> dict[str, Any]:
-        """What a run's config.json has as its arguments; `env_kwargs` there tell environments of one name apart."""
-        return {**dataclasses.asdict(self), "script": self.script()}
-
-    @property
     def count(self) -> str:
         """The number of seeds in words."""
         return f"{self.seeds} seed{'s' * (self.seeds != 1)}"
@@ -125,9 +120,21 @@ class Common(Setting):
     wandb: bool = False
     """Write the log points for Weights & Biases, too, offline; needs the extra `wandb`."""
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What a run's config.json has as its arguments; `env_kwargs` there tell environments of one name apart."""
+        return {field: value for field, value in dataclasses.asdict(self).items() if field not in FREE}
 
-def written(folder: str | Path, arguments: type, needs: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the arguments in a run's config, where they are what a command's fields may be.
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Where and how it is run, which config.json has beside them, and the script that `qjax watch` loads."""
+        return {**{field: getattr(self, field) for field in FREE}, "script": self.script()}
+
+
+def written(
+    folder: str | Path, arguments: type, needs: Iterable[str] = (), inner: jsonfile.Kinds | None = None
+) -> dict[str, Any]:
+    """Return the arguments in a run's config, where they are what a command's fields, or `inner` ones, may be.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -136,7 +143,7 @@ def written(folder: str | Path, arguments: type, needs: Iterable[str] = ()) -> d
     """
     config, path = qjax.load_config(folder), Path(folder) / CONFIG
     kinds = {name: jsonfile.kind_of(hint) for name, hint in get_type_hints(arguments).items()}
-    jsonfile.check(path, config, {"arguments": kinds}, needs=["arguments"])
+    jsonfile.check(path, config, {"arguments": {**kinds, **(inner or {})}}, needs=["arguments"])
     if lacking := [name for name in needs if name not in config["arguments"]]:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {', '.join(map(repr, lacking))}")
     return config["arguments"]
@@ -150,7 +157,7 @@ def agents_of(loop: Loop, lanes: int) -> Any:
 
 FREE = (
     "out", "overwrite", "resume", "accept_program", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan",
-    "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb", "script",
+    "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that the run began with."""
 
@@ -248,18 +255,18 @@ def train(
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
     work["log_points"] = args.log_points
-    config = args.recorded
+    arguments = args.recorded
     if assumed is not None:
-        config["assumed"] = assumed
+        arguments["assumed"] = assumed
         if hosts.is_first():
             print(assumed)
     if args.dry_run:
-        _show_plan(args, experiment, build, work, config)
+        _show_plan(args, experiment, build, work, arguments)
         return None
     sinks = [sink() for sink in (qjax.sinks.tensorboard, qjax.sinks.wandb) if getattr(args, sink.__name__)]
     again: dict[str, Any] = {"overwrite": args.overwrite, "resume": args.resume, "parquet": args.parquet}
     again["accept_program"] = args.accept_program
-    folder = qjax.Run(args.out, experiment, config, free=FREE, **again)
+    folder = qjax.Run(args.out, experiment, arguments, machine=args.machine, **again)
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
         return None
@@ -282,12 +289,12 @@ def train(
 
 
 def _show_plan(
-    args: Common, experiment: str, build: Callable[[Any], Loop], work: dict[str, Any], config: dict[str, Any]
+    args: Common, experiment: str, build: Callable[[Any], Loop], work: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     """Print what a sweep would take, and raise where it would not fit."""
     width = args.width
     if args.resume and width is None:
-        width = qjax.Run(args.out, experiment, config, resume=True, free=FREE).lifecycle.width
+        width = qjax.Run(args.out, experiment, arguments, resume=True).lifecycle.width
     print("compiling, to know the memory", flush=True)
     planned = plan(build, width=width, **work)
     print(planned)

@@ -1,11 +1,11 @@
 """How a constant is written on the command line, by its type.
 
-A constant that is a tuple is one value: of any length it is written `120,84`, and kept so in a config; of a fixed
-one its entries follow the flag.
+A constant that is a tuple is one value: of any length it is written `120,84`; of a fixed one its entries follow the
+flag.
 """
 
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -14,7 +14,7 @@ from qjax.algorithms import Traced
 from qjax.cli.grid import Several
 from qjax.cli.words import whole
 from qjax.core.checks import one_of
-from qjax.core.text import shown
+from qjax.core.text import joined
 
 READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     float: (float, "NUMBER"), int: (whole, "WHOLE"), str: (str, "NAME")
@@ -22,36 +22,37 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 """By a type, how a word is read as one, and what help calls it."""
 
 
+def _words(value: Any) -> list[str]:
+    return [joined(each) for each in (value if isinstance(value, Several) else (value,))]
+
+
 class Written(NamedTuple):
     """How a constant is written."""
 
     hint: Any
     """The type of its flag, for tyro."""
-    several: bool = False
-    """Whether the flag takes several values, which make a grid."""
-    entry: type | None = None
-    """Of a tuple of any length the type of its entries."""
+    value: Any
+    """The type of one value."""
+    words: Callable[[Any], list[str]] = _words
+    """`value -> words` that follow its flag; of several values all of them."""
 
 
 def written_as(field: str, hint: Any) -> Written | None:
     """Return how a constant of a type is written, None where it cannot be."""
     base = _base_type(hint)
     if base is int and field in ("steps", "episodes"):
-        return Written(int | None)
+        return Written(int | None, int)
     if hint is bool:
-        return Written(bool)
+        return Written(bool, bool)
     if get_origin(base) is tuple:
         return _tuple(get_args(base))
     if get_origin(base) is Literal:
         choices = {str(value): value for value in get_args(base) if value is not None}
-        return Written(_one_or_several(base, lambda word: one_of(field, word, choices), _braces(choices)), True)
+        braces = "{" + ",".join(choices) + "}"
+        return Written(_one_or_several(lambda word: one_of(field, word, choices), braces), base)
     if base in READERS:
-        return Written(_one_or_several(base, *READERS[base]), several=True)
+        return Written(_one_or_several(*READERS[base]), base)
     return None
-
-
-def _braces(choices: Iterable[str]) -> str:
-    return "{" + ",".join(choices) + "}"
 
 
 def _base_type(hint: Any) -> Any:
@@ -69,9 +70,8 @@ def _tuple(kinds: tuple[Any, ...]) -> Written | None:
     """Return how a tuple of these types is written; one of `Any` is a number."""
     if len(kinds) == 2 and kinds[1] is ... and kinds[0] in READERS:
         entry, metavar = kinds[0], READERS[kinds[0]][1][0]
-        return Written(
-            _one_or_several(str, lambda text: joined(entries(entry, text)), f"{metavar},{metavar}"), True, entry
-        )
+        hint = _one_or_several(lambda text: _entries(entry, text), f"{metavar},{metavar}")
+        return Written(hint, types.GenericAlias(tuple, kinds))
     plain = tuple(float if kind is Any else kind for kind in kinds)
     if not plain or not set(plain) <= set(READERS):
         return None
@@ -79,12 +79,15 @@ def _tuple(kinds: tuple[Any, ...]) -> Written | None:
     def read(words: list[str]) -> Any:
         return tuple(READERS[kind][0](word) for kind, word in zip(plain, words, strict=True))
 
+    def words(value: Any) -> list[str]:
+        return _words(Several(value) if isinstance(value, tuple) else value)
+
     metavar = " ".join(READERS[kind][1] for kind in plain)
-    spec = PrimitiveConstructorSpec(len(plain), metavar, read, lambda value: True, lambda value: [f"{value}"])
-    return Written(Annotated[types.GenericAlias(tuple, plain) | None, spec])
+    spec = PrimitiveConstructorSpec(len(plain), metavar, read, lambda value: True, words)
+    return Written(Annotated[Any, spec], types.GenericAlias(tuple, plain), words)
 
 
-def _one_or_several(base: Any, kind: Callable[[str], Any], metavar: str) -> Any:
+def _one_or_several(kind: Callable[[str], Any], metavar: str) -> Any:
     """Return the type of a flag with one value or several: one alone stays plain."""
 
     def read(words: list[str]) -> Any:
@@ -95,14 +98,11 @@ def _one_or_several(base: Any, kind: Callable[[str], Any], metavar: str) -> Any:
             raise ValueError(f"given twice: {' '.join(twice)}")
         return values[0] if len(values) == 1 else values
 
-    def write(value: Any) -> list[str]:
-        return [str(each) for each in (value if isinstance(value, Several) else (value,))]
-
-    spec = PrimitiveConstructorSpec("*", f"{metavar} [{metavar} ...]", read, lambda value: True, write)
-    return Annotated[Union[base, tuple[base, ...], None], spec]  # noqa: UP007
+    spec = PrimitiveConstructorSpec("*", f"{metavar} [{metavar} ...]", read, lambda value: True, _words)
+    return Annotated[Any, spec]
 
 
-def entries(entry: type, text: str) -> tuple[Any, ...]:
+def _entries(entry: type, text: str) -> tuple[Any, ...]:
     """Return a tuple that is written `120,84`.
 
     Raises:
@@ -115,25 +115,3 @@ def entries(entry: type, text: str) -> tuple[Any, ...]:
     except ValueError:
         example = "120,84" if entry is int else "0.5,1"
         raise ValueError(f"a list of {metavar} is written like {example}, got {text!r}") from None
-
-
-def joined(values: tuple[Any, ...]) -> str:
-    """Return a tuple as it is written and as a config keeps it."""
-    return ",".join(map(str, values))
-
-
-def as_text(where: str, entry: type, values: tuple[Any, ...]) -> str:
-    """Return a tuple as it is written, where that gives the same tuple.
-
-    Raises:
-        ValueError: it does not, as an entry has a comma or is of another type.
-
-    """
-    text = joined(values)
-    try:
-        same = entries(entry, text) == tuple(values)
-    except ValueError:
-        same = False
-    if not same:
-        raise ValueError(f"{where} = {shown(values)} cannot be written as {entry.__name__} with commas between")
-    return text

@@ -5,12 +5,13 @@ that shape the program make one run after another.
 """
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import qjax
+from qjax.core.text import joined
 
 
 class Several(tuple[Any, ...]):
@@ -41,28 +42,19 @@ class Grid(NamedTuple):
         how = {"side by side": "settings in one program", "in turn": "runs, each with a compilation of its own"}
         return "\n".join(
             f"{name:<12} {np.prod([len(x) for x in values.values()]):.0f} {how[name]}: "
-            + ", ".join(f"{flag(field)} {' '.join(map(str, x))}" for field, x in values.items())
+            + ", ".join(f"{flag(field)} {' '.join(map(joined, x))}" for field, x in values.items())
             for name, values in lines.items()
             if values
         )
 
 
-def split(values: Mapping[str, Any], traced: Collection[str]) -> Grid:
-    """Return which fields have several values, and what can be made of them: side by side those that are traced."""
-    several = {name: x for name, x in values.items() if isinstance(x, Several)}
-    return Grid(
-        {name: x for name, x in several.items() if name in traced},
-        {name: x for name, x in several.items() if name not in traced},
-    )
-
-
 def label(setting: Mapping[str, Any]) -> str:
-    """Return a setting in words, `batch_size=32 n=3`."""
-    return " ".join(f"{name}={value}" for name, value in setting.items())
+    """Return a setting in words, `hidden=64,64 n=3`."""
+    return " ".join(f"{name}={joined(value)}" for name, value in setting.items())
 
 
 def folder(setting: Mapping[str, Any]) -> str:
-    """Return the name of a static setting's folder, `batch_size=32_n=3`."""
+    """Return the name of a static setting's folder, `hidden=64,64_n=3`."""
     return label(setting).replace(" ", "_")
 
 

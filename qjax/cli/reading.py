@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,17 +12,19 @@ import tyro
 import qjax
 from qjax import algorithms
 from qjax.algorithms.presets import preset as published
-from qjax.cli.arguments import FIELDS, Arguments, arguments_of, flags, refusal, resolve
-from qjax.cli.command import FREE, written
+from qjax.cli.arguments import FIELDS, OWN, Arguments, arguments_of, flags, refusal, resolve
+from qjax.cli.command import written
 from qjax.cli.grid import Several, flag
 from qjax.cli.words import ALIASES, parse
 from qjax.core.checks import nearest
 from qjax.core.text import shown
 from qjax.envs.suites.names import SUITES
+from qjax.runs import jsonfile
+from qjax.runs.jsonfile import NOTHING, Kind, either, kind_of, list_of
 
 PROGRAM = "qjax train"
-BESIDE = {"script", "assumed"}
-"""What a config has beside the arguments."""
+BESIDE = {"config", "grid", "assumed"}
+"""What a config's arguments have beside those that all algorithms have."""
 
 
 def read(words: Sequence[str]) -> Arguments:
@@ -122,12 +124,10 @@ def read_back(folder: str | Path) -> Arguments:
     name = config.get("experiment")
     if not isinstance(name, str) or not (":" in name or name in algorithms.ALGORITHMS):
         raise ValueError(f"{path} holds a run of {name!r}, not of `qjax train`")
-    if "name" not in config.get("arguments", {}):
-        raise ValueError(f"{path} is of another version: its config.json has no arguments with an algorithm's name")
-    if config["arguments"]["name"] != name:
-        named = shown(config["arguments"]["name"])
+    arguments = written(path, Arguments, needs=("name", "config", "grid"), inner=_inner(name))
+    if arguments["name"] != name:
+        named = shown(arguments["name"])
         raise ValueError(f"{path / 'config.json'} is damaged: {name} has the arguments of {named}")
-    arguments = written(path, arguments_of(name))
     try:
         args = from_config(arguments, path)
         made = resolve(args)
@@ -139,28 +139,44 @@ def read_back(folder: str | Path) -> Arguments:
     return args
 
 
+def _inner(name: str) -> jsonfile.Kinds:
+    """Return what a config's arguments hold of an algorithm's dataclass: its fields, and of some several values."""
+    kinds = dict.fromkeys(algorithms.fields(algorithms.algorithm(name).config), NOTHING)
+    kinds |= {field: kind_of(how.value) for field, how in flags(name).items()}
+    return {
+        "config": {field: either(kind, NOTHING) for field, kind in kinds.items()},
+        "grid": {field: _several(kind) for field, kind in kinds.items()},
+    }
+
+
+def _several(kind: Kind) -> Kind:
+    return Kind(f"several values, each {kind.name}", lambda x: list_of(kind).holds(x) and len(x) > 1)
+
+
 def from_config(arguments: Mapping[str, Any], out: Path) -> Arguments:
-    """Return a config's arguments but for where and how it was run, lists as tuples.
+    """Return a config's arguments but for where and how it was run.
 
     Raises:
         ValueError: there is an argument that the algorithm has not, or one of its own is missing.
 
     """
-    name = arguments["name"]
-    cls = arguments_of(name)
-    own = {field.name for field in dataclasses.fields(cls)}
-    known = own - {*FREE, "config"}
-    if unknown := sorted(arguments.keys() - own - BESIDE):
+    name, config, grid = (arguments[key] for key in ("name", "config", "grid"))
+    _check_names(name, arguments.keys() - BESIDE, set(OWN))
+    _check_names(name, config.keys() | grid, set(algorithms.fields(algorithms.algorithm(name).config)))
+    values = {field: _tuple(value) for field, value in {**arguments, **config}.items()}
+    values |= {field: Several(map(_tuple, found)) for field, found in grid.items()}
+    return arguments_of(name)(**{field: values[field] for field in (*OWN, *flags(name))}, out=out)
+
+
+def _check_names(name: str, found: Set[str], known: Set[str]) -> None:
+    if unknown := sorted(found - known):
         raise ValueError(f"{name} has no {', '.join(unknown)}; {nearest(unknown[0], known)}")
-    if missing := sorted(known - arguments.keys()):
+    if missing := sorted(known - found):
         raise ValueError(f"{', '.join(missing)} of {name} is missing")
-    several = {field for field, how in flags(name).items() if how.several}
-    values: dict[str, Any] = {
-        field: (Several if field in several else tuple)(value) if isinstance(value, list | tuple) else value
-        for field, value in arguments.items()
-        if field in known
-    }
-    return cls(**values | {"out": out})
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _value(words: Sequence[str], name: str) -> str | None:
@@ -179,19 +195,18 @@ def _base(preset: str | None, config: str | None) -> Arguments | None:
         raise ValueError("give either --preset or --config, not both")
     missing: Any = tyro.MISSING
     if config is not None:
-        return dataclasses.replace(read_back(config), out=missing, width=_width(config), config=Path(config))
+        args = read_back(config)
+        return dataclasses.replace(args, out=missing, width=_width(args.out), config=Path(config))
     if preset is not None:
         found = published(preset)
         return arguments_of(found.algorithm)(name=found.algorithm, preset=preset, out=missing)
     return None
 
 
-def _width(config: str) -> int | None:
+def _width(folder: Path) -> int | None:
     """Return the width that a run had, or all of a grid's runs, else the one given: others change last digits."""
-    path = Path(config)
-    folder = path.parent if path.is_file() else path
     runs = [written := qjax.load_config(folder)]
     if "sweep" not in written:
         runs = [qjax.load_config(own.parent) for own in folder.glob("*/config.json")]
     widths = {run.get("sweep", {}).get("width") for run in runs}
-    return widths.pop() if len(widths) == 1 else written["arguments"].get("width")
+    return widths.pop() if len(widths) == 1 else written.get("machine", {}).get("width")

@@ -15,6 +15,7 @@ from qjax import plot
 from qjax.cli.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
 from qjax.cli.grid import label
 from qjax.core.random import root_key
+from qjax.core.text import joined
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import RECORD, list_of
 from qjax.runs.points import Point, of_lanes
@@ -139,7 +140,7 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
     for each in settings:
         scores = np.asarray(each["final_return_per_seed"])
         table.add_row(
-            *(f"{each['setting'][name]}" for name in names),
+            *(joined(each["setting"][name]) for name in names),
             f"{float(each['final_return_iqm']):.{places}f} {describe_interval(scores, places)[1]}",
             f"{scores.mean():.{places}f}",
             f"{scores.min():.{places}f}",

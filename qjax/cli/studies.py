@@ -15,16 +15,17 @@ import numpy as np
 import qjax
 from qjax import plot, stats
 from qjax.cli import grid
+from qjax.core.text import joined
 from qjax.plot.lines import held
 from qjax.runs import jsonfile, results
-from qjax.runs.config import CONFIG, SUMMARY, load_summary
-from qjax.runs.jsonfile import NOTHING, REAL, RECORD, TEXT, either, list_of
+from qjax.runs.config import CONFIG, SUMMARY, flat, load_summary
+from qjax.runs.jsonfile import LIST, NOTHING, REAL, RECORD, TEXT, either, list_of, record_of
 from qjax.runs.results import Results
 
 Score = Literal["evaluation", "final", "area"]
 
 SCORES = {"final_return_per_seed": list_of(either(REAL, NOTHING))}
-ARGUMENTS = {"env": either(TEXT, NOTHING), "env_kwargs": list_of(TEXT)}
+ARGUMENTS = {"env": either(TEXT, NOTHING), "env_kwargs": list_of(TEXT), "grid": record_of(LIST)}
 LAST = 0.1
 """Share of the steps whose log points make a final score."""
 
@@ -82,7 +83,7 @@ class Study:
     samples: Sequence[Sample]
     """Its settings."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What the run was given."""
+    """What the run was given, side by side."""
     notes: Sequence[str] = field(default=())
     """What is missing, in words."""
 
@@ -150,7 +151,7 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
         raise ValueError(f"{folder} has no value of {metric} at any log point")
     if window > 1:
         samples = [replace(sample, values=trailing(sample.values, window)) for sample in samples]
-    return Study(folder, config["experiment"], environment, unit, samples, config["arguments"], notes)
+    return Study(folder, config["experiment"], environment, unit, samples, flat(config["arguments"]), notes)
 
 
 def load_all(folders: Sequence[Path], metric: str = "mean_return", window: int = 1) -> tuple[dict[int, Study], int]:
@@ -201,13 +202,13 @@ def trailing(values: np.ndarray, window: int) -> np.ndarray:
 def _parts(folder: Path, arguments: Mapping[str, Any]) -> tuple[dict[Path, dict[str, Any]], list[str]]:
     """Return the folders of a grid's runs with their static settings, and what is missing.
 
-    What the grid made in turn are the arguments of which it has several and its runs one.
+    What the grid made in turn are its fields that no run has swept; tuples are text.
     """
-    own = qjax.load_config(next(folder.glob(f"*/{CONFIG}")).parent).get("arguments", {})
+    swept = qjax.load_config(next(folder.glob(f"*/{CONFIG}")).parent).get("sweep", {}).get("hypers", {})
     several = {
-        name: tuple(values)
-        for name, values in arguments.items()
-        if isinstance(values, list) and not isinstance(own.get(name), list)
+        name: tuple(joined(each) if isinstance(each, list) else each for each in values)
+        for name, values in arguments.get("grid", {}).items()
+        if name not in swept
     }
     made = {grid.folder(static): static for static in grid.Grid({}, several).runs}
     lacking = [name for name in made if not (folder / name / CONFIG).is_file()]
@@ -239,7 +240,7 @@ def _samples(run: Results, static: Mapping[str, Any], metric: str, notes: list[s
     else:
         unit, axes = plot.STEPS, list(steps.max(1))
         values = _held_to_the_end(run, values, notes)
-    swept = {name: [_plain(value) for value in column.tolist()] for name, column in run.hypers.items()}
+    swept = {name: column.tolist() for name, column in run.hypers.items()}
     settings = [{**static, **{name: column[i] for name, column in swept.items()}} for i in range(len(values))]
     each = zip(settings, axes, values, _evaluations(run.folder, len(values)), strict=True)
     return [Sample(*parts, run.complete) for parts in each], unit
@@ -269,10 +270,6 @@ def _torn(run: Results) -> bool:
     """Return whether a kill left out lanes of the last log point, which is then better left out, too."""
     points = run.env_steps.shape[-1]
     return not run.complete and points > 1 and bool((run.lengths == points - 1).any())
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _evaluations(folder: Path, settings: int) -> list[np.ndarray | None]:

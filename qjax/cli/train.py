@@ -18,7 +18,6 @@ from qjax import algorithms
 from qjax.algorithms.deep import Categorical
 from qjax.cli import command, grid, settings
 from qjax.cli.arguments import Arguments, resolve
-from qjax.cli.command import FREE
 from qjax.cli.exact import report_of
 from qjax.cli.reading import read, read_back
 from qjax.core.checks import check_size
@@ -107,8 +106,8 @@ def run(args: Arguments) -> None:
         return
     for each in runs:
         check(each)  # what is wrong with a later one is said before the first one trains
-    written = dataclasses.asdict(args)
-    whole = qjax.Run(args.out, args.name, written, overwrite=args.overwrite, resume=args.resume, free=FREE)
+    again = {"overwrite": args.overwrite, "resume": args.resume}
+    whole = qjax.Run(args.out, args.name, args.recorded, machine=args.machine, **again)
     if whole.finished:
         print(f"the runs in {args.out} have ended; their results stand")
         return

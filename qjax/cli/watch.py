@@ -109,7 +109,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _script(config: dict[str, Any], folder: Path) -> Any:
     """Return the module of the command that made a run, which has a function `load`."""
-    name = config["arguments"].get("script")
+    name = config.get("machine", {}).get("script")
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(
             f"{folder} is a run of {config['experiment']!r}: its {CONFIG} names no script that loads it"

@@ -76,6 +76,11 @@ def short(text: str, most: int = MOST) -> str:
     return line if len(line) <= most else f"{line[: most - end - 3]}...{line[-end:]}"
 
 
+def joined(value: Any) -> str:
+    """Return a value as text, a list or tuple as its entries with commas between: `120,84`."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def failure(error: BaseException) -> str:
     """Return an error's type and what it says."""
     return short(f"{type(error).__name__}: {error}", 300)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qjax.core.checks import check_path
-from qjax.core.text import shown
+from qjax.core.text import joined, shown
 from qjax.runs import jsonfile
 from qjax.runs.jsonfile import (
     COUNT,
@@ -31,6 +31,7 @@ SEEDS = Kind(
 KINDS: Kinds = {
     "experiment": TEXT,
     "arguments": RECORD,
+    "machine": RECORD,
     "parquet": FLAG,
     "versions": record_of(TEXT),
     "resumed": list_of(
@@ -62,7 +63,7 @@ FILES = record_of(list_of(COUNT, 2))
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:
-    """Return a run's config: `experiment`, `arguments`, `sweep` and `versions`, those that are there.
+    """Return a run's config: `experiment`, `arguments`, `sweep`, `machine`, `versions`, those that are there.
 
     Raises:
         FileNotFoundError: the folder is missing, or holds no run.
@@ -75,6 +76,22 @@ def load_config(folder: str | Path) -> dict[str, Any]:
         lacking = f"it has no {CONFIG}" if path.parent.is_dir() else "there is no such folder"
         raise FileNotFoundError(f"{folder} holds no run: {lacking}")
     return jsonfile.read(path, KINDS)
+
+
+def flat(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's arguments side by side, as tables have them: those in `config` and `grid` among the others.
+
+    A tuple in `config` is text, and a field with several values has them from `grid`.
+    """
+    found: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in ("config", "grid") or not isinstance(value, Mapping):
+            found[name] = value
+        elif name == "config":
+            found |= {field: joined(own) if isinstance(own, list) else own for field, own in value.items()}
+        else:
+            found |= value
+    return found
 
 
 def load_sweep(folder: str | Path) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """A run's folder: who may write there, and how an earlier run makes place for another."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qjax.runs import checkpoint, files, jsonfile
 from qjax.runs.agents import AGENTS
 from qjax.runs.checkpoint import Checkpoint
-from qjax.runs.config import CONFIG, SUMMARY, load_config
+from qjax.runs.config import CONFIG, SUMMARY, flat, load_config
 from qjax.runs.difference import first_difference
 from qjax.runs.ended import ENDED, WHEN_ENDED, altered
 from qjax.runs.tables import METRICS, PARQUET, TIMING
@@ -24,18 +24,20 @@ WRITTEN = (
 class Folder:
     """The folder of a run, and what of it is to be written or gone on from."""
 
-    def __init__(self, path: Path, config: dict[str, Any], overwrite: bool, resume: bool, free: Iterable[str]):
+    def __init__(
+        self, path: Path, config: dict[str, Any], machine: Mapping[str, Any], overwrite: bool, resume: bool
+    ):
         """Look at nothing yet.
 
         Args:
             path: where it is.
             config: what the run is; a sweep adds itself.
+            machine: where and how it is run.
             overwrite: an earlier run makes place.
             resume: an earlier run goes on, if it is the same.
-            free: names of arguments that may differ when it does.
 
         """
-        self.path, self.config, self.resume, self.free = path, config, resume, set(free)
+        self.path, self.config, self.machine, self.resume = path, config, machine, resume
         self._overwrite = overwrite
         self._lock: Any = None
 
@@ -81,8 +83,8 @@ class Folder:
         """Refuse a run whose config differs from the one written in a field that changes the numbers."""
 
         def counted(config: Mapping[str, Any]) -> dict[str, Any]:
-            arguments = {k: v for k, v in config.get("arguments", {}).items() if k not in self.free}
-            return {**{name: config.get(name) for name in self.config}, "arguments": arguments}
+            fields = {name: config.get(name) for name in self.config}
+            return {**fields, "arguments": flat(config.get("arguments", {}))}
 
         if difference := first_difference(counted(written), counted(self.config)):
             raise ValueError(f"{self.path} ({where}) was written by another run: {difference}")

@@ -98,8 +98,8 @@ class Lifecycle:
         def replace() -> None:
             if hosts.is_first():
                 self._place.lock()
-                parquet = self._recorder.parquet
-                self._place.replace({**self._place.config, "parquet": parquet, "versions": versions()})
+                how = {"machine": self._place.machine, "parquet": self._recorder.parquet}
+                self._place.replace({**self._place.config, **how, "versions": versions()})
 
         hosts.agreed(replace)
         self.began = True

@@ -17,7 +17,7 @@ from qjax.core.distribution import needs
 from qjax.core.text import brief, short, shown
 from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
-from qjax.runs.config import CONFIG, lane_seeds, load_config
+from qjax.runs.config import CONFIG, flat, lane_seeds, load_config
 from qjax.runs.ended import WHEN_ENDED, altered, has_ended
 from qjax.runs.folder import CHECKPOINTS
 from qjax.runs.points import NEVER, Point
@@ -129,7 +129,7 @@ class Results(Table):
     experiment: str
     """What its config says was run."""
     arguments: Mapping[str, Any]
-    """The arguments it was started with, those that were not swept among them."""
+    """The arguments it was started with, as its config has them."""
     complete: bool
     """Whether the run had ended."""
     notes: tuple[str, ...]
@@ -152,8 +152,8 @@ class Results(Table):
 
         """
         frame = super().frame()
-        same = [name for name in self.arguments if name not in self.hypers] if arguments else []
-        fixed = {argument(name, set(frame)): self.arguments[name] for name in same}
+        same = {name: value for name, value in flat(self.arguments).items() if name not in self.hypers}
+        fixed = {argument(name, set(frame)): value for name, value in same.items()} if arguments else {}
         plain = {name: str(v) if isinstance(v, list | dict) else v for name, v in fixed.items()}
         return frame.assign(**plain)
 

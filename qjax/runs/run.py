@@ -5,19 +5,19 @@ also calls the three pieces that it is made of: its lifecycle, its checkpoints, 
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from qjax.core.checks import check_flag, check_listed, check_mapping, check_path, check_text
+from qjax.core.checks import check_flag, check_mapping, check_path, check_text
 from qjax.machine import hosts
 from qjax.machine.streams import tell
 from qjax.runs import files, jsonfile, tables
 from qjax.runs.agents import write_agents
-from qjax.runs.config import SUMMARY, lane_seeds
+from qjax.runs.config import SUMMARY, flat, lane_seeds
 from qjax.runs.folder import CHECKPOINTS, PARTS, Folder
 from qjax.runs.jsonfile import plain
 from qjax.runs.lifecycle import Lifecycle
@@ -40,7 +40,7 @@ class Run:
         arguments: Mapping[str, Any],
         overwrite: bool = False,
         resume: bool = False,
-        free: Iterable[str] = (),
+        machine: Mapping[str, Any] | None = None,
         parquet: bool = False,
         accept_program: bool = False,
     ):
@@ -49,11 +49,11 @@ class Run:
         Args:
             folder: where the run goes.
             experiment: its name.
-            arguments: everything needed to run it again.
+            arguments: everything needed to run it again, `config` and `grid` among it as `qjax train` has them.
             overwrite: replace an earlier run: `WRITTEN` is removed, and nothing else.
             resume: go on from the folder's last checkpoint, or begin where there is none; a run that has ended is
                 returned as it stands in its folder, and nothing is added to it.
-            free: names of arguments that do not change the numbers, and may differ when it is resumed.
+            machine: where and how it is run, which changes no numbers and may differ when it is resumed.
             parquet: write the table as Parquet (`metrics.parquet`) in place of CSV, for long sweeps; a run that is
                 resumed keeps the kind it has.
             accept_program: go on from a checkpoint although the text of its program differs from this one's, after
@@ -75,13 +75,12 @@ class Run:
         flags = {"overwrite": overwrite, "resume": resume, "parquet": parquet, "accept_program": accept_program}
         for name, value in flags.items():
             check_flag(name, value)
-        free = check_listed("free", free, "names")
-        for argument in free:
-            check_text("free (each)", argument)
+        if machine is not None:
+            check_mapping("machine", machine)
         self.folder = Path(folder)
         self.accept_program = accept_program
         config = {"experiment": experiment, "arguments": plain(arguments)}
-        self._place = Folder(self.folder, config, overwrite, resume, free)
+        self._place = Folder(self.folder, config, plain(machine or {}), overwrite, resume)
         self.recorder = Recorder(self.folder, parquet)
         self.lifecycle = Lifecycle(self._place, self.recorder)
         self.checkpoints = Checkpoints(self._place, self.recorder, self.lifecycle)
@@ -144,7 +143,7 @@ class Run:
         self.lifecycle.begin()
         table = tables.rows(point, columns)
         swept = set(columns) - {"seed"}  # an argument `seed` is the root, not a lane's
-        fixed = {k: v for k, v in self.arguments.items() if k not in self._place.free | swept}
+        fixed = {k: v for k, v in flat(self.arguments).items() if k not in swept}
         table |= tables.constants(fixed, table)
         which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
         self.recorder.add(table, self.recorder.number if number is None else number, which)

@@ -36,7 +36,7 @@ class Start(NamedTuple):
     columns: Mapping[str, np.ndarray]
     """Of the lanes it will get: `seed`, and where something is swept `setting` and its values, `[lanes]` each."""
     arguments: Mapping[str, Any]
-    """Those of the run's config."""
+    """Those of the run's config, side by side."""
 
 
 class Sink(NamedTuple):

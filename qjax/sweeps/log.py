@@ -6,6 +6,7 @@ import numpy as np
 
 from qjax.machine import hosts
 from qjax.runs import reading, tables
+from qjax.runs.config import flat
 from qjax.runs.points import Point, of_lanes
 from qjax.runs.run import Run
 from qjax.runs.sinks import Feed, Sink, Start
@@ -23,7 +24,7 @@ class Log:
         """Of each point: updates, share done, seconds and environment steps, of all hosts together."""
         self._run, self._lanes, self._columns = run, lanes, described.columns(lanes)
         self._returns = np.full(len(lanes), np.nan)
-        folder, arguments = (None, {}) if run is None else (run.folder, run.arguments)
+        folder, arguments = (None, {}) if run is None else (run.folder, flat(run.arguments))
         self._feed = Feed(sinks, Start(folder, self._columns, arguments))
 
     def add(self, point: Point) -> None:

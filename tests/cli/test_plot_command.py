@@ -256,13 +256,10 @@ def test_lakes_of_two_maps_are_two_environments(tmp_path):
 
 
 def test_a_grids_runs_are_one_run(tmp_path, drawn, capsys):
-    several = {"n": [1, 2, 4], "alpha": [0.1, 0.2], "support": [0.0, 9.0]}
-    runs = {
-        f"n={n}": (several | {"n": n}, {"returns": returns(2, 4, 3), "hypers": {"alpha": [0.1, 0.2]}})
-        for n in (1, 4)
-    }
-    runs["n=4"][1]["scores"] = np.zeros((2, 4))
-    folder = grid(tmp_path / "grid", several, runs)
+    alphas = {"alpha": [0.1, 0.2]}
+    runs = {f"n={n}": {"returns": returns(2, 4, 3), "hypers": alphas} for n in (1, 4)}
+    runs["n=4"]["scores"] = np.zeros((2, 4))
+    folder = grid(tmp_path / "grid", {"n": [1, 2, 4], **alphas}, runs)
     study = studies.load(folder)
     assert study.swept == {"n": [1, 1, 4, 4], "alpha": [0.1, 0.2, 0.1, 0.2]}
     assert command(folder, "--kind", "sensitivity", "curves") == 0

@@ -52,9 +52,8 @@ def test_what_is_not_known_is_left_out(tmp_path):
 def test_the_table(tmp_path, capsys):
     one = written(tmp_path / "one", RETURNS[:1], scores=SCORES[:1], summary=COST)
     other = written(tmp_path / "other", RETURNS[:1], env="Taxi-v4", scores=SCORES[:1])
-    several = {"n": [1, 3], "env": None}
-    runs = {f"n={n}": ({"n": n}, {"returns": RETURNS[:1]}) for n in several["n"]}
-    assert command(one, other, grid(tmp_path / "grid", several, runs), tmp_path / "nowhere") == 1
+    runs = {f"n={n}": {"returns": RETURNS[:1]} for n in (1, 3)}
+    assert command(one, other, grid(tmp_path / "grid", {"n": [1, 3]}, runs), tmp_path / "nowhere") == 1
     said = capsys.readouterr()
     lines = [line.split() for line in said.out.splitlines() if line.strip()]
     assert [line[0] for line in lines if line[-1] == "steps"] == ["FrozenLake-v1,", "Taxi-v4,"]

@@ -45,7 +45,7 @@ def lake(tmp_path_factory):
     tables[1, PATH[:-1], RIGHT] = 1
     tables[2, [0, 1], [2, 1]] = 1
     arguments = frozenlake.Arguments(seeds=3, ties="first", out=out)
-    with qjax.Run(out, "frozenlake", {**vars(arguments), "script": arguments.script()}) as run:
+    with qjax.Run(out, "frozenlake", arguments.recorded, machine=arguments.machine) as run:
         run.lifecycle.open({"seeds": 3, "lanes": 3})
         run.save_agents(tables)
     return out
@@ -208,8 +208,7 @@ def test_bad_folders(lake, tmp_path, monkeypatch, capsys):
         ("not_here.at_all", "is a run of not_here.at_all, which cannot be imported: No module named 'not_here'"),
         ("textwrap", "is a run of textwrap, which has no function `load` for `qjax watch`"),
     ):
-        arguments = config["arguments"] | {"script": script}
-        written.write_text(json.dumps(config | {"arguments": arguments}))
+        written.write_text(json.dumps(config | {"machine": {"script": script}}))
         assert said in refused(tmp_path)
     del config["arguments"]["ties"]
     written.write_text(json.dumps(config))

@@ -1,7 +1,5 @@
 """How the words of every command line are read."""
 
-import dataclasses
-import json
 import shlex
 
 import pytest
@@ -11,6 +9,7 @@ from qjax.cli import plot, reading, train, watch, words
 from qjax.cli.arguments import resolve
 from qjax.cli.words import keywords, literal, whole
 from qjax.mdp.lakes import lake_map
+from qjax.runs import jsonfile
 
 PROGRAMS = (cartpole, frozenlake, family, textbook, study, train, watch)
 
@@ -80,7 +79,7 @@ def test_a_map_from_the_command_line():
     rows = ['desc=["SFFF","FHFH","FFFH","HFFG"]', "is_slippery=False", "reward_schedule=1,-1,-0.01"]
     args = resolve(reading.read(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
     assert lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
-    written = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str)))
+    written = results.command(jsonfile.plain(args.recorded), str(args.out))
     assert reading.read(shlex.split(written)[2:]).env_kwargs == tuple(rows)
 
 

@@ -1,6 +1,5 @@
 """The command lines as a user meets them: small runs, what they leave behind, and bad arguments."""
 
-import dataclasses
 import json
 import shlex
 import signal
@@ -17,8 +16,9 @@ import scipy.stats
 import qjax
 from experiments import cartpole, frozenlake, results, study
 from qjax.cli import command, reading, train
-from qjax.cli.arguments import arguments_of
+from qjax.cli.arguments import arguments_of, resolve
 from qjax.mdp import examples, solve
+from qjax.runs import jsonfile
 
 SUMMARY = {
     "experiment", "seeds", "env_steps", "compile_s", "run_s", "env_steps_per_s", "solved_fraction",
@@ -267,13 +267,11 @@ def test_train(arguments, tmp_path, monkeypatch, capsys):
 
 def test_results_name_commands_that_run():
     """What the page gives as a command makes the very arguments again, flags and pairs of numbers among them."""
-    arguments = arguments_of("c51")(
-        name="c51", env="CartPole-v1", seeds=3, steps=500, out=Path("runs/x"), fast_keys=True, support=(0.0, 50.0),
-        gamma=0.5,
-    )  # fmt: skip
-    words = shlex.split(results.command(json.loads(json.dumps(dataclasses.asdict(arguments), default=str))))
+    given = {"support": (0.0, 50.0), "hidden": (8, 4), "gamma": 0.5, "fast_keys": True}
+    arguments = resolve(arguments_of("c51")(name="c51", seeds=3, steps=500, out=Path("runs/x"), **given))
+    words = shlex.split(results.command(jsonfile.plain(arguments.recorded), str(arguments.out)))
     assert words[:2] == ["qjax", "train"]
-    assert reading.read(words[2:]) == arguments
+    assert resolve(reading.read(words[2:])) == arguments
 
 
 @pytest.mark.parametrize(

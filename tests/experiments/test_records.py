@@ -12,6 +12,7 @@ from qjax.cli import train
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.grid import Several
 from qjax.cli.reading import from_config, read
+from qjax.runs import jsonfile
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):
     summary = json.loads((folder / "summary.json").read_text())
     assert page.count("| `q-learning` | 3 | 3,000 |") == 1 and "tried nothing" not in page
     found = results.record(folder)
-    longer = found | {"arguments": found["arguments"] | {"steps": 10_000}}
+    config = found["arguments"]["config"] | {"steps": 10_000}
+    longer = found | {"arguments": found["arguments"] | {"config": config}}
     known = found | {"arguments": found["arguments"] | {"preset": "tutorial-lake"}}
     assert len({results.name_of(each["arguments"]) for each in (found, longer, known)}) == 3
     several = results.page([known, longer, found])
@@ -69,7 +71,7 @@ def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):
 def test_the_page_says_what_is_the_most_that_a_lake_allows():
     def known(name, **given):
         args = resolve(arguments_of(name)(name=name, seeds=3, out="x", **given))
-        return json.loads(json.dumps(dataclasses.asdict(args)))
+        return jsonfile.plain(args.recorded)
 
     # 0.74 is what gymnasium's own registration calls the optimum of the 4x4 lake.
     lake = results.optimum(known("q-learning", env_kwargs=("is_slippery=true",)))
@@ -81,16 +83,18 @@ def test_the_page_says_what_is_the_most_that_a_lake_allows():
 def test_every_record_has_the_arguments_of_its_algorithm():
     for path in results.RECORDS.glob("*.json"):
         arguments = json.loads(path.read_text())["arguments"]
-        from_config(arguments, path)
-        with pytest.raises(ValueError, match=r"gamma of .* is missing"):
-            from_config({key: value for key, value in arguments.items() if key != "gamma"}, path)
+        assert jsonfile.plain(from_config(arguments, path).recorded) == arguments
+        for record in (arguments, arguments["config"]):
+            assert record.pop("gamma" if "gamma" in record else "seeds") is not None
+            with pytest.raises(ValueError, match=r"(seeds|gamma) of .* is missing"):
+                from_config(arguments, path)
 
 
 def test_the_command_of_a_preset_runs_the_same(tmp_path):
     args = resolve(
         arguments_of("dqn")(name="dqn", preset="minatar-dqn", steps=1000, num_envs=2, out=tmp_path / "out")
     )
-    words = results.command(json.loads(json.dumps(dataclasses.asdict(args), default=str))).split()
+    words = results.command(jsonfile.plain(args.recorded), str(args.out)).split()
     assert words[:2] == ["qjax", "train"] and "--preset" in words and "--gamma" not in words
     assert resolve(read(words[2:])) == args
 
@@ -99,7 +103,7 @@ def test_what_makes_no_record(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         results.record(tmp_path / "nowhere")
     args = resolve(arguments_of("q-learning")(name="q-learning", alpha=Several((0.1, 0.5)), out=tmp_path))
-    (tmp_path / "config.json").write_text(json.dumps({"arguments": dataclasses.asdict(args)}, default=str))
+    (tmp_path / "config.json").write_text(json.dumps({"arguments": args.recorded}))
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
         results.record(tmp_path)
     (tmp_path / "summary.json").write_text(json.dumps({"settings": []}))

@@ -1,6 +1,5 @@
 """Whatever is done to a file of a run: one line that names it, or a note, from every reader; nothing is touched."""
 
-import dataclasses
 import json
 import math
 import shutil
@@ -30,13 +29,13 @@ def ended(tmp_path_factory):
     args = resolve(
         arguments_of("q-learning")(name="q-learning", env_kwargs=("is_slippery=false",), seeds=3, out=folder)
     )
-    arguments = json.loads(json.dumps({**dataclasses.asdict(args), "script": args.script()}, default=str))
     returns = np.arange(12.0).reshape(1, 3, 4)
     agents = {"agents": np.zeros((3, 16, 4), np.float32)}
     cost = {"compile_s": 1.0, "run_s": 1.0, "env_steps_per_s": 5.0}
     return written(
-        folder, returns, scores=returns[..., 0], arguments=arguments, agents=agents["agents"], summary=cost
-    )
+        folder, returns, scores=returns[..., 0], arguments=args.recorded, machine=args.machine,
+        agents=agents["agents"], summary=cost,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -197,12 +196,16 @@ def test_every_key_of_a_config(ended, spoilt):
 def test_every_argument_of_a_config(ended, spoilt):
     """One that no flag takes is named by what would train with it; or it is no other than the flag's own."""
     config = qjax.load_config(ended)
-    own = {name: None for name in config["arguments"]}
+    arguments = config["arguments"]
+    config["arguments"]["grid"] = {"alpha": [0.1, 0.5]}
+    own = [("arguments", name) for name in arguments if name != "config"]
+    own += [("arguments", "config", name) for name in arguments["config"]]
+    own += [("arguments", "grid", "alpha"), ("arguments", "grid", "alpha", 1)]
     refused = 0
-    for name, value in [(name, value) for name in own for value in ([[]], {}, "text", 10**30)]:
-        folder = spoilt(ended, "config.json", altered(config, ("arguments", name), value))
+    for place, value in [(place, value) for place in own for value in ([[]], {}, "text", 10**30)]:
+        folder = spoilt(ended, "config.json", altered(config, place, value))
         said = told(lambda folder: resolve(read_back(folder)), folder, "config.json")
-        refused += f"config.json is damaged: 'arguments.{name}' is " in said
+        refused += f"config.json is damaged: '{'.'.join(place[:3])}' is " in said
     assert refused > 3 * len(own)
 
 

@@ -161,9 +161,8 @@ def test_a_table_ends_with_the_runs_arguments(tmp_path, parquet):
         "fast": True,
         "rate": 1e-3,
         "none": None,
-        "out": "x",
     }
-    with qjax.Run(tmp_path, "made", given, parquet=parquet, free=("out",)) as run:
+    with qjax.Run(tmp_path, "made", given, parquet=parquet, machine={"out": "x"}) as run:
         for point in table(BOTH, STEPS):
             run.log(point, {"seed": np.array([3, 7]), "rate": np.array([0.1, 0.2])})
     read = pandas.read_parquet if parquet else pandas.read_csv

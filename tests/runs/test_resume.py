@@ -38,8 +38,8 @@ INNER_ITERATIONS = phases.INNER_ITERATIONS
 def run(kind, folder, *, crash_after=None, build=None, arguments=None, resume=True, accept=False, **options):
     """Sweep in `folder`, with a checkpoint after every chunk; `crash_after` chunks raise from outside."""
     options = {"seeds": [4, 0, 9, 2, 7], "steps": STEPS[kind], "log_points": 5, "width": 2, **options}
-    again = {"resume": resume, "accept_program": accept}
-    with qjax.Run(folder, kind, arguments or {"rate": 1}, free=["cores"], **again) as folder_:
+    again = {"resume": resume, "accept_program": accept, "machine": options.pop("machine", None)}
+    with qjax.Run(folder, kind, arguments or {"rate": 1}, **again) as folder_:
         return qjax.sweep(
             build or BUILDS[kind],
             run=folder_,
@@ -135,7 +135,7 @@ def test_a_crashed_sweep_goes_on_bit_for_bit(whole, tmp_path, kind):
     for chunks, devices in ((1, 2), (4, 1)):
         with pytest.raises(Crash):
             run(kind, folder, crash_after=chunks, devices=jax.devices()[:devices])
-    result = run(kind, folder, arguments={"rate": 1, "cores": 8})
+    result = run(kind, folder, machine={"cores": 8})
     assert (folder / "metrics.csv").read_bytes() == (reference / "metrics.csv").read_bytes()
     same(result, undisturbed)
 
@@ -185,7 +185,7 @@ def test_a_run_killed_at_its_end_ends_the_same(whole, tmp_path, monkeypatch, ste
     """Before its agents are saved, before its summary is written and before that is made."""
     killed_before(monkeypatch, step, "tabular", tmp_path / "run")
     assert not (tmp_path / "run" / "summary.json").exists()
-    place = Folder(tmp_path / "run", {}, overwrite=False, resume=True, free=())
+    place = Folder(tmp_path / "run", {}, {}, overwrite=False, resume=True)
     place.lock()  # others are let in at once
     place.unlock()
     with pytest.raises(FileExistsError, match="holds an unfinished run: go on with --resume"):
@@ -333,6 +333,11 @@ def refused(folder, message, error=ValueError, kind="tabular", **arguments):
         ({"seed": 1}, r"sweep.seed: 0 before, 1 now"),
         ({"arguments": {"rate": 2}}, r"arguments.rate: 1 before, 2 now"),
         ({"arguments": {"rat": 1}}, r"arguments.rate: 1 before, nothing now"),
+        ({"arguments": {"rate": 1, "config": {"n": 3}}}, r"arguments.n: nothing before, 3 now"),
+        (
+            {"arguments": {"config": {"rate": 1}, "grid": {"rate": [1, 2]}}},
+            r"arguments.rate: 1 before, \[1, 2\] now",
+        ),
     ],
 )
 def test_another_config_is_refused(broken, changed, message):
@@ -577,7 +582,7 @@ def test_out_cannot_be_written():
 
 
 def test_two_runs_in_one_folder(broken):
-    first = Folder(broken, {}, overwrite=False, resume=True, free=())
+    first = Folder(broken, {}, {}, overwrite=False, resume=True)
     first.lock()
     refused(broken, "another process runs in", BlockingIOError)
     first.unlock()

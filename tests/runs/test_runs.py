@@ -43,7 +43,7 @@ POINTS = [
 
 @pytest.fixture
 def folder(tmp_path):
-    run = qjax.Run(tmp_path / "run", "cartpole", {"seeds": 2, "out": tmp_path}, free=("out",))
+    run = qjax.Run(tmp_path / "run", "cartpole", {"seeds": 2}, machine={"out": tmp_path})
     for each in POINTS:
         run.log(each, SEEDS)
     run.save_agents({"q": np.ones((2, 3))})
@@ -72,7 +72,7 @@ def test_timing_stands_apart(folder):
 def test_config_and_summary(folder, tmp_path):
     config = qjax.load_config(folder)
     assert config["experiment"] == "cartpole"
-    assert config["arguments"] == {"seeds": 2, "out": str(tmp_path)}
+    assert config["arguments"] == {"seeds": 2} and config["machine"] == {"out": str(tmp_path)}
     assert config["versions"]["jax"] == jax.__version__
     summary = json.loads((folder / "summary.json").read_text())
     assert summary.items() >= {"final_return_per_seed": [1.0, 2.0], "interval": [None, 1]}.items()
