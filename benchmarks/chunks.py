@@ -22,6 +22,7 @@ from rich.table import Table
 
 import qjax
 from experiments import cartpole, frozenlake
+from qjax.sweeps import Progress
 
 
 @dataclass(kw_only=True)
@@ -44,7 +45,7 @@ def seconds(loop: qjax.Loop, folder: Path | None, **arguments: Any) -> tuple[flo
     ends: list[tuple[float, float]] = []
     run = None if folder is None else qjax.Run(folder, "benchmark", {})
 
-    def look(progress: qjax.Progress) -> None:
+    def look(progress: Progress) -> None:
         ends.append((time.perf_counter(), progress.seconds))
 
     qjax.sweep(lambda _: loop, run=run, on_progress=look, **arguments)

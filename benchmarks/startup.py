@@ -115,7 +115,7 @@ def _first_step(folder: str, cache: str) -> float:
     """Return the seconds from the command to the end of the first chunk with an update in it, warm-up before."""
     code = (
         "import sys, time\n"
-        "import qjax.progress\n"
+        "import qjax.sweeps.options\n"
         "from contextlib import contextmanager\n"
         "@contextmanager\n"
         "def show(*_):\n"
@@ -123,7 +123,7 @@ def _first_step(folder: str, cache: str) -> float:
         "        import os\n"
         "        if progress.updates: print('[]', flush=True); os._exit(0)\n"
         "    yield stop\n"
-        "qjax.progress.show_progress = show\n"
+        "qjax.sweeps.options.show_progress = show\n"
         f"sys.argv = ['cartpole', '--out', {folder!r}]\n"
         "import runpy; runpy.run_module('experiments.cartpole', run_name='__main__')\n"
     )

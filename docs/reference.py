@@ -1,7 +1,7 @@
 """Writes the reference's pages from what `import qjax` exports: no list of modules has to be kept.
 
 Every module that is exported has a page with all that is public in it. The other names stand on a page for the
-folder, or the module, of the package that holds them.
+folder, or the module, of the package that holds them, and after them what is public under that folder's name alone.
 """
 
 import importlib
@@ -46,10 +46,21 @@ def contents() -> dict[str, str]:
         for name, module in modules.items()
     }
     for folder, names in folders.items():
-        shown = getattr(importlib.import_module(folder), "__all__", ()) if folder in pages else ()
+        own = _own(importlib.import_module(folder))
+        shown = own if folder in pages else ()
         page = pages.get(folder) or heading(folder) + directive("automodule", folder, members=False)
-        pages[folder] = page + "\n".join(_entry(name, homes) for name in names if name not in shown)
+        page += "\n".join(_entry(name, homes) for name in names if name not in shown)
+        if others := [name for name in own if name not in (*shown, *names)]:
+            page += f"\nUnder the name of the module, as ``{folder}.{others[0]}``:\n\n"
+            page += "\n".join(_described(f"{folder}.{name}") for name in others)
+        pages[folder] = page
     return dict(sorted(pages.items()))
+
+
+def _own(module: ModuleType) -> list[str]:
+    """Return what is public under a module's name: what it exports, or else what it defines."""
+    defined = [name for name, obj in vars(module).items() if getattr(obj, "__module__", None) == module.__name__]
+    return sorted(getattr(module, "__all__", None) or [name for name in defined if name[0] != "_"], key=str.lower)
 
 
 def summary(title: str) -> str:
@@ -74,10 +85,13 @@ def directive(kind: str, name: str, members: bool = True) -> str:
 
 def _entry(name: str, homes: dict[str, str]) -> str:
     """Return the directive that describes one of qjax's names."""
-    obj = getattr(qjax, name)
-    if name in homes:
-        return directive("autodata", f"{homes[name]}.{name}")
-    return directive("autoclass" if inspect.isclass(obj) else "autofunction", f"qjax.{name}")
+    return directive("autodata", f"{homes[name]}.{name}") if name in homes else _described(f"qjax.{name}")
+
+
+def _described(name: str) -> str:
+    """Return the directive that describes a class or a function."""
+    kind = "autoclass" if inspect.isclass(pkgutil.resolve_name(name)) else "autofunction"
+    return directive(kind, name)
 
 
 def _homes() -> dict[str, str]:

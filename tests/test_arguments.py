@@ -6,6 +6,7 @@ A new function, or a new argument, has to be told of here: `test_the_table_is_wh
 import functools
 import inspect
 import pathlib
+import pkgutil
 import types
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,9 @@ from qjax.types import Noise, Time, Transition
 LONGEST = 400
 """Characters of a message."""
 
+BESIDE = ("core.random", "sweeps.progress")
+"""Modules whose functions check their arguments as public ones do."""
+
 
 class Entry(NamedTuple):
     """The arguments of one function."""
@@ -50,8 +54,9 @@ def entry(call: Callable[..., Any] | None = None, runs: bool = True, **arguments
 def public() -> dict[str, Any]:
     """Return what is public and can be called, by name; records and types are not, nor is what only they do."""
     found = {}
-    for name in qjax.__all__:
-        value = getattr(qjax, name)
+    folders = [name for name in dir(qjax) if name not in qjax.__all__ and hasattr(getattr(qjax, name), "__all__")]
+    for name in [*qjax.__all__, *folders, *BESIDE]:
+        value = pkgutil.resolve_name(f"qjax.{name}")
         if not isinstance(value, types.ModuleType):
             found[name] = value
             continue
@@ -140,7 +145,7 @@ def factories() -> dict[str, Entry]:
         ),
         "dqn": entry(
             network=network, optimizer=optimizer, head=k.optional(head), target_policy=targets,
-            reward=k.function(qjax.environment_reward), target=k.optional(sync),
+            reward=k.function(qjax.objectives.environment_reward), target=k.optional(sync),
         ),
         "dyna": entry(num_states=states, num_actions=states, planning=k.size(2, least=0)),
         "encoded": entry(network=network, encode=k.function(lambda obs: obs)),
@@ -357,7 +362,7 @@ def runs() -> dict[str, Entry]:
             folder=folder, like=k.raw(None, "of any structure: a run with another is refused"), runs=False
         ),
         "load_config": entry(folder=folder, runs=False),
-        "load_metrics": entry(folder=folder, runs=False),
+        "runs.load_metrics": entry(folder=folder, runs=False),
         "load_points": entry(folder=folder, runs=False),
         "algorithms.algorithm": entry(name=name),
         "algorithms.config": entry(
@@ -378,9 +383,11 @@ def runs() -> dict[str, Entry]:
         ),
         "algorithms.assumed": entry(env=k.record(env)),
         "algorithms.support_of": entry(env=k.record(env), config=k.record(algorithms.C51())),
-        "progress.show_progress": entry(
-            lambda **given: qjax.progress.show_progress(**given).__enter__(), description=k.text(), shown=k.flag()),
-        "progress.describe": entry(progress=k.record(qjax.Progress(0.5, 1.0, 1, 1, 0.0, 0))),
+        "sweeps.progress.show_progress": entry(
+            lambda **given: qjax.sweeps.progress.show_progress(**given).__enter__(),
+            description=k.text(), shown=k.flag(),
+        ),
+        "sweeps.progress.describe": entry(progress=k.record(qjax.sweeps.Progress(0.5, 1.0, 1, 1, 0.0, 0))),
         "results.load": entry(run=folder, metrics=k.optional(k.listed(k.text(), ["loss"])), runs=False),
         "results.aligned": Entry(
             {"runs": k.record((), ()), "interpolate": k.flag()},
@@ -408,7 +415,7 @@ def runs() -> dict[str, Entry]:
             arguments=k.record({}, {"a": 1}), overwrite=k.flag(), resume=k.flag(),
             machine=k.optional(k.record({}, {"a": 1})), parquet=k.flag(), accept_program=k.flag(),
         ),
-        "pop_metrics": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
+        "training.pop_metrics": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
         "use_cache": entry(folder=k.optional(k.path("x")), runs=False),
         "use_cores": entry(count=k.optional(k.size(2)), runs=False),
     }  # fmt: skip
@@ -457,23 +464,24 @@ def numbers() -> dict[str, Entry]:
         "clock.fold": entry(key=key, clock=clock),
         "clock.folds": entry(key=key, clock=clock, ticks=k.data(jnp.arange(3))),
         "fast_key": entry(seed=seed._replace(traced=True)),
-        "random.fast_key": entry(seed=seed._replace(traced=True)),
-        "random.root_key": entry(seed=seed._replace(good=(*seed.good, jax.random.key(0)))),
-        "random.unrolled": entry(key=key),
-        "random.describe_key": entry(key=key._replace(traced=False)),
-        "draw": entry(u=k.unit(), probabilities=chances),
+        "core.random.fast_key": entry(seed=seed._replace(traced=True)),
+        "core.random.root_key": entry(seed=seed._replace(good=(*seed.good, jax.random.key(0)))),
+        "core.random.unrolled": entry(key=key),
+        "core.random.describe_key": entry(key=key._replace(traced=False)),
+        "exploration.draw": entry(u=k.unit(), probabilities=chances),
         "argmax": entry(**policy),
         "greedy": entry(**policy),
         "uniform": entry(**policy),
         "maximum": entry(**target_policy),
         "double": entry(**target_policy),
-        "environment_reward": entry(transition=transition, q=q, q_next=q, weights=weights, time=time),
+        "objectives.environment_reward": entry(transition=transition, q=q, q_next=q, weights=weights, time=time),
         "squared": entry(delta=number._replace(bad=(1j, "3", None, [3], {}, b"3", True, np.full(2, 1j)))),
         "td_error": entry(q=q, action=action, target=number),
         "td_target": entry(reward=number, discount=number, next_q=q, weights=weights),
         "td_loss": entry(
             network=k.record(net), head=k.record(qjax.scalar()), target_policy=k.function(qjax.maximum),
-            reward=k.function(qjax.environment_reward), noise=k.record(Noise(*jax.random.split(key.good[0]))),
+            reward=k.function(qjax.objectives.environment_reward),
+            noise=k.record(Noise(*jax.random.split(key.good[0]))),
             **{name: k.raw(params, "the network's own") for name in ("params", "target_params")},
             transition=transition, time=time, weight=number,
         ),
@@ -653,8 +661,9 @@ def complaint(function: Callable[[], Any], called: str, value: Any) -> str | Non
 
 
 FORMULAS = {
-    "argmax", "draw", "greedy", "uniform", "maximum", "double", "environment_reward", "squared", "td_error",
-    "td_target", "td_loss", "lambda_returns", "n_step_transition", "tabular_update", "watkins", "never_cut",
+    "argmax", "exploration.draw", "greedy", "uniform", "maximum", "double", "objectives.environment_reward",
+    "squared", "td_error", "td_target", "td_loss", "lambda_returns", "n_step_transition", "tabular_update",
+    "watkins", "never_cut",
 }  # fmt: skip
 
 

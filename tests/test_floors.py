@@ -67,3 +67,9 @@ def test_no_module_is_hidden():
         for info in pkgutil.iter_modules(package.__path__):
             name = f"{package.__name__}.{info.name}"
             assert importlib.import_module(name) is getattr(package, info.name), f"{name} is hidden"
+
+
+def test_what_is_public_is_listed():
+    """`dir(qjax)` shows what `__all__` lists, and the folders."""
+    shown = {name for name in dir(qjax) if not name.startswith("_")}
+    assert shown | set(FLOORS) == {*qjax.__all__, *FLOORS}

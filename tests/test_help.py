@@ -17,9 +17,9 @@ import qjax
 
 
 def public():
-    """Return the public classes by name: those of qjax and of its public modules."""
+    """Return the public classes by name: those of qjax and of its modules and folders."""
     found = {}
-    for name in qjax.__all__:
+    for name in [name for name in dir(qjax) if name[0] != "_"]:
         value = getattr(qjax, name)
         inner = getattr(value, "__all__", None) or [n for n in dir(value) if n[0] != "_"]
         named = {f"{name}.{n}": getattr(value, n) for n in inner} if isinstance(value, types.ModuleType) else {}
@@ -59,7 +59,7 @@ def test_a_lambda_and_a_partial_are_callable_types():
     """For the run-time type checker, too, which looks at nothing but that they can be called."""
 
     @beartype.beartype
-    def taken(policy: qjax.Policy, build: qjax.Build) -> None:
+    def taken(policy: qjax.Policy, build: qjax.sweeps.Build) -> None:
         assert callable(policy) and callable(build)
 
     taken(lambda values, when: values, functools.partial(lambda extra, hyper: hyper, 1))
@@ -85,7 +85,7 @@ def trained():
         return qjax.make_loop(env, table, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.9)
 
     work = {"hypers": qjax.grid(alpha=[i / 50 for i in range(1, 31)]), "seeds": 4, "steps": 40, "log_points": 20}
-    news: list[qjax.Progress] = []
+    news: list[qjax.sweeps.Progress] = []
     with tempfile.TemporaryDirectory() as folder, qjax.Run(f"{folder}/run", "walk", {"steps": [*range(99)]}) as run:
         result = qjax.sweep(build, run=run, on_progress=news.append, **work)
         loaded = qjax.results.load(f"{folder}/run")

@@ -2,3 +2,11 @@
 
 Read `tabular`, `dqn`, then `traces` and `pqn`. Imports `replay` and what is below.
 """
+
+from qjax.agents.dqn import DQNState
+from qjax.agents.normalized import Moments, NormalizedState
+from qjax.agents.pqn import PQNState
+from qjax.agents.tabular import CountedState, VisitCount
+from qjax.agents.traces import Cut, TracesState
+
+__all__ = ["CountedState", "Cut", "DQNState", "Moments", "NormalizedState", "PQNState", "TracesState", "VisitCount"]

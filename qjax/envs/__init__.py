@@ -2,3 +2,7 @@
 
 Read `environments`, `interface`, `names`; `checking` watches one run. Imports `mdp` and what is below.
 """
+
+from qjax.envs.checking import EnvReport
+
+__all__ = ["EnvReport"]

@@ -2,3 +2,7 @@
 
 Read `policies`, then `schedules`. Imports `core`.
 """
+
+from qjax.exploration.policies import draw
+
+__all__ = ["draw"]

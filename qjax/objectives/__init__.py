@@ -2,3 +2,7 @@
 
 Read `returns`, `target_policies`, `heads`, `rewards`, `target_networks`. Imports `exploration` and what is below.
 """
+
+from qjax.objectives.rewards import environment_reward
+
+__all__ = ["environment_reward"]

@@ -4,3 +4,9 @@ Read `memory`, `prioritized` with `sum_tree`, `delayed`, `dyna`; `packing`, `fra
 rows lie in memory.
 Imports `objectives` and what is below.
 """
+
+from qjax.replay.delayed import DelayedState
+from qjax.replay.dyna import DynaState
+from qjax.replay.prioritized import PrioritizedState
+
+__all__ = ["DelayedState", "DynaState", "PrioritizedState"]

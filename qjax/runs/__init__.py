@@ -3,3 +3,7 @@
 Read `run` (with `folder`, `lifecycle`, `saving`, `recorder`, `agents`), `tables`, `checkpoint`, `reading`,
 `results`. Imports `training`, `machine` and what is below.
 """
+
+from qjax.runs.reading import load_metrics
+
+__all__ = ["load_metrics"]

@@ -105,7 +105,7 @@ class Tally:
         self._values = jax.jit(jax.vmap(values))
 
     def add(self, report: Mapping[str, np.ndarray]) -> None:
-        """Add the sums that `qjax.pop_metrics` returned, `[lanes]` each."""
+        """Add the sums that `qjax.training.pop_metrics` returned, `[lanes]` each."""
         report = dict(report)
         self._episodes = report.pop("total_episodes")
         del report["lengths"]

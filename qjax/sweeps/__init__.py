@@ -4,3 +4,10 @@ Read `sweep`, and its three stages: `described` (with `hyperparameters`, `asked`
 (with `placement`, `programs`, `compiler`, `plan`) and `running` (with `groups`, `log`, `options`, `progress`,
 `saving`, `resume`), which ends in a `result`. Imports `runs`, `stats` and what is below.
 """
+
+from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.plan import Plan
+from qjax.sweeps.programs import Report
+from qjax.sweeps.progress import Progress
+
+__all__ = ["Build", "Plan", "Progress", "Report"]

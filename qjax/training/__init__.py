@@ -4,3 +4,8 @@ Read `lane`, `iteration`, `loop`; `start` makes a lane, `ahead` (with `cut`) dra
 iterations that use them. Then `evaluation`, `recording`.
 Imports `envs` and what is below.
 """
+
+from qjax.training.evaluation import Episodes
+from qjax.training.lane import Lane, pop_metrics
+
+__all__ = ["Episodes", "Lane", "pop_metrics"]

@@ -86,7 +86,7 @@ def test_many_values_lose_no_digits():
     """Far from 0, and more of them than one merge could add up in float32."""
     rng = np.random.default_rng(0)
     values = (100 + rng.standard_normal((500, 64, 8))).astype(np.float32)
-    start = qjax.Moments(jnp.float32(0), jnp.zeros(()), jnp.ones(()))
+    start = qjax.agents.Moments(jnp.float32(0), jnp.zeros(()), jnp.ones(()))
     merge = jax.jit(qjax.agents.normalized.merged)
     found = jax.lax.scan(lambda moments, x: (merge(moments, x), None), start, jnp.asarray(values))[0]
     np.testing.assert_allclose(found.mean, values.astype(np.float64).mean(), rtol=1e-6)
@@ -109,7 +109,7 @@ def test_whole_numbers_and_flags_stay():
     agent = qjax.normalized(Agent(lambda key, obs: (), values, recorder().learn))
     obs = {"at": jnp.ones((3, 2)), "number": jnp.ones(3, jnp.int32), "flag": jnp.ones(3, bool)}
     state = agent.init(jax.random.key(0), obs)
-    ones = qjax.Moments(1.0, [jnp.ones(2)], [jnp.ones(2)])
+    ones = qjax.agents.Moments(1.0, [jnp.ones(2)], [jnp.ones(2)])
     agent.values(None, state._replace(observations=ones), jax.tree.map(lambda x: x[0], obs))
     assert seen[0]["at"].tolist() == [0, 0] and seen[0]["number"] == 1 and seen[0]["flag"].dtype == bool
 

@@ -171,7 +171,7 @@ def test_any_policy_and_a_visit_count():
     batch = qjax.Batch(seen, jnp.ones((1, 1)), jnp.zeros(1, int), jnp.zeros(1, int))
     soft = algorithms.Tabular(alpha=0.5, alpha_power=1.0, gamma=1.0, temperature=0.5)
     agent = algorithms.parts("expected-sarsa", walk, soft).agent
-    state = qjax.CountedState(jnp.zeros((8, 2)).at[1].set(q), jnp.full((8, 2), 3, jnp.int32))
+    state = qjax.agents.CountedState(jnp.zeros((8, 2)).at[1].set(q), jnp.full((8, 2), 3, jnp.int32))
     after, _ = agent.learn(jax.random.key(0), state, batch, time)
     assert float(after.table[0, 0]) == pytest.approx(0.5 / 4 * float(qjax.boltzmann(0.5)(q, time)[1]))
 

@@ -53,7 +53,7 @@ def named(name, **given):
 def counted(env, agent, states, seeds, root, episodes, max_steps=None):
     """Stand for an evaluation, which takes seconds to compile: a return is what an agent's table adds up to."""
     returns = np.asarray(states, np.float64).reshape(len(seeds), -1).sum(1)
-    return qjax.Episodes(np.repeat(returns[:, None], episodes, 1), None, None)
+    return qjax.training.Episodes(np.repeat(returns[:, None], episodes, 1), None, None)
 
 
 SMALL = ("--seeds", 2, "--steps", 300, "--eval-episodes", 2)
@@ -78,7 +78,7 @@ def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
     found = [tuple(each["setting"].values()) for each in summary["settings"]]
     assert found == list(itertools.product((1, 2), (0.5, 1.0), (0.1, 0.2)))
     assert (out / "learning_curve.png").is_file() and (out / "n=1" / "learning_curve.png").is_file()
-    assert set(qjax.load_metrics(out / "n=1")["gamma"]) == {0.5, 1.0}
+    assert set(qjax.runs.load_metrics(out / "n=1")["gamma"]) == {0.5, 1.0}
 
     # A score is that of the agents that `load` finds under its setting.
     loop, agents = train.load(out / "n=1", setting=1)
@@ -741,7 +741,7 @@ def test_a_run_in_wrappers_is_loaded_and_run_again(tmp_path, monkeypatch, capsys
     assert (again / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()
 
 
-SCORES = qjax.Episodes(np.zeros((2, 2)), None, None)
+SCORES = qjax.training.Episodes(np.zeros((2, 2)), None, None)
 
 
 def test_words_of_wrappers_make_them():

@@ -29,7 +29,7 @@ SETTINGS = {
 }
 MEMBERS = ["q-learning", "dqn", "c51", "pqn"]
 SWEPT = MEMBERS[:2]
-KEY = qjax.random.root_key(0)
+KEY = qjax.core.random.root_key(0)
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def traced(name):
     for learning in (False, True):
         run = lambda lane, learning=learning: loop.run(lane, clocks.at(0), loop.sync_every, learning)
         lanes.append(jax.eval_shape(run, lanes[-1]))
-    return [shapes(x) for x in (*lanes, jax.eval_shape(qjax.pop_metrics, lanes[-1]))]
+    return [shapes(x) for x in (*lanes, jax.eval_shape(qjax.training.pop_metrics, lanes[-1]))]
 
 
 as_usual = functools.cache(traced)

@@ -94,7 +94,7 @@ def test_a_long_episode_has_its_return():
     env = qjax.make(Tenths(ends=False), max_steps_in_episode=steps)
     loop = qjax.make_loop(env, AGENT, qjax.argmax, qjax.online(), gamma=0.9)
     lane = loop.run(loop.init(jax.random.key(0)), clocks.at(0), steps)
-    _, report = qjax.pop_metrics(lane)
+    _, report = qjax.training.pop_metrics(lane)
     expected = np.float32(steps * float(TENTH))
     assert (report["returns"], report["lengths"], report["episodes"]) == (expected, steps, 1)
     played = qjax.evaluate(env, AGENT, jnp.zeros(1), jax.random.key(0), 2)

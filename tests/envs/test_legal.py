@@ -69,7 +69,7 @@ def test_no_illegal_action_is_executed_or_counted(name):
     """100 for an illegal action would show in returns, in values and in what a greedy agent earns."""
     loop = algorithms.make(name, qjax.make(Line()), algorithms.config(name, **CONSTANTS[name]))
     lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 40))(jax.random.key(0))
-    _, report = qjax.pop_metrics(lane)
+    _, report = qjax.training.pop_metrics(lane)
     assert report["episodes"] > 0 and float(report["returns"]) < float(report["episodes"])
     assert float(report["diverged_at"]) == 0
     for at in range(STATES - 1):

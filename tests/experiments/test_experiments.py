@@ -46,7 +46,7 @@ def test_frozenlake(tmp_path, monkeypatch, capsys):
     assert {p.name for p in out.iterdir()} >= {"config.json", "timing.csv", "learning_curve.png", "policy.png"}
 
     # What is written agrees with itself: episodes done, steps counted once, the tables giving the exact scores.
-    metrics = qjax.load_metrics(out)
+    metrics = qjax.runs.load_metrics(out)
     last = {int(s): i for i, s in enumerate(metrics["seed"])}
     assert len(last) == 64
     assert all(metrics["episodes"][i] == 1000 for i in last.values())
@@ -108,7 +108,7 @@ def test_the_whole_tutorial(tmp_path):
     # The classic PyTorch loop with these constants ends with greedy returns of about 100 to 120.
     arguments = cartpole.Arguments(preset="tutorial", out=tmp_path / "tutorial")
     cartpole.run(arguments)
-    summary, metrics = read_summary(arguments.out), qjax.load_metrics(arguments.out)
+    summary, metrics = read_summary(arguments.out), qjax.runs.load_metrics(arguments.out)
     assert all(metrics["episodes"][metrics["seed"] == seed].max() == 500 for seed in range(16))
     assert 90 < summary["final_return_iqm"] < 300
 
@@ -139,13 +139,13 @@ def test_cartpole(tmp_path):
     assert set(summary) >= SUMMARY
     assert summary["env_steps"] == 3 * 11_500
     assert len(summary["final_return_per_seed"]) == 3
-    metrics = qjax.load_metrics(arguments.out)
+    metrics = qjax.runs.load_metrics(arguments.out)
     assert metrics["env_steps"].max() == 11_500
     assert np.isnan(metrics["loss"][metrics["env_steps"] < 10_000]).all()  # nothing is learned in the warm-up
     assert np.isfinite(metrics["loss"][metrics["env_steps"] > 10_500]).all()
     np.testing.assert_allclose(metrics["epsilon"][-1], 0.05, rtol=1e-6)
     loop, agents = cartpole.load(arguments.out)
-    assert isinstance(agents, qjax.DQNState)
+    assert isinstance(agents, qjax.agents.DQNState)
     played = qjax.evaluate_seeds(loop.env, loop.agent, agents, [0, 1, 2], 0, 4)
     np.testing.assert_allclose(np.asarray(played.returns).mean(1), summary["final_return_per_seed"])
 
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_logged(tmp_path):
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "SIGINT: stopping at the end of this chunk" in said and "go on with --resume" in said
-    assert len(qjax.load_metrics(out)["seed"]) >= 2 * 512
+    assert len(qjax.runs.load_metrics(out)["seed"]) >= 2 * 512
     assert not (out / "summary.json").exists()
 
 

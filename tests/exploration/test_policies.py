@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 
 import qjax
-from qjax.exploration import schedules
+from qjax.exploration import draw, schedules
 from qjax.types import Time
 
 LARGEST = np.nextafter(np.float32(1), np.float32(0))  # the largest float32 below 1
@@ -114,7 +114,7 @@ def test_the_ladder_gives_each_environment_its_epsilon():
 # Draw --------------------------------------------------------------------------------------------------------
 
 
-draw_many = jax.jit(jax.vmap(qjax.draw, in_axes=(0, None)))
+draw_many = jax.jit(jax.vmap(draw, in_axes=(0, None)))
 
 
 def uniforms(probabilities):
@@ -170,7 +170,7 @@ def test_some_normalised_distributions_do_add_up_below_one():
 
 def test_draw_takes_the_last_possible_action_where_the_sums_stay_below():
     p = jnp.array([0.0, 0.5, 0.25, 0.0, 0.0])  # short of 1 by far, as no rounding is
-    assert [int(qjax.draw(jnp.float32(u), p)) for u in (0, 0.49, 0.5, 0.74, 0.75, LARGEST)] == [1, 1, 2, 2, 2, 2]
+    assert [int(draw(jnp.float32(u), p)) for u in (0, 0.49, 0.5, 0.74, 0.75, LARGEST)] == [1, 1, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("actions", [2, 5, 64])

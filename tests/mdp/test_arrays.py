@@ -96,13 +96,13 @@ def test_what_is_no_number_and_what_is_traced_is_refused():
 
 def test_a_record_is_checked_where_it_is_used():
     """`TabularMDP(...)` is not: an environment and a solver of it are, in the words of `from_outcomes`."""
-    model = qjax.TabularMDP(**arrays())
+    model = mdp.TabularMDP(**arrays())
     assert qjax.make(model, max_steps_in_episode=9).num_states == 3  # of NumPy's arrays, too
     for name, where, value, message in (
         ("probability", (1, 0, 1), 0.5, r"probabilities must sum to 1, got 0.75 at state 1, action 0$"),
         ("probability", (2, 1, 0), -0.25, r"must not be negative, got -0.25 at state 2, action 1, outcome 0$"),
     ):
-        wrong = qjax.TabularMDP(**changed(name, where, value))
+        wrong = mdp.TabularMDP(**changed(name, where, value))
         for use in (qjax.make, qjax.MDPEnvironment, lambda m: solve.exact(m, 0.9)):
             with pytest.raises(ValueError, match=message):
                 use(wrong)
@@ -232,4 +232,3 @@ def test_the_ends_of_the_uniform_number():
     coins = alias(jnp.array([0.0, 1.0]))
     for word in (0, 2**32 - 1):
         assert int(draw_alias(jnp.array([0, word], jnp.uint32), coins)) == 1
-    assert qjax.TabularMDP is mdp.TabularMDP

@@ -410,7 +410,7 @@ def test_each_role_of_each_update_has_noise_of_its_own():
     found = []
     for seed in (0, 1):
         params = jnp.zeros(2)
-        reward = qjax.environment_reward
+        reward = qjax.objectives.environment_reward
         qjax.td_loss(network, head, target_policy, reward, noise_of(seed), params, params, transition, START)
         assert set(seen) == {"online", "choose", "evaluate", "predict"}
         found += [np.asarray(x) for x in seen.values()]

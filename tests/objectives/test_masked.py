@@ -216,7 +216,7 @@ def test_a_loop_never_takes_a_masked_action_and_is_not_flagged():
     initial = np.where(np.arange(4) == 0, -np.inf, np.zeros((16, 4))).astype(np.float32)  # 0: never to the left
     config = qjax.algorithms.NStepQ(epsilon=0.5, initial=initial, num_envs=2)
     loop = qjax.algorithms.make("n-step-q", lake, config)
-    run = jax.jit(lambda lane: qjax.pop_metrics(loop.run(lane, qjax.clock.at(0), 200)))
+    run = jax.jit(lambda lane: qjax.training.pop_metrics(loop.run(lane, qjax.clock.at(0), 200)))
     lane, report = run(loop.init(KEY))
     table = jax.tree.leaves(lane.agent)[0]
     assert np.isneginf(table[..., 0]).all() and np.isfinite(table[..., 1:]).all()

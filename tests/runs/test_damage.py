@@ -78,7 +78,7 @@ def resumed(folder):
 READERS = {
     "load": qjax.results.load,
     "points": qjax.load_points,
-    "metrics": qjax.load_metrics,
+    "metrics": qjax.runs.load_metrics,
     "config": qjax.load_config,
     "agents": qjax.load_agents,
     "plot": studies.load,
@@ -304,9 +304,9 @@ def test_every_row_of_a_table(request, spoilt, run):
         if seen:
             with pytest.raises(ValueError, match=r"damaged|no columns"):
                 qjax.load_points(folder)
-        told(qjax.load_metrics, folder, "metrics.csv")
+        told(qjax.runs.load_metrics, folder, "metrics.csv")
     folder = spoilt(whole, "metrics.csv", "".join(lines).encode() + b"\xff\n")
-    assert "metrics.csv is damaged: 'utf-8'" in told(qjax.load_metrics, folder, "metrics.csv")
+    assert "metrics.csv is damaged: 'utf-8'" in told(qjax.runs.load_metrics, folder, "metrics.csv")
 
 
 def test_a_table_of_a_finished_run_is_the_one_that_was_written(ended, spoilt):
@@ -424,7 +424,7 @@ def test_parts_of_a_table(tmp_path, spoilt):
     table = pq.read_table(second)
 
     def refused(message):
-        for read in (qjax.load_points, qjax.load_metrics, qjax.results.load):
+        for read in (qjax.load_points, qjax.runs.load_metrics, qjax.results.load):
             assert message in told(read, folder, "metrics.parquet")
 
     shutil.copy(second, second.with_name("000001-00001.parquet"))

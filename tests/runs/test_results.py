@@ -170,7 +170,7 @@ def test_a_table_ends_with_the_runs_arguments(tmp_path, parquet):
     assert list(found)[-6:] == ["rate", "diverged_at", "loss_argument", "seed_argument", "seeds", "fast"]
     assert set(found["rate"]) == {0.1, 0.2}  # of the lanes, not of the run
     assert [set(found[name]) for name in list(found)[-4:]] == [{"huber, or so"}, {5}, {"[3, 7]"}, {1}]
-    assert list(qjax.load_metrics(tmp_path))[-1] == "diverged_at"
+    assert list(qjax.runs.load_metrics(tmp_path))[-1] == "diverged_at"
 
 
 def test_a_frame_has_every_hyper_parameter(whole, monkeypatch):
@@ -378,7 +378,7 @@ def test_parquet_holds_what_csv_does(tmp_path):
     lanes = ([0, 1], [0, 1], [0])
     csv_, parquet = (written(tmp_path / str(kind), table(lanes, STEPS), parquet=kind) for kind in (False, True))
     assert not (parquet / "metrics.csv").exists() and not (csv_ / "metrics.parquet").exists()
-    ours, theirs = qjax.load_metrics(parquet), qjax.load_metrics(csv_)
+    ours, theirs = qjax.runs.load_metrics(parquet), qjax.runs.load_metrics(csv_)
     assert list(ours) == list(theirs)
     for name, column in ours.items():
         np.testing.assert_array_equal(column.astype(np.float32), theirs[name].astype(np.float32))
@@ -431,7 +431,7 @@ def test_parquet_goes_on_bit_for_bit(whole, crashed):
     parts = folder / "metrics.parquet"
     assert not (folder / "metrics.csv").exists()  # a resumed run keeps the kind that it has
     assert sorted(path.name for path in parts.iterdir()) == [f"{i:06d}-00000.parquet" for i in range(3)]
-    ours, theirs = qjax.load_metrics(folder), qjax.load_metrics(whole[0])
+    ours, theirs = qjax.runs.load_metrics(folder), qjax.runs.load_metrics(whole[0])
     for name, column in theirs.items():
         np.testing.assert_array_equal(ours[name].astype(np.float32), column.astype(np.float32))
     first = parts / "000000-00000.parquet"
@@ -446,7 +446,7 @@ def test_parquet_goes_on_bit_for_bit(whole, crashed):
 
 
 def test_sinks_get_every_point_once(whole, crashed):
-    heard, read = crashed[3], qjax.load_metrics(whole[0])
+    heard, read = crashed[3], qjax.runs.load_metrics(whole[0])
     kinds = [kind for kind, _ in heard]
     # The first sweep had one point; the second begins with that, from the table, and goes on.
     assert kinds == ["start", "rows", "close", "start", "rows", "rows", "rows", "close"]
@@ -482,6 +482,6 @@ def test_hypers_that_are_flags_are_numbers_in_the_table(tmp_path):
     with qjax.Run(tmp_path / "run", "made", {}) as run:
         for point in table([[0, 1]], [10]):
             run.log(point, {"seed": np.array([3, 7]), "double": np.array([True, False])})
-    assert qjax.load_metrics(tmp_path / "run")["double"].tolist() == [1, 0]
+    assert qjax.runs.load_metrics(tmp_path / "run")["double"].tolist() == [1, 0]
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run" / "metrics.csv").read_text())))
     assert [row["double"] for row in rows] == ["1", "0"]

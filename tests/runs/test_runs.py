@@ -59,7 +59,7 @@ def test_metrics_are_tidy(folder):
         "7,100,0,,1.0,0.5,,64,2\n"
         "3,200,3,0.33333334,0.1,0.5,,,2\n"
     )
-    metrics = qjax.load_metrics(folder)
+    metrics = qjax.runs.load_metrics(folder)
     assert np.isnan(metrics["mean_return"][1])
     assert np.float32(metrics["mean_return"][2]) == np.float32(1 / 3)
 

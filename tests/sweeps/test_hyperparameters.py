@@ -60,7 +60,7 @@ def everything(hyper):
         state, target = copy.step(state, online, target, elapsed)
         return state, move.step((), online, target, elapsed)[1]
 
-    target = qjax.Sync(copy.init, both)
+    target = qjax.types.Sync(copy.init, both)
     epsilon = schedules.linear(hyper["start"], hyper["end"], hyper["duration"])
     agent = qjax.dqn(network, rate, target=target)
     return qjax.make_loop(env, agent, qjax.epsilon_greedy(epsilon), qjax.ring(32, 8), gamma=hyper["gamma"])
@@ -151,7 +151,7 @@ def test_static_sweeps_run_one_after_another_with_the_same_seeds(tmp_path):
     assert one.seeds.tolist() == two.seeds.tolist() == [5, 3, 5, 3]
     alone = qjax.sweep(lambda hyper: build(hyper, 2), **arguments)
     assert two.agents.tobytes() == alone.agents.tobytes() != one.agents.tobytes()
-    table = qjax.load_metrics(tmp_path / "1")
+    table = qjax.runs.load_metrics(tmp_path / "1")
     assert table["setting"].tolist() == [0, 0, 1, 1] and table["alpha"].tolist() == [0.1, 0.1, 0.2, 0.2]
     with pytest.raises(ValueError, match="at least one setting"):
         qjax.static_sweeps(build, [], **arguments)

@@ -135,7 +135,7 @@ def test_a_sweep_is_its_loop_run_by_hand():
     @jax.vmap
     def trained(number):
         lane = loop.run(loop.init(jax.random.fold_in(jax.random.key(7), number)), clocks.at(0), 40)
-        return qjax.pop_metrics(lane)
+        return qjax.training.pop_metrics(lane)
 
     lanes, report = trained(jnp.arange(3, dtype=jnp.uint32))
     np.testing.assert_allclose(result.agents, lanes.agent, rtol=1e-6)
@@ -640,13 +640,13 @@ def test_a_lane_that_diverges_is_flagged_and_harms_nobody(tmp_path):
     # To the update: run again by hand, update by update, for the first loss that is not finite.
     loop = explosive({"rate": 30.0})
     lane, losses = loop.init(jax.random.fold_in(jax.random.key(0), 3)), []
-    iterate = jax.jit(lambda lane, clock: qjax.pop_metrics(loop.run(lane, clock, 1)))
+    iterate = jax.jit(lambda lane, clock: qjax.training.pop_metrics(loop.run(lane, clock, 1)))
     while not losses or np.isfinite(losses[-1]):
         lane, report = iterate(lane, clocks.at(len(losses)))
         losses.append(float(report["loss"]))
     assert result.diverged_at[2] == 2 * len(losses)
     # The table names seed, hyper-parameter and step, from the log point on at which it was seen.
-    table = qjax.load_metrics(tmp_path / "run")
+    table = qjax.runs.load_metrics(tmp_path / "run")
     flagged = ~np.isnan(table["diverged_at"])
     assert set(zip(table["seed"][flagged], table["rate"][flagged], strict=True)) == {(3, 30.0), (8, 30.0)}
     first = np.flatnonzero(flagged & (table["seed"] == 3))[0]
@@ -676,7 +676,7 @@ def test_stop_on_nan(tmp_path, monkeypatch):
         stopped = qjax.sweep(explosive, run=run, stop_on_nan=True, **work)
     first = stopped.diverged_at[stopped.diverged_at > 0].min()
     assert stopped.stopped == "nan" and first <= stopped.env_steps / 4 < first + 10 + 1
-    table = qjax.load_metrics(tmp_path / "run")
+    table = qjax.runs.load_metrics(tmp_path / "run")
     assert set(table["diverged_at"][~np.isnan(table["diverged_at"])]) == set(stopped.diverged_at) - {-1}
     with qjax.Run(tmp_path / "run", "explosion", {}, resume=True) as run:
         qjax.sweep(explosive, run=run, **work)

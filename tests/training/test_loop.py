@@ -27,7 +27,7 @@ def bits(tree):
     return [np.asarray(jax.random.key_data(x) if keys(x) else x).tobytes() for x in jax.tree.leaves(tree)]
 
 
-pop_metrics = jax.jit(jax.vmap(qjax.pop_metrics))
+pop_metrics = jax.jit(jax.vmap(qjax.training.pop_metrics))
 
 
 def start(loop, lanes, seed=0):
