@@ -354,14 +354,14 @@ def conclude(
         level=threshold,
         level_name="" if threshold is None else f"solved ({threshold:g})",
     )
-    solved = per_seed >= (np.inf if threshold is None else threshold)
+    solved = None if threshold is None else per_seed >= threshold
     summary = summarise(experiment, result, per_seed, solved)
     folder.finish({**summary, **facts, "final_return_iqm_interval": interval})
     table = Table("greedy return", "", title=title)
     table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.{places}f} {shown}")
     spread = (per_seed.mean(), per_seed.min(), per_seed.max())
     table.add_row("mean, worst, best seed", ", ".join(f"{score:.{places}f}" for score in spread))
-    if threshold is not None:
+    if solved is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
     table.add_row("episodes per seed", f"{args.eval_episodes}")
     table.add_row("env-steps/s", f"{result.env_steps / result.run_s:,.0f}")
@@ -397,8 +397,10 @@ def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float,
     return (low, high), f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def summarise(experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray) -> dict[str, Any]:
-    """Return what every experiment's summary holds, from its final scores and solved flags `[seeds]`."""
+def summarise(
+    experiment: str, result: qjax.Result, scores: np.ndarray, solved: np.ndarray | None
+) -> dict[str, Any]:
+    """Return what every experiment's summary holds, from its final scores and solved flags `[seeds]`, if any."""
     return {**cost(experiment, result, len(scores)), **outcome(result, scores, solved)}
 
 
@@ -415,11 +417,14 @@ def cost(experiment: str, result: qjax.Result, seeds: int) -> dict[str, Any]:
     }
 
 
-def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray, setting: int = 0) -> dict[str, Any]:
-    """Return how one setting ended, from its final scores and solved flags `[seeds]`."""
+def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray | None, setting: int = 0) -> dict[str, Any]:
+    """Return how one setting ended, from its final scores and solved flags `[seeds]`.
+
+    The flags are None where no score is known at which the environment counts as solved.
+    """
     lost = np.flatnonzero((result.diverged_at != NEVER) & (result.settings == setting))
     return {
-        "solved_fraction": solved.mean(),
+        "solved_fraction": None if solved is None else solved.mean(),
         "final_return_mean": scores.mean(),
         "final_return_iqm": stats.iqm(scores),
         "final_return_per_seed": scores,

@@ -75,7 +75,7 @@ def conclude(
     settings = []
     for number in range(result.settings.max() + 1):
         own = scores[result.settings == number]
-        solved = own >= (np.inf if threshold is None else threshold)
+        solved = None if threshold is None else own >= threshold
         values = {name: column[number] for name, column in swept.items()}
         ended = {"final_return_iqm_interval": describe_interval(own)[0], **outcome(result, own, solved, number)}
         settings.append({"setting": values, **ended})

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import sys
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import jax
@@ -24,6 +25,7 @@ from qjax.envs.suites.names import SUITES
 from qjax.mdp import examples, solve
 from qjax.networks.layers import INITIALIZERS
 from qjax.runs import jsonfile
+from qjax.runs.points import NEVER
 from qjax.sweeps import hyperparameters, traced
 
 
@@ -77,6 +79,7 @@ def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
     summary = json.loads((out / "summary.json").read_text())
     found = [tuple(each["setting"].values()) for each in summary["settings"]]
     assert found == list(itertools.product((1, 2), (0.5, 1.0), (0.1, 0.2)))
+    assert all(each["solved_fraction"] is None for each in summary["settings"])  # nobody says when a lake is
     assert (out / "learning_curve.png").is_file() and (out / "n=1" / "learning_curve.png").is_file()
     assert set(qjax.runs.load_metrics(out / "n=1")["gamma"]) == {0.5, 1.0}
 
@@ -101,6 +104,12 @@ def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
     assert {name: now[name] for name in made} == {name: summary[name] for name in made}
     assert command_line(monkeypatch, *words, "--out", out) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_a_share_is_solved_only_where_it_is_known_what_that_means():
+    result = SimpleNamespace(diverged_at=np.full(2, NEVER), settings=np.zeros(2, int), seeds=np.arange(2))
+    shares = [command.outcome(result, np.ones(2), x)["solved_fraction"] for x in (None, np.array([True, False]))]
+    assert shares == [None, 0.5]
 
 
 def test_the_grid_is_one_program(tmp_path, monkeypatch, capsys):
