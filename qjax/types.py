@@ -274,6 +274,9 @@ class Memory(NamedTuple):
     """Steps of a transition: its reward is the sum of theirs."""
     replays: bool = False
     """Whether it draws what it holds, in place of handing on each step once, in order."""
+    frames: Any = None
+    """How it stores each observation once (`qjax.Frames`), for environments with that time limit; None where it
+    stores the two of a transition."""
 
 
 class Step(NamedTuple):

@@ -42,15 +42,21 @@ def action_values(name: str, space: Any, bins: Any) -> Any:
     Raises:
         TypeError: bins are no whole numbers, or given for discrete actions.
         ValueError: they are missing, less than 2, not one for each dimension, or too many; the space is neither
-            discrete nor bounded.
+            discrete nor bounded, or its numbers do not begin at 0.
 
     """
     if hasattr(space, "n"):
+        if start := int(getattr(space, "start", 0)):
+            raise ValueError(f"{name} has actions that begin at {start}; qjax's begin at 0")
         if bins is not None:
             raise TypeError(f"{name} has {int(space.n)} discrete actions, action_bins={shown(bins)} cuts none")
         return None
     if not all(hasattr(space, field) for field in ("low", "high", "shape")):
-        raise ValueError(f"{name} has the action space {shown(space)}; qjax needs one number, or a box to cut")
+        several = " of several numbers" if hasattr(space, "nvec") else ""
+        raise ValueError(
+            f"{name} has the action space {type(space).__name__} {shown(space)}{several}; qjax needs one number"
+            " (numpy.ravel_multi_index makes one of several), or a box to cut"
+        )
     if bins is None:
         raise ValueError(
             f"{name} has a continuous action space, {space}; qjax needs discrete actions: give action_bins=5, for"

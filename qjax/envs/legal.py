@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from qjax.core.checks import check_record
+from qjax.core.checks import check_callable, check_record
 from qjax.core.default_rules import usual
 from qjax.core.returned import told
+from qjax.core.text import telling
 from qjax.types import Env, Policy, Time
 
 
@@ -53,12 +54,15 @@ def check_legal(env: Env) -> None:
     """Check, by shapes, what an environment says of legal actions.
 
     Raises:
+        TypeError: it is no function, or fails.
         ValueError: it is not one flag for each action.
 
     """
     if env.legal is None:
         return
-    found: Any = jax.eval_shape(env.legal, env.obs_spec)
+    check_callable("legal", env.legal, "(obs) -> mask")
+    with telling(f"{env.name}: legal(obs) fails on {told(env.obs_spec)}"):
+        found: Any = jax.eval_shape(env.legal, env.obs_spec)
     if getattr(found, "shape", None) != (env.num_actions,) or found.dtype != bool:
         raise ValueError(
             f"{env.name}: legal(obs) must be bool[{env.num_actions}], a flag for each action, not {told(found)}"

@@ -84,6 +84,7 @@ def _builder(name: str, gymnax_name: str) -> Callable[..., Any]:
         raise ValueError(
             f"unknown environment {name!r}"
             + (f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(sorted(known()))}")
+            + "; names of other suites have a prefix, pgx:minatar-breakout for instance"
         )
     own: dict[str, Callable[..., Any]] = {
         "FrozenLake-misc": lake, "CartPole-v1": cartpole, "DiscountingChain-bsuite": _discounting_chain

@@ -134,7 +134,7 @@ def ring(capacity: int, batch_size: int, window: int = 1, frames: Frames | None 
         weight = jnp.full((window, batch_size), (stored >= window).astype(jnp.float32))
         return Batch(consecutive(store, slot, window, clock), weight, slot=slot, env=slot % envs)
 
-    return Memory(init, add, sample, replays=True)
+    return Memory(init, add, sample, replays=True, frames=frames)
 
 
 def consecutive(store: Packed | FrameStore, slot: Int[Array, " B"], window: int, clock: Clock) -> Transition:

@@ -107,7 +107,7 @@ def prioritized(
         max_priority = jnp.maximum(state.max_priority, jnp.where(sound, priority + min_priority, 0).max())
         return state._replace(tree=tree, max_priority=max_priority)
 
-    return Memory(init, add, sample, update, replays=True)
+    return Memory(init, add, sample, update, replays=True, frames=frames)
 
 
 def _enter(

@@ -27,6 +27,7 @@ from qjax.core.checks import (
 )
 from qjax.core.default_rules import makes_usual
 from qjax.core.random import unrolled
+from qjax.envs.legal import check_legal
 from qjax.training.ahead import repeated
 from qjax.training.iteration import Advance, Setup, frozen, iterate, learn, step, sync, synced
 from qjax.training.lane import EPISODES_LIMIT, Lane
@@ -102,9 +103,10 @@ def make_loop(
         TypeError: a size is traced or no whole number; (in `init`) `key` is a legacy uint32 key.
         ValueError: a size is not positive, gamma lies outside [0, 1], the replay ratio does not make a whole number
             of updates per iteration, `updates` is given beside it, a table has not the states and actions of the
-            environment, or the agent learns from single steps and the memory's are of several, or replayed; (in
-            `init`) the agent's values are not one number per action, or a schedule is made for another number of
-            environments.
+            environment, a memory stores frames for another time limit than the environment's, or the agent learns
+            from single steps and the memory's are of several, or replayed; (in `init`) the environment gives other
+            shapes than it says, the agent's values are not one number per action, or a schedule is made for another
+            number of environments.
 
     """
     check_range("gamma", gamma, 0, 1)
@@ -149,10 +151,25 @@ def _check_pieces(env: Env, agent: Agent, policy: Policy, memory: Memory) -> Non
     check_table("an agent", agent.table, env)
     check_table("a memory", memory.table, env)
     check_fit(agent, memory)
+    check_legal(env)
+    _check_frames(env, memory)
     if env.legal is not None and not agent.masks:
         raise ValueError(
             f"{env.name} has illegal actions, which the agent's targets would count: give it"
             " qjax.masked(network, env.legal), or a table with minus infinity there (qjax.legal_table)"
+        )
+
+
+def _check_frames(env: Env, memory: Memory) -> None:
+    """Check that a memory that stores each observation once knows when the environment cuts its episodes."""
+    if memory.frames is None:
+        return
+    if not concrete(env.max_steps):
+        raise ValueError(f"the time limit of {env.name} is traced, and a memory's frames need a number")
+    if memory.frames.max_steps != env.max_steps:
+        raise ValueError(
+            f"the memory's frames are of episodes that are cut after {memory.frames.max_steps} steps, those of"
+            f" {env.name} are after {env.max_steps}: give it qjax.Frames(env.max_steps)"
         )
 
 

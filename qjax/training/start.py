@@ -12,7 +12,7 @@ from qjax.core.checks import check_key, describe
 from qjax.core.returned import resetting, returning_arrays
 from qjax.training.iteration import Setup, tick, update_once
 from qjax.training.lane import Lane, Stats
-from qjax.types import State, Time
+from qjax.types import State, Time, Transition
 
 
 def init(setup: Setup, key: Any) -> Lane:
@@ -36,12 +36,37 @@ def init(setup: Setup, key: Any) -> Lane:
         stats=Stats(sums.zero(setup.num_envs), jnp.zeros(setup.num_envs, jnp.uint32), none, none, none, none, {}),
     )
     start = clocks.at(0)
-    _, row = jax.eval_shape(partial(tick, setup), lane, key, start, start)
+    after, row = jax.eval_shape(partial(tick, setup), lane, key, start, start)
+    _check_step(setup, lane, after, row)
     block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((setup.rollout, *x.shape), x.dtype), row)
     held = setup.memory.init(block)
     _, info = jax.eval_shape(partial(update_once, setup), lane, (state, held), key, start, none)
     logged = {name: sums.zero() for name, value in info.items() if value.shape == ()}
     return lane._replace(memory=held, stats=lane.stats._replace(sums=logged))
+
+
+def _check_step(setup: Setup, lane: Lane, after: Lane, row: Transition) -> None:
+    """Check, by shapes, that what the environment gives is what it says, at first and after a step."""
+    spec = jax.tree.map(lambda x: jax.ShapeDtypeStruct((setup.num_envs, *x.shape), x.dtype), setup.env.obs_spec)
+    for what, found, expected in (
+        ("reset gives observations", lane.obs, spec),
+        ("step gives observations", after.obs, spec),
+        ("step gives as final_obs", row.next_obs, spec),
+        ("step gives a state", after.env, lane.env),
+    ):
+        if not _alike(found, expected):
+            raise ValueError(
+                f"{setup.env.name}: {what} {describe(found)}, of {setup.num_envs} environments; expected is"
+                f" {describe(expected)}"
+            )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two pytrees have the same structure, shapes and dtypes."""
+    kinds: list[Any] = [
+        (jax.tree.structure(tree), [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]) for tree in (one, other)
+    ]
+    return bool(kinds[0] == kinds[1])
 
 
 def _check_values(setup: Setup, state: State, obs: Any) -> None:

@@ -153,6 +153,7 @@ def test_an_agent_that_does_not_mask_is_refused():
         (lambda obs: jnp.ones(2, bool), r"Line: legal\(obs\) must be bool\[3\].*not bool\[2\]"),
         (lambda obs: jnp.ones(3), r"must be bool\[3\].*not float32\[3\]"),
         (lambda obs: (obs.mask, obs.mask), r"must be bool\[3\].*not \(bool\[3\], bool\[3\]\)"),
+        (lambda obs: obs.nothing, r"Line: legal\(obs\) fails on "),
     ],
 )
 def test_masks_of_the_wrong_shape_are_refused(mask, said):

@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,21 @@ ACTIONS = 3
 class At(NamedTuple):
     where: jax.Array
     time: jax.Array
+
+
+EACH = {
+    "frame_stack": lambda env: wrappers.frame_stack(env, 2),
+    "previous": wrappers.previous,
+    "remaining_time": wrappers.remaining_time,
+    "flatten": wrappers.flatten,
+    "cast": lambda env: wrappers.cast(env, "float16"),
+    "observe": lambda env: wrappers.observe(env, lambda obs: jax.tree.map(lambda x: x + 1, obs)),
+    "reward_clip": lambda env: wrappers.reward_clip(env, 1),
+    "sticky_actions": lambda env: wrappers.sticky_actions(env, 0.5),
+    "repeat_action": lambda env: wrappers.repeat_action(env, 2),
+    "time_limit": lambda env: wrappers.time_limit(env, 5),
+    "random_starts": lambda env: wrappers.random_starts(env, 2, 16),
+}
 
 
 def line(legal=False, kind="vector", limit=LIMIT):
@@ -396,6 +412,23 @@ def test_random_starts(legal):
     assert starts == {tuple(x.tolist()) for x in again}
 
 
+def test_random_starts_have_one_limit_which_is_shorter():
+    """A cut that came sooner in some episodes than in others would be no one's time limit."""
+    made = wrappers.random_starts(line(), 3, 40)
+    assert (made.max_steps, made.wrappers) == (LIMIT - 3, ("random_starts=3,40",))
+    found = walk(wrappers.remaining_time(made), steps=500)
+    ends = np.flatnonzero(found.steps.terminated | found.steps.truncated)
+    cut = found.steps.truncated[ends] & ~found.steps.terminated[ends]
+    assert set(np.diff(ends, prepend=-1)[cut]) == {LIMIT - 3}
+    assert set(np.asarray(found.steps.final_obs.remaining)[ends][cut]) == {0.0}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_each_keeps_what_an_environment_promises(name):
+    report = qjax.check_env(EACH[name](line()), steps=100)
+    assert report.errors == ()
+
+
 def test_no_random_steps_are_a_pool_of_first_states():
     made = wrappers.random_starts(qjax.make("CartPole-v1"), 0, 8)
     first = jax.vmap(made.reset)(jax.random.split(jax.random.key(1), 200))[0]
@@ -412,25 +445,11 @@ def test_a_pool_keeps_no_keys():
 
     env = line()._replace(reset=reset, step=step, obs_spec=jax.ShapeDtypeStruct((1,), jnp.float32))
     made = wrappers.random_starts(env, 1, 4)
-    keys = [made.reset(jax.random.key(n))[1]["key"] for n in range(6)]
+    keys = [made.reset(jax.random.key(n))[1].env["key"] for n in range(6)]
     assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == 6
 
 
 # Together -------------------------------------------------------------------------------------------------------
-
-EACH = {
-    "frame_stack": lambda env: wrappers.frame_stack(env, 2),
-    "previous": wrappers.previous,
-    "remaining_time": wrappers.remaining_time,
-    "flatten": wrappers.flatten,
-    "cast": lambda env: wrappers.cast(env, "float16"),
-    "observe": lambda env: wrappers.observe(env, lambda obs: jax.tree.map(lambda x: x + 1, obs)),
-    "reward_clip": lambda env: wrappers.reward_clip(env, 1),
-    "sticky_actions": lambda env: wrappers.sticky_actions(env, 0.5),
-    "repeat_action": lambda env: wrappers.repeat_action(env, 2),
-    "time_limit": lambda env: wrappers.time_limit(env, 5),
-    "random_starts": lambda env: wrappers.random_starts(env, 2, 16),
-}
 
 NAMES = list(EACH)
 NEXT = {pair for a, b in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True) for pair in ((a, b), (b, a))}
@@ -517,6 +536,8 @@ def test_a_mask_is_kept_beside_what_no_longer_shows_it():
         (lambda env: wrappers.remaining_time(line(limit=None)), "time_limit gives it one"),
         (lambda env: wrappers.random_starts(env, -1), "most must be at least 0"),
         (lambda env: wrappers.random_starts(env, 1, 0), "pool must be at least 1"),
+        (lambda env: wrappers.random_starts(env, LIMIT), "below the time limit of Line, 8 steps, got 8"),
+        (lambda env: wrappers.observe(env, lambda obs: obs, num_states=4), "from 0 to 3, not float32[3]"),
     ],
 )  # fmt: skip
 def test_what_is_refused(call, said):
@@ -608,3 +629,17 @@ def test_objects_of_the_old_interface_are_cut_too():
     env = qjax.make(Old(box=True), action_bins=2)
     _, state = env.reset(jax.random.key(0))
     assert [float(env.step(jax.random.key(0), state, n).reward) for n in range(4)] == [-2, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (gymnasium.spaces.MultiDiscrete([2, 3]), r"MultiDiscrete .* of several numbers; .*ravel_multi_index"),
+        (gymnasium.spaces.Discrete(2, start=3), "actions that begin at 3; qjax's begin at 0"),
+    ],
+)
+def test_actions_that_are_no_number_from_0_are_refused(space, said):
+    env = Probe()
+    env.action_space = lambda params: space
+    with pytest.raises(ValueError, match=said):
+        qjax.make(env)

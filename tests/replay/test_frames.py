@@ -1,5 +1,7 @@
 """A memory that stores each observation once gives the batches of one that stores every transition whole."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,3 +139,19 @@ def test_what_does_not_fit_is_refused(frames, error, said):
     block = next(episodes(1, 2, 1, 5, 4, False))
     with pytest.raises(error, match=said):
         qjax.ring(16, 4, frames=frames).init(block)
+
+
+@pytest.mark.parametrize("memory", [qjax.ring, functools.partial(qjax.prioritized, alpha=0.6, beta=0.4)])
+@pytest.mark.parametrize("limit", [None, 4, 500])
+def test_frames_for_another_limit_are_refused(memory, limit):
+    """A cut's successor would stand in the place of another's."""
+    env = qjax.make("CartPole-v1", max_steps_in_episode=5)
+    agent = qjax.dqn(qjax.MLP(2, (4,)), optax.adam(1e-2))
+
+    def loop(frames):
+        held = qjax.n_step(memory(16, 4, window=2, frames=frames), 2)
+        return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), held, gamma=0.9)
+
+    with pytest.raises(ValueError, match=rf"cut after {limit} steps, those of CartPole-v1 are after 5: give it"):
+        loop(qjax.Frames(limit))
+    loop(qjax.Frames(5))

@@ -833,3 +833,40 @@ def test_learn_by_hand_from_observations_of_the_wrong_shape():
     jax.eval_shape(agent.learn, jax.random.key(1), state, batch(8), time)  # the right width passes
     with pytest.raises(ValueError, match=r"Walk gives observations float32\[8\], got float32\[7\]"):
         jax.eval_shape(agent.learn, jax.random.key(1), state, batch(7), time)
+
+
+def changed(env, first=lambda x: x, then=lambda x: x, final=lambda x: x, state=lambda x: x, **fields):
+    """Return an environment that gives something else than it says."""
+
+    def reset(key):
+        obs, own = env.reset(key)
+        return first(obs), own
+
+    def step(key, own, action):
+        made = env.step(key, own, action)
+        return made._replace(obs=then(made.obs), final_obs=final(made.final_obs), state=state(made.state))
+
+    return env._replace(reset=reset, step=step, **fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first": lambda x: x[:2], "then": lambda x: x[:2], "final": lambda x: x[:2]}, "reset gives observations"),
+        ({"then": lambda x: x[:2], "final": lambda x: x[:2]}, "step gives observations"),
+        ({"final": lambda x: x.astype(jnp.float16)}, "step gives as final_obs"),
+        ({"state": lambda x: (x, x)}, "step gives a state"),
+    ],
+)
+def test_an_environment_that_does_not_keep_its_shapes(changes, said):
+    env = changed(qjax.make(probes.Walk(box=True)), **changes)
+    agent = qjax.dqn(qjax.MLP(2, (4,)), optax.sgd(0.1))
+    with pytest.raises(ValueError, match=rf"Walk: {said} .*expected is ") as caught:
+        small(env, agent=agent, memory=qjax.ring(8, 2)).init(jax.random.key(0))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_of_another_length():
+    env = qjax.make(probes.Walk(box=True))._replace(legal=lambda obs: jnp.ones(3, bool))
+    with pytest.raises(ValueError, match=r"Walk: legal\(obs\) must be bool\[2\]"):
+        small(env, agent=qjax.dqn(qjax.masked(qjax.MLP(2, (4,)), env.legal), optax.sgd(0.1)))

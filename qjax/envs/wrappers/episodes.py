@@ -89,7 +89,8 @@ def random_starts(env: Env, most: int, pool: int = 256) -> Env:
 
     The pool is filled once, the same in every process, so all that is seen of first states is `pool` of them: what
     is learned is biased to these, the more so the fewer they are. `most=0` keeps first states as they are. Steps
-    that were taken count against the environment's own time limit.
+    that were taken before count against the environment's own time limit, so all episodes have one that is shorter
+    by `most`.
 
     Args:
         env: the environment.
@@ -98,11 +99,13 @@ def random_starts(env: Env, most: int, pool: int = 256) -> Env:
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: most is negative, or the pool empty.
+        ValueError: most is negative, or not below the time limit, or the pool is empty.
 
     """
     check_record("env", env, Env)
     most, pool = check_size("most", most, least=0), check_size("pool", pool)
+    if env.max_steps is not None and concrete(env.max_steps) and most >= env.max_steps:
+        raise ValueError(f"most must be below the time limit of {env.name}, {env.max_steps} steps, got {most}")
     held = _pool(env, most, pool)
 
     def reset(key: Any) -> Any:
@@ -117,7 +120,11 @@ def random_starts(env: Env, most: int, pool: int = 256) -> Env:
         obs, inner = where(made.terminated | made.truncated, fresh, (made.obs, made.state))
         return made._replace(obs=obs, state=inner)
 
-    return wrapped(env, words("random_starts", most, pool), reset=reset, step=step)
+    started = wrapped(env, words("random_starts", most, pool), reset=reset, step=step)
+    if env.max_steps is None or most == 0:
+        return started
+    # Counted from the start of the episode: the environment's own limit never comes before, and never varies.
+    return time_limit(started, env.max_steps - most)._replace(name=started.name, wrappers=started.wrappers)
 
 
 def _pool(env: Env, most: int, size: int) -> Any:

@@ -87,6 +87,8 @@ def _observe(
     if inverse is None and env.legal is not None:
         return _beside_mask(env, word, function, encode)
     spec = _seen(env, word, function, env.obs_spec)
+    if num_states is not None and not _is_number(spec):
+        raise ValueError(f"{word}: states are whole numbers from 0 to {num_states - 1}, not {describe(spec)}")
     fields: dict[str, Any] = {"num_states": num_states, "original": None}
     if inverse is None:
         fields["encode"] = encode or encoder(f"{env.name} {word}", spec)
@@ -130,6 +132,12 @@ def _seen(env: Env, word: str, function: Function, spec: Any) -> Any:
     if not jax.tree.leaves(found):
         raise TypeError(f"{word} must give at least one array of an observation, got {told(found)}")
     return found
+
+
+def _is_number(spec: Any) -> bool:
+    """Return whether an observation is one whole number."""
+    leaves = jax.tree.leaves(spec)
+    return len(leaves) == 1 and leaves[0].shape == () and jnp.issubdtype(leaves[0].dtype, jnp.integer)
 
 
 def _check_alike(what: str, found: Any, wanted: Any) -> None:
