@@ -305,13 +305,13 @@ def ring(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
     import qjax
 
     memory, row = qjax.ring(capacity, batch), _row(envs)
-    state = memory.init(jax.tree.map(lambda x: x[None], row))
+    state = memory.init(jax.tree.map(lambda x: x[None], row), ())
 
     def once(held: tuple[Any, Any, Any], number: Any) -> tuple[Any, None]:
         state, total, clock = held
         now = qjax.clock.plus(clock, number)
         block = jax.tree.map(lambda x: x[None], row._replace(reward=row.reward + number))
-        state = memory.add(state, block, now)
+        state = memory.add(state, block, now, ())
         key = jax.random.fold_in(qjax.fast_key(0), now.low)
         drawn = memory.sample(key, state, qjax.clock.plus(now, 1), qjax.Time(0, 0, 0))
         return (state, total + _sum(drawn.data), clock), None

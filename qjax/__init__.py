@@ -9,6 +9,7 @@ if _startup.is_command():  # the rest imports JAX, which takes seconds
 
 # isort: split
 from qjax import algorithms, mdp, plot, stats
+from qjax.agents.acting import memoryless
 from qjax.agents.dqn import dqn, td_loss
 from qjax.agents.normalized import normalized
 from qjax.agents.pqn import pqn
@@ -104,6 +105,7 @@ __all__ = [
     "masked",
     "maximum",
     "mdp",
+    "memoryless",
     "munchausen",
     "n_step",
     "n_step_transition",

@@ -18,6 +18,10 @@ State = Any
 Params = Any
 """Network parameters: a pytree of arrays."""
 
+Carry = Any
+"""What an actor remembers within an episode, a pytree of arrays: a recurrent network's state, for instance. `()`
+where it remembers nothing."""
+
 
 class Transition(NamedTuple):
     """One step of one environment; leading axes `[T, N]` in a rollout block, `[T, B]` in a batch."""
@@ -86,6 +90,8 @@ class Batch(NamedTuple):
     """Where the streams stand in the memory, for `Memory.update`."""
     env: Int[Array, " B"]
     """The environment each stream was recorded in."""
+    carry: Carry = ()
+    """What the actor of each stream remembered before its first row, `[B, ...]`; `()` where the memory drops it."""
 
 
 class Network(NamedTuple):
@@ -228,14 +234,37 @@ def no_update(state: State, *_: Any) -> State:
     return state
 
 
+def no_carry(key: Key[Array, ""], state: State) -> Carry:
+    """Return `()`: the `Agent.begin` of those that remember nothing."""
+    return ()
+
+
+@runtime_checkable
+class Act(Protocol):
+    """A function that values the actions at one observation, and passes on what its actor remembers."""
+
+    def __call__(
+        self, noise: Noise | None, state: State, carry: Carry, obs: PyTree[Array], /
+    ) -> tuple[Float[Array, " A"], Carry]:
+        """Return the values of the actions, and the carry for the next step.
+
+        Args:
+            noise: None where networks are to act without.
+            state: the agent's.
+            carry: what `Agent.begin` gave at the episode's start, or this function at the last step.
+            obs: one observation.
+
+        """
+
+
 class Agent(NamedTuple):
     """What acts and learns. It knows no loop and no environment."""
 
     init: Callable[[Key[Array, ""], PyTree[Array]], State]
     """`(key, obs) -> state`: before anything is learned, of one observation for each environment, `[N, ...]`."""
-    values: Callable[[Noise | None, State, PyTree[Array]], Float[Array, " A"]]
-    """`(noise, state, obs) -> q`: the values of the actions, `[A]`, at one observation; `noise` is None where
-    networks are to act without."""
+    act: Act
+    """`(noise, state, carry, obs) -> (q, carry)`: the values of the actions, `[A]`, at one observation, and what is
+    remembered for the next; `qjax.memoryless(values)` where that is nothing. `noise` is None to act without."""
     learn: Callable[[Key[Array, ""], State, Batch, Time], tuple[State, dict[str, Array]]]
     """`(key, state, batch, time) -> (state, info)`: one update. `info["priority"]` is `[B]`; every scalar is
     logged, among them `loss` and `q`, the mean value of the batch's actions."""
@@ -243,6 +272,8 @@ class Agent(NamedTuple):
     """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
     observe: Callable[[State, Transition], State] = no_update
     """`(state, block) -> state`: sees each new block of transitions `[T, N, ...]` once, before the memory."""
+    begin: Callable[[Key[Array, ""], State], Carry] = no_carry
+    """`(key, state) -> carry`: what the actor of one environment remembers at an episode's start."""
     zero_weight_noop: bool = False
     """Whether `learn` leaves the state as it is where every weight is 0, and there is nothing to sync. A loop then
     stops a finished lane by its weights, where others need a select over the whole state."""
@@ -255,14 +286,26 @@ class Agent(NamedTuple):
     masks: bool = False
     """Whether its values of illegal actions are minus infinity, so that no target counts them."""
 
+    def values(self, noise: Noise | None, state: State, obs: Any) -> Any:
+        """Return the values of the actions, `[A]`, at one observation, by an agent that remembers nothing.
+
+        Raises:
+            ValueError: it remembers something, on which its values depend.
+
+        """
+        if self.begin is not no_carry:
+            raise ValueError("the agent's values depend on what it remembers: take Agent.act, and its carry")
+        return self.act(noise, state, (), obs)[0]
+
 
 class Memory(NamedTuple):
     """Where transitions wait until they are learned from."""
 
-    init: Callable[[Transition], State]
-    """`block -> state`: the empty memory; of the block `[T, N, ...]` only shapes and dtypes are read."""
-    add: Callable[[State, Transition, Clock], State]
-    """`(state, block, clock) -> state`: takes a block `[T, N, ...]` in; `clock` is the tick of its first row."""
+    init: Callable[[Transition, Carry], State]
+    """`(block, carry) -> state`: the empty memory; of what `add` takes only shapes and dtypes are read."""
+    add: Callable[[State, Transition, Clock, Carry], State]
+    """`(state, block, clock, carry) -> state`: takes a block `[T, N, ...]` in; `clock` is the tick of its first row
+    and `carry` what the actors remembered before it, `[N, ...]`."""
     sample: Callable[[Key[Array, ""], State, Clock, Time], Batch]
     """`(key, state, clock, time) -> batch`: what is learned from next; `clock` is the number of rows so far."""
     update: Callable[[State, Int[Array, " B"], Float[Array, " B"]], State] = no_update

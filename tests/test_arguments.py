@@ -154,6 +154,7 @@ def factories() -> dict[str, Entry]:
         "expected": entry(policy=policy),
         "huber": entry(threshold=k.positive()),
         "online": entry(n=k.size()),
+        "memoryless": entry(values=k.function(lambda noise, state, obs: jnp.zeros(2))),
         "masked": entry(network=network, legal=k.optional(k.function(lambda obs: jnp.ones(2, bool)))),
         "munchausen": entry(
             temperature=k.positive(), alpha=k.unit(), low=k.number(-1.0, high=0, infinite=True)

@@ -33,14 +33,14 @@ def delayed(memory, rows, merge):
     def wait(steps):
         return -(-rows // steps) * steps
 
-    def init(block):
+    def init(block, carry=()):
         window = jax.eval_shape(merge, tree(lambda x: jnp.zeros((rows + 1, *x.shape), x.dtype), block))
         return memory.init(window), tree(lambda x: jnp.zeros((wait(x.shape[0]), *x.shape[1:]), x.dtype), block)
 
     def late(state, clock):
         return clocks.minus(clock, state[1].reward.shape[0])
 
-    def add(state, block, clock):
+    def add(state, block, clock, carry=()):
         steps = block.reward.shape[0]
         known = tree(lambda a, b: jnp.concatenate([a, b]), state[1], block)
         window = merge(tree(lambda x: jnp.stack([x[k : k + steps] for k in range(rows + 1)]), known))
@@ -89,7 +89,7 @@ def watkins(num_states, num_actions, alpha, lam):
         trace = (row.discount * lam * keep)[:, None, None] * trace
         return (table, trace), {"loss": (delta**2).mean(), "q": next_q.mean(), "priority": jnp.abs(delta)}
 
-    return Agent(init, lambda noise, state, obs: state[0][obs], learn)
+    return Agent(init, qjax.memoryless(lambda noise, state, obs: state[0][obs]), learn)
 
 
 # The algorithms, each one composition ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from qjax.agents.acting import memoryless
 from qjax.core.annotations import checked
 from qjax.core.checks import check_callable, check_key, check_record
 from qjax.core.default_rules import makes_usual, usual
@@ -204,4 +205,4 @@ def dqn(
         return state._replace(target_params=new, sync_state=sync_state)
 
     one_step = "" if reward is environment_reward else "a reward with a bonus"
-    return Agent(init, values, learn, sync, one_step=one_step, masks=net.masks)
+    return Agent(init, memoryless(values), learn, sync, one_step=one_step, masks=net.masks)

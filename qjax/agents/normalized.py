@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from qjax.core.checks import check_flag, check_range, check_record, describe
 from qjax.core.default_rules import makes_usual
-from qjax.types import Agent, Batch, State, Transition, no_update
+from qjax.types import Agent, Batch, State, Transition, no_carry, no_update
 
 MOST = 2.0**24
 """Values that are counted, exactly in float32; after so many, old ones slowly lose their weight."""
@@ -93,8 +93,11 @@ def normalized(
         running = jnp.zeros(len(jax.tree.leaves(obs)[0]), jnp.float32)
         return NormalizedState(agent.init(key, obs), seen, paid, running)
 
-    def values(noise: Any, state: NormalizedState, obs: Any) -> Any:
-        return agent.values(noise, state.agent, scale(state, obs))
+    def act(noise: Any, state: NormalizedState, carry: Any, obs: Any) -> Any:
+        return agent.act(noise, state.agent, carry, scale(state, obs))
+
+    def begin(key: Any, state: NormalizedState) -> Any:
+        return agent.begin(key, state.agent)
 
     def learn(key: Any, state: NormalizedState, batch: Batch, time: Any) -> Any:
         data = batch.data._replace(obs=scale(state, batch.data.obs), next_obs=scale(state, batch.data.next_obs))
@@ -115,8 +118,9 @@ def normalized(
         return state._replace(agent=agent.sync(state.agent, elapsed))
 
     synced = no_update if agent.sync is no_update else sync
+    begun = no_carry if agent.begin is no_carry else begin
     return agent._replace(
-        init=init, values=values, learn=learn, observe=observe, sync=synced, zero_weight_noop=False
+        init=init, act=act, learn=learn, observe=observe, sync=synced, begin=begun, zero_weight_noop=False
     )
 
 

@@ -8,6 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from qjax.agents.acting import memoryless
 from qjax.agents.dqn import check_optimizer, gradient_step, without_gradient
 from qjax.core.checks import check_callable, check_key, check_range, check_record, check_size
 from qjax.core.default_rules import makes_usual
@@ -218,4 +219,4 @@ def pqn(
         logged = {name: x.mean() for name, x in info.items()}
         return state, {"loss": loss.mean(), **logged, "priority": priority}
 
-    return Agent(init, values, learn, one_step="lambda-returns", masks=net.masks)
+    return Agent(init, memoryless(values), learn, one_step="lambda-returns", masks=net.masks)

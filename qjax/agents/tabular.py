@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from qjax.agents.acting import memoryless
 from qjax.core.annotations import checked
 from qjax.core.checks import (
     check_callable,
@@ -169,7 +170,7 @@ def tabular(
         ends, info = learn_in_order(learn_row, key, (check_table(table, shape), visits), batch, time)
         return CountedState(*ends) if counts else ends[0], info
 
-    return Agent(init, values, learn, zero_weight_noop=True, table=one, masks=masks_some(initial))
+    return Agent(init, memoryless(values), learn, zero_weight_noop=True, table=one, masks=masks_some(initial))
 
 
 def _row_learner(alpha: Any, target_policy: TargetPolicy, tables: int) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from qjax.agents.acting import memoryless
 from qjax.agents.tabular import (
     PER_ENV,
     VisitCount,
@@ -151,7 +152,7 @@ def traces(
 
     return Agent(
         init,
-        values,
+        memoryless(values),
         learn,
         zero_weight_noop=True,
         table=shape,

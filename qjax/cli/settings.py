@@ -21,6 +21,7 @@ from qjax.runs.jsonfile import RECORD, list_of
 from qjax.runs.points import Point, of_lanes
 from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.hyperparameters import Build
+from qjax.training.carry import values_of_one
 
 CURVES = len(plot.COLOURS)
 """So many settings are drawn at most: those with the best final scores."""
@@ -51,7 +52,7 @@ def _alike(build: Build, swept: Any, agents: Any) -> bool:
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (lane.obs, agents))
 
     def values(hyper: Any, obs: Any, agent: Any) -> Any:
-        return build(hyper).agent.values(None, agent, obs)
+        return values_of_one(build(hyper).agent, root_key(0), agent, obs)
 
     jaxpr = jax.make_jaxpr(values)(hyperparameters.setting(swept, 0), *one)
     return traced.unused(jaxpr, swept) == hyperparameters.names(swept)

@@ -264,10 +264,11 @@ def _arguments(signature: inspect.Signature) -> str:
 FUNCTIONS = {
     "Agent": {
         "init": "(key, obs) -> state",
-        "values": "(noise, state, obs) -> q",
+        "act": "(noise, state, carry, obs) -> (q, carry)",
         "learn": "(key, state, batch, time) -> (state, info)",
         "sync": "(state, elapsed) -> state",
         "observe": "(state, block) -> state",
+        "begin": "(key, state) -> carry",
     },
     "Env": {
         "reset": "(key) -> (obs, state)",
@@ -280,8 +281,8 @@ FUNCTIONS = {
         "loss": "(out, action, y) -> (loss, priority)",
     },
     "Memory": {
-        "init": "(block) -> state",
-        "add": "(state, block, clock) -> state",
+        "init": "(block, carry) -> state",
+        "add": "(state, block, clock, carry) -> state",
         "sample": "(key, state, clock, time) -> batch",
         "update": "(state, slot, priority) -> state",
     },

@@ -37,11 +37,11 @@ def delayed(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
 
     """
 
-    def init(block):
+    def init(block, carry=()):
         held = jax.tree.map(lambda x: jnp.zeros((wait + x.shape[0], *x.shape[1:]), x.dtype), block)
         return DelayedState(held, jnp.zeros(held.reward.shape, bool))
 
-    def add(state, block, clock):
+    def add(state, block, clock, carry=()):
         rows, envs = block.reward.shape
         # A wrapper that holds rows back sets the clock back: rows from before the start do not count.
         known = jnp.broadcast_to((jnp.arange(rows) >= missing(clock, rows))[:, None], (rows, envs))

@@ -63,7 +63,7 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
     num_states, num_actions = check_pairs(num_states, num_actions)
     size, planning = num_states * num_actions, check_size("planning", planning, least=0)
 
-    def init(block):
+    def init(block, carry=()):
         check_states("dyna", block.obs, axes=2)
         return DynaState(
             jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), block),
@@ -76,7 +76,7 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
             number=jnp.int32(0),
         )
 
-    def add(state, block, clock):
+    def add(state, block, clock, carry=()):
         rows, envs = block.reward.shape
         known = jnp.broadcast_to((jnp.arange(rows) >= missing(clock, rows))[:, None], (rows, envs))
         flat = jax.tree.map(lambda x: x.reshape(-1), block)

@@ -24,9 +24,10 @@ from qjax.types import Batch, Clock, Memory, Transition
 def online(n: int = 1) -> Memory:
     """Return the memory that holds just the newest block: online learning from each transition once.
 
-    Its batch is the block itself, `T` rows of `N` streams, in order. With n above 1 each transition is learned when
-    its n-step return is known, or its episode has ended (Sutton and Barto 2018, section 7.1; see
-    `n_step_transition`): a batch then is `[n - 1 + T, N]`, in which those that wait have weight 0.
+    Its batch is the block itself, `T` rows of `N` streams in order, and what the actors remembered before it. With
+    n above 1 each transition is learned when its n-step return is known, or its episode has ended (Sutton and Barto
+    2018, section 7.1; see `n_step_transition`): a batch then is `[n - 1 + T, N]`, in which those that wait have
+    weight 0, and there is no carry.
 
     Raises:
         TypeError: n is traced or no whole number.
@@ -36,20 +37,20 @@ def online(n: int = 1) -> Memory:
     if (n := check_size("n", n)) > 1:
         return delayed(n - 1, n_step_transition)._replace(steps=n)
 
-    def init(block):
-        rows = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), block)
-        return rows, jnp.zeros(block.reward.shape, jnp.float32)
+    def init(block, carry=()):
+        rows, before = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (block, carry))
+        return rows, jnp.zeros(block.reward.shape, jnp.float32), before
 
-    def add(state, block, clock):
+    def add(state, block, clock, carry=()):
         rows, envs = block.reward.shape
         # A wrapper that holds rows back sets the clock back: rows from before the start do not count.
         known = jnp.arange(rows) >= missing(clock, rows)
-        return block, jnp.broadcast_to(known[:, None], (rows, envs)).astype(jnp.float32)
+        return block, jnp.broadcast_to(known[:, None], (rows, envs)).astype(jnp.float32), carry
 
     def sample(key, state, clock, time):
-        block, weight = state
+        block, weight, carry = state
         streams = jnp.arange(weight.shape[1], dtype=jnp.int32)
-        return Batch(block, weight, slot=streams, env=streams)
+        return Batch(block, weight, slot=streams, env=streams, carry=carry)
 
     return Memory(init, add, sample)
 
@@ -93,7 +94,7 @@ def ring(capacity: int, batch_size: int, window: int = 1, frames: Frames | None 
         kind = "" if window == 1 else f" for windows of {window} rows"
         raise ValueError(f"capacity must be below {limit}{kind}, as its slots are int32, got {capacity}")
 
-    def init(block):
+    def init(block, carry=()):
         steps, envs = block.reward.shape
         if capacity % (steps * envs):
             raise ValueError(
@@ -112,7 +113,7 @@ def ring(capacity: int, batch_size: int, window: int = 1, frames: Frames | None 
         packed = jax.eval_shape(lambda block: pack(block, axes=2), block)
         return packed.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype))
 
-    def add(store, block, clock):
+    def add(store, block, clock, carry=()):
         if isinstance(store, FrameStore):
             return store.write(block, clock)
         row = modulo(clock, store.axes[0])

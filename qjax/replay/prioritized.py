@@ -81,14 +81,14 @@ def prioritized(
     def mass_of(priority):
         return jnp.clip(priority**alpha, LEAST, MOST)
 
-    def init(block):
-        return PrioritizedState(replay.init(block), sum_tree.zeros(capacity, branching), jnp.float32(1))
+    def init(block, carry=()):
+        return PrioritizedState(replay.init(block, carry), sum_tree.zeros(capacity, branching), jnp.float32(1))
 
-    def add(state, block, clock):
+    def add(state, block, clock, carry=()):
         tree = _enter(
             state.tree, mass_of(state.max_priority), block.reward.shape, state.store.axes[0], clock, window
         )
-        return state._replace(store=replay.add(state.store, block, clock), tree=tree)
+        return state._replace(store=replay.add(state.store, block, clock, carry), tree=tree)
 
     def sample(key, state, clock, time):
         check_key(key)

@@ -19,10 +19,13 @@ from qjax.core.sums import Sum
 from qjax.core.text import shown
 from qjax.envs.legal import among_legal
 from qjax.exploration.policies import draw, greedy
-from qjax.types import Agent, Env, Policy, State, Time
+from qjax.training.carry import begin, remembers
+from qjax.types import Agent, Carry, Env, Policy, State, Time
 
 EVALUATION = 2**32 - 1
 """Folded into the root key in place of a lane's number: the stream of keys for evaluation."""
+BEGIN = 2**32 - 1
+"""Folded into an evaluation's key in place of a tick: the keys with which its actors begin."""
 
 
 @usual
@@ -59,7 +62,7 @@ def evaluate(
 
     Args:
         env: the environment.
-        agent: whose `values` act.
+        agent: who acts.
         state: its state.
         key: a typed key.
         episodes: E.
@@ -76,7 +79,7 @@ def evaluate(
     return played.run(played.given, played.start).episodes
 
 
-class Carry(NamedTuple):
+class PlayState(NamedTuple):
     """Where episodes stand between two steps."""
 
     tick: Int[Array, ""]
@@ -87,6 +90,8 @@ class Carry(NamedTuple):
     """What is acted on next: of a new episode where one has ended."""
     env_state: Any
     """State of the environments."""
+    carry: Carry
+    """What the actors remember of their episodes."""
     action: Int[Array, " E"]
     """The last action."""
     final_obs: Any
@@ -100,14 +105,14 @@ class Carry(NamedTuple):
 class Played(NamedTuple):
     """Episodes about to be played."""
 
-    start: Carry
+    start: PlayState
     """Before the first step."""
     given: Any
     """What does not change: the agent's state and the key."""
-    running: Callable[[Carry], Any]
+    running: Callable[[PlayState], Any]
     """Whether an episode goes on, and the limit is not reached."""
-    run: Callable[[Any, Carry], Carry]
-    """`(given, carry) -> carry`, to the end of all episodes or to the limit."""
+    run: Callable[[Any, PlayState], PlayState]
+    """`(given, now) -> then`, to the end of all episodes or to the limit."""
 
 
 def play(
@@ -124,17 +129,20 @@ def play(
     reset_key, run_key = jax.random.split(key)
     obs, env_state = jax.vmap(resetting(env))(jax.random.split(reset_key, episodes))
 
-    def running(carry: Carry) -> Any:
-        return (carry.tick < carry.limit) & ~carry.episodes.ended.all()
+    def running(now: PlayState) -> Any:
+        return (now.tick < now.limit) & ~now.episodes.ended.all()
 
     advance = partial(_advance, env, agent, policy)
     none = Episodes(jnp.zeros(episodes, jnp.float32), jnp.zeros(episodes, jnp.int32), jnp.zeros(episodes, bool))
-    action = jnp.zeros(episodes, jnp.int32)
+    action, state = jnp.zeros(episodes, jnp.int32), jax.tree.map(jnp.asarray, state)  # a `Result`'s are NumPy's
+    carry: Carry = ()
+    if remembers(agent):
+        carry = begin(agent, jax.random.split(jax.random.fold_in(run_key, BEGIN), episodes), state)
     return Played(
-        start=Carry(jnp.int32(0), jnp.asarray(limit), obs, env_state, action, obs, none.returns, none),
-        given=(jax.tree.map(jnp.asarray, state), run_key),  # NumPy's arrays, too: those of a `Result`
+        start=PlayState(jnp.int32(0), jnp.asarray(limit), obs, env_state, carry, action, obs, none.returns, none),
+        given=(state, run_key),
         running=running,
-        run=lambda given, carry: lax.while_loop(running, partial(advance, given), carry),
+        run=lambda given, now: lax.while_loop(running, partial(advance, given), now),
     )
 
 
@@ -146,7 +154,7 @@ def _limit(env: Env, max_steps: int | None) -> int:
     return limit
 
 
-def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -> Carry:
+def _advance(env: Env, agent: Agent, policy: Policy, given: Any, now: PlayState) -> PlayState:
     """Step every episode once; those that have ended add nothing."""
     acts = among_legal(env, policy)
 
@@ -156,10 +164,10 @@ def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -
     # A policy that explores by the clock sees its end: evaluation follows training.
     time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))
     state, run_key = given
-    tick, limit, obs, env_state, _, _, rest, result = carry
+    tick, limit, obs, env_state, carry, _, _, rest, result = now
     episodes = len(result.returns)
     act_key, step_key = jax.random.split(jax.random.fold_in(run_key, tick))
-    q = jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, obs)
+    q, carry = jax.vmap(agent.act, in_axes=(None, None, 0, 0))(None, state, carry, obs)
     probabilities = jax.vmap(probabilities_of, in_axes=(0, 0, None))(obs, q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (episodes,)), probabilities)
     step = jax.vmap(stepping(env))(jax.random.split(step_key, episodes), env_state, action)
@@ -170,7 +178,7 @@ def _advance(env: Env, agent: Agent, policy: Policy, given: Any, carry: Carry) -
         ended=result.ended | step.terminated | step.truncated,
     )
     final_obs = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), step.final_obs, obs)
-    return Carry(tick + 1, limit, step.obs, step.state, action, final_obs, rest, result)
+    return PlayState(tick + 1, limit, step.obs, step.state, carry, action, final_obs, rest, result)
 
 
 @usual
@@ -189,7 +197,7 @@ def evaluate_seeds(
 
     Args:
         env: the environment.
-        agent: whose `values` act.
+        agent: who acts.
         states: the agents' states, `[lanes, ...]`.
         seeds: the lanes' seeds, `[lanes]`.
         seed: the sweep's own. Evaluation draws from a stream of its own, which no lane trains on.

@@ -17,8 +17,20 @@ from qjax.core.returned import stepping
 from qjax.core.sums import Sum
 from qjax.envs.legal import among_legal
 from qjax.exploration.policies import draw
+from qjax.training.carry import begin_again, remembers
 from qjax.training.lane import Lane, count_episodes
-from qjax.types import Agent, Clock, Env, Memory, Noise, Policy, State, Time, Transition, no_update
+from qjax.types import (
+    Agent,
+    Clock,
+    Env,
+    Memory,
+    Noise,
+    Policy,
+    State,
+    Time,
+    Transition,
+    no_update,
+)
 
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
 _SHARED_NOISE = Noise(shared=None, per_sample=0)  # type: ignore[arg-type]
@@ -64,12 +76,13 @@ def _time(setup: Setup, lane: Lane, clock: Clock, begun: Clock, update: Any = 0)
 def tick(setup: Setup, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
     """Act once in every environment."""
     envs = setup.num_envs
-    keys = jax.random.split(key, 2 + envs)
-    act_key, noise_key, env_keys = keys[0], keys[1], keys[2:]
+    keys = jax.random.split(key, 2 + envs * (1 + remembers(setup.agent)))
+    act_key, noise_key, env_keys = keys[0], keys[1], keys[2 : 2 + envs]
     noise_keys = jax.random.split(noise_key, 1 + envs)
     noise = Noise(noise_keys[0], noise_keys[1:])
     time = _time(setup, lane, clock, begun)._replace(env=jnp.arange(envs))
-    q = jax.vmap(setup.agent.values, in_axes=(_SHARED_NOISE, None, 0))(noise, lane.agent, lane.obs)
+    acts = jax.vmap(setup.agent.act, in_axes=(_SHARED_NOISE, None, 0, 0))
+    q, carry = acts(noise, lane.agent, lane.carry, lane.obs)
     probabilities = jax.vmap(among_legal(setup.env, setup.policy), in_axes=(0, 0, _PER_ENV))(lane.obs, q, time)
     action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
     # Behind the barrier nobody computes the new state again from the old one, which would have to be copied for it.
@@ -77,13 +90,16 @@ def tick(setup: Setup, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clo
     last = after.terminated | after.truncated
     discount = (setup.gamma * (1 - after.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, after.reward, discount, after.final_obs, last)
-    return count_episodes(lane._replace(env=after.state, obs=after.obs), after.reward, last), transition
+    if remembers(setup.agent):
+        carry = begin_again(setup.agent, keys[2 + envs :], lane.agent, carry, last)
+    lane = lane._replace(env=after.state, obs=after.obs, carry=carry)
+    return count_episodes(lane, after.reward, last), transition
 
 
 def step(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None) -> Lane:
     """Step the environments; `key` is the iteration's own, which `learn` takes too."""
     keys = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + setup.rollout)[1:]
-    held, lane = lane.memory, lane._replace(memory=None)
+    held, before, lane = lane.memory, lane.carry, lane._replace(memory=None)
     if setup.rollout == 1:
         lane, row = tick(setup, lane, keys[0], clock, clock)
         block = jax.tree.map(lambda x: x[None], row)
@@ -96,14 +112,14 @@ def step(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""] | None = No
     if setup.agent.observe is not no_update:
         lane = lane._replace(agent=setup.agent.observe(lane.agent, block))
     stats = lane.stats._replace(steps=lane.stats.steps + setup.rollout * setup.num_envs)
-    return lane._replace(memory=setup.memory.add(held, block, clock), stats=stats)
+    return lane._replace(memory=setup.memory.add(held, block, clock, before), stats=stats)
 
 
 def update_once(
-    setup: Setup, lane: Lane, carry: Any, key: Key[Array, ""], clock: Clock, number: Any, weight: Any = 1
+    setup: Setup, lane: Lane, learned: Any, key: Key[Array, ""], clock: Clock, number: Any, weight: Any = 1
 ) -> Any:
-    """Return the carry (agent's state, memory's state) after one update, and the update's info."""
-    state, held = carry
+    """Return the states of agent and memory, `learned`, after one update, and the update's info."""
+    state, held = learned
     sample_key, learn_key = jax.random.split(key)
     time = _time(setup, lane, clock, clock, number)
     batch = setup.memory.sample(sample_key, held, clocks.plus(clock, setup.rollout), time)
@@ -115,13 +131,13 @@ def update_once(
 def learn(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""] | None = None, weight: Any = 1) -> Lane:
     """Learn, with the iteration's key; `weight` multiplies every transition's."""
     key = jax.random.split(clocks.fold(lane.key, clock) if key is None else key, 1 + setup.rollout)[0]
-    carry, logged = (lane.agent, lane.memory), lane.stats.sums
+    learned, logged = (lane.agent, lane.memory), lane.stats.sums
 
     def add(logged: dict[str, Sum], info: dict[str, Array]) -> dict[str, Sum]:
         return {name: sums.plus(found, info[name].astype(jnp.float32)) for name, found in logged.items()}
 
     if setup.updates == 1:
-        carry, info = update_once(setup, lane, carry, key, clock, 0, weight)
+        learned, info = update_once(setup, lane, learned, key, clock, 0, weight)
         logged = add(logged, info)
     else:
 
@@ -131,7 +147,7 @@ def learn(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""] | None = N
             return (learned, add(logged, info)), info
 
         keys = jax.random.split(key, setup.updates)
-        (carry, logged), info = lax.scan(one, (carry, logged), (keys, jnp.arange(setup.updates)))
+        (learned, logged), info = lax.scan(one, (learned, logged), (keys, jnp.arange(setup.updates)))
     old = lane.stats
     unharmed = (old.diverged_at > 0) | _sound(setup, info)
     stats = old._replace(
@@ -139,7 +155,7 @@ def learn(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""] | None = N
         diverged_at=jnp.where(unharmed, old.diverged_at, old.steps),
         sums=logged,
     )
-    return lane._replace(agent=carry[0], memory=carry[1], stats=stats)
+    return lane._replace(agent=learned[0], memory=learned[1], stats=stats)
 
 
 def _sound(setup: Setup, info: dict[str, Array]) -> Array:

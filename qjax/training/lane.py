@@ -10,7 +10,7 @@ from qjax.core import sums
 from qjax.core.annotations import checked
 from qjax.core.default_rules import usual
 from qjax.core.sums import Sum
-from qjax.types import State
+from qjax.types import Carry, State
 
 EPISODES_LIMIT = 2**30
 """A lane's count of episodes stops here, for schedules to read; hosts add up `Stats.episodes` in 64 bits."""
@@ -47,6 +47,8 @@ class Lane(NamedTuple):
     """`[N, ...]`"""
     obs: Any
     """`[N, ...]`"""
+    carry: Carry
+    """What the actors remember of their episodes, `[N, ...]`; `()` where the agent remembers nothing."""
     memory: State
     """The memory's state."""
     episodes: Int[Array, ""]

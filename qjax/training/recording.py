@@ -8,7 +8,7 @@ import numpy as np
 
 from qjax.core.default_rules import usual
 from qjax.exploration.policies import greedy
-from qjax.training.evaluation import Carry, Episodes, play
+from qjax.training.evaluation import Episodes, PlayState, play
 from qjax.types import Agent, Env, Policy, State
 
 
@@ -45,7 +45,7 @@ def record(
 
     Args:
         env: the environment.
-        agent: whose `values` act.
+        agent: who acts.
         state: its state.
         key: a typed key.
         episodes: E.
@@ -58,11 +58,11 @@ def record(
 
     """
     start, given, running, run = play(env, agent, state, key, episodes, policy, max_steps)
-    carry = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), start)  # weakly typed it would compile twice
-    limit, steps, once = carry.limit, [_seen(carry)], jax.jit(run)
+    now = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), start)  # weakly typed it would compile twice
+    limit, steps, once = now.limit, [_seen(now)], jax.jit(run)
     while running(steps[-1]._replace(limit=limit)):
-        carry = once(given, carry._replace(limit=carry.tick + 1))
-        steps.append(_seen(carry))
+        now = once(given, now._replace(limit=now.tick + 1))
+        steps.append(_seen(now))
     return Recording(
         observations=jax.tree.map(lambda *seen: np.stack(seen), *(step.final_obs for step in steps)),
         actions=np.stack([step.action for step in steps[1:]]),
@@ -71,6 +71,6 @@ def record(
     )
 
 
-def _seen(carry: Carry) -> Carry:
+def _seen(now: PlayState) -> PlayState:
     """Return what is recorded of a step, as NumPy arrays."""
-    return jax.device_get(carry._replace(obs=None, env_state=None))
+    return jax.device_get(now._replace(obs=None, env_state=None, carry=None))

@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
 from qjax.core import clock as clocks
 from qjax.core import sums
 from qjax.core.checks import check_key, describe
 from qjax.core.returned import resetting, returning_arrays
+from qjax.training.carry import begin, remembers, values_of_one
 from qjax.training.iteration import Setup, tick, update_once
 from qjax.training.lane import Lane, Stats
 from qjax.types import State, Time, Transition
@@ -18,16 +20,18 @@ from qjax.types import State, Time, Transition
 def init(setup: Setup, key: Any) -> Lane:
     """Return a lane before its first step."""
     check_key(key)
-    lane_key, env_key, agent_key = jax.random.split(key, 3)
+    lane_key, env_key, agent_key, *begin_key = jax.random.split(key, 3 + remembers(setup.agent))
     obs, env_state = jax.vmap(resetting(setup.env))(jax.random.split(env_key, setup.num_envs))
     state = returning_arrays("agent.init", setup.agent.init)(agent_key, obs)
-    _check_values(setup, state, obs)
+    carry = begin(setup.agent, jax.random.split(begin_key[0], setup.num_envs), state) if begin_key else ()
+    _check_values(setup, agent_key, state, obs)
     none, (unpaid, rest) = jnp.int32(0), sums.zero(setup.num_envs)
     lane = Lane(
         lane_key,
         state,
         env_state,
         obs,
+        carry,
         memory=None,
         episodes=none,
         episode_return=unpaid,
@@ -39,7 +43,7 @@ def init(setup: Setup, key: Any) -> Lane:
     after, row = jax.eval_shape(partial(tick, setup), lane, key, start, start)
     _check_step(setup, lane, after, row)
     block = jax.tree.map(lambda x: jax.ShapeDtypeStruct((setup.rollout, *x.shape), x.dtype), row)
-    held = setup.memory.init(block)
+    held = setup.memory.init(block, jax.eval_shape(lambda: carry))
     _, info = jax.eval_shape(partial(update_once, setup), lane, (state, held), key, start, none)
     logged = {name: sums.zero() for name, value in info.items() if value.shape == ()}
     return lane._replace(memory=held, stats=lane.stats._replace(sums=logged))
@@ -69,11 +73,11 @@ def _alike(one: Any, other: Any) -> bool:
     return bool(kinds[0] == kinds[1])
 
 
-def _check_values(setup: Setup, state: State, obs: Any) -> None:
+def _check_values(setup: Setup, key: Key[Array, ""], state: State, obs: Any) -> None:
     """Check that the agent gives a value, and the policy a probability, for every action."""
     actions = setup.env.num_actions
     one = jax.tree.map(lambda x: x[0], obs)
-    q = jax.eval_shape(returning_arrays("agent.values", lambda: setup.agent.values(None, state, one)))
+    q = jax.eval_shape(lambda: values_of_one(setup.agent, key, state, one))
     if getattr(q, "shape", None) != (actions,):
         raise ValueError(
             f"the agent gives values {describe(q)} for one observation; {setup.env.name} has {actions} actions"

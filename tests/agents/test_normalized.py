@@ -24,7 +24,7 @@ def recorder():
         whole = jnp.zeros(row.shape[:2], jnp.int32)
         return qjax.Transition(row, whole, flat, flat, row, jnp.zeros(row.shape[:2], bool))
 
-    return Agent(init, values, learn)
+    return Agent(init, qjax.memoryless(values), learn)
 
 
 def loop_of(agent, envs=3, **options):
@@ -106,7 +106,7 @@ def test_whole_numbers_and_flags_stay():
         seen.append(obs)
         return jnp.zeros(2)
 
-    agent = qjax.normalized(Agent(lambda key, obs: (), values, recorder().learn))
+    agent = qjax.normalized(Agent(lambda key, obs: (), qjax.memoryless(values), recorder().learn))
     obs = {"at": jnp.ones((3, 2)), "number": jnp.ones(3, jnp.int32), "flag": jnp.ones(3, bool)}
     state = agent.init(jax.random.key(0), obs)
     ones = qjax.agents.Moments(1.0, [jnp.ones(2)], [jnp.ones(2)])

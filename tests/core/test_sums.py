@@ -70,7 +70,7 @@ def learn(key, state, batch, time):
     return state, {**logged, "priority": jnp.zeros(batch.weight.shape[1])}
 
 
-AGENT = Agent(lambda key, obs: jnp.zeros(1), lambda noise, state, obs: jnp.zeros(2), learn)
+AGENT = Agent(lambda key, obs: jnp.zeros(1), qjax.memoryless(lambda noise, state, obs: jnp.zeros(2)), learn)
 
 
 @pytest.mark.usefixtures("as_users")

@@ -85,8 +85,11 @@ def recording(memory, rows_times_envs):
     """Return the memory with every transition kept beside it; its state is `(memory's state, rows)`."""
     kept = qjax.ring(rows_times_envs, 1)
     return qjax.Memory(
-        init=lambda block: (memory.init(block), kept.init(block)),
-        add=lambda state, block, clock: (memory.add(state[0], block, clock), kept.add(state[1], block, clock)),
+        init=lambda block, carry: (memory.init(block, carry), kept.init(block)),
+        add=lambda state, block, clock, carry: (
+            memory.add(state[0], block, clock, carry),
+            kept.add(state[1], block, clock),
+        ),
         sample=lambda key, state, clock, time: memory.sample(key, state[0], clock, time),
     )
 
@@ -611,7 +614,7 @@ def test_time_the_learner_sees(rollout, updates):
     iterations = 6
     recorder = qjax.Agent(
         init=lambda key, obs: (jnp.int32(0), jnp.zeros((iterations * updates, 4))),
-        values=lambda noise, state, obs: jnp.zeros(2),
+        act=qjax.memoryless(lambda noise, state, obs: jnp.zeros(2)),
         learn=learn,
     )
     env = qjax.make(probes.Endless())
@@ -636,7 +639,7 @@ def test_elapsed_time_a_sync_sees():
 
     counter = qjax.Agent(
         init=lambda key, obs: jnp.zeros(4, jnp.int32),
-        values=lambda noise, state, obs: jnp.zeros(2),
+        act=qjax.memoryless(lambda noise, state, obs: jnp.zeros(2)),
         learn=lambda key, state, batch, time: (state, {"loss": jnp.float32(0), "priority": jnp.zeros(2)}),
         sync=sync,
     )
@@ -674,7 +677,9 @@ def test_no_key_is_spent_twice(monkeypatch):
 
     env, agent, memory = qjax.make(probes.Endless()), qjax.tabular(1, 2, 0.5), qjax.ring(24, 4)
     env = env._replace(reset=noting("reset", env.reset), step=noting("step", env.step))
-    agent = agent._replace(init=noting("init", agent.init), values=values, learn=noting("learn", agent.learn))
+    agent = agent._replace(
+        init=noting("init", agent.init), act=qjax.memoryless(values), learn=noting("learn", agent.learn)
+    )
     memory = memory._replace(sample=noting("sample", memory.sample))
     for name in ("split", "uniform", "bits"):
         monkeypatch.setattr(jax.random, name, noting(name, getattr(jax.random, name)))
