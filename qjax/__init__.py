@@ -39,6 +39,7 @@ from qjax.replay.dyna import dyna
 from qjax.replay.frames import Frames
 from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import prioritized
+from qjax.replay.sequences import sequences
 from qjax.runs import results, sinks
 from qjax.runs.agents import load_agents
 from qjax.runs.config import load_config
@@ -123,6 +124,7 @@ __all__ = [
     "sampled",
     "scalar",
     "schedules",
+    "sequences",
     "sinks",
     "solve",
     "squared",

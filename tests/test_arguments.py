@@ -179,6 +179,10 @@ def factories() -> dict[str, Entry]:
             branching=k.size(4, 2),
         ),
         "quantile": entry(kappa=k.positive()),
+        "sequences": entry(
+            capacity=k.size(8), batch_size=k.size(1), length=k.size(4), burn_in=k.size(0, 0),
+            replay=k.function(qjax.ring),
+        ),
         "ring": entry(**ring),
         "sampled": entry(policy=policy),
         "scalar": entry(loss=k.function(qjax.squared, qjax.huber())),
@@ -459,6 +463,7 @@ def numbers() -> dict[str, Entry]:
         "clock.plus": entry(clock=clock, ticks=ticks._replace(traced=True)),
         "clock.minus": entry(clock=clock, ticks=ticks._replace(traced=True)),
         "clock.modulo": entry(clock=clock, modulus=k.size(3, 1, 2**24)),
+        "clock.divided": entry(clock=clock, divisor=k.size(3, 1, 2**24)),
         "clock.capped": entry(clock=clock, most=ticks),
         "clock.missing": entry(clock=clock, most=ticks),
         "clock.as_float": entry(clock=clock),

@@ -73,6 +73,29 @@ def modulo(clock: Clock, modulus: int) -> Int[Array, ""]:
 
 
 @checked
+def divided(clock: Clock, divisor: int) -> Clock:
+    """Return ticks // `divisor` as a clock, exactly, for any clock that is not before the start.
+
+    Raises:
+        TypeError: `divisor` is traced or no whole number.
+        ValueError: `divisor` is not in [1, 2**24].
+
+    """
+    divisor = check_size("divisor", divisor, most=MODULUS_LIMIT)
+    if divisor == 1:
+        return clock
+    rest, words = jnp.uint32(0), []
+    for word in clock:
+        quotient = jnp.uint32(0)
+        for shift in (24, 16, 8, 0):
+            rest = (rest << 8) | ((word >> shift) & 0xFF)
+            quotient = (quotient << 8) | lax.div(rest, jnp.uint32(divisor))
+            rest = lax.rem(rest, jnp.uint32(divisor))
+        words.append(quotient)
+    return Clock(*words)
+
+
+@checked
 def capped(clock: Clock, most: int) -> Int[Array, ""]:
     """Return min(ticks, `most`) as int32, and 0 before the start."""
     most, before = check_size("most", most, least=0), clock.high >= jnp.uint32(2**31)

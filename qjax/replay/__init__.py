@@ -1,7 +1,7 @@
-"""Memories: the latest transitions, a ring, n-step windows, priorities, a learned model.
+"""Memories: the latest transitions, a ring, n-step windows, priorities, sequences, a learned model.
 
-Read `memory`, `prioritized` with `sum_tree`, `delayed`, `dyna`; `packing`, `frames` and `slices` say how
-rows lie in memory.
+Read `memory`, `prioritized` with `sum_tree`, `sequences`, `delayed`, `dyna`; `packing`, `frames` and `slices` say
+how rows lie in memory.
 Imports `objectives` and what is below.
 """
 

@@ -4,6 +4,8 @@ Rows are counted by the loop's clock, so a memory holds no cursor: the same row 
 write stays one slice for any number of vmapped lanes.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -15,9 +17,9 @@ from qjax.core.default_rules import makes_usual
 from qjax.objectives.returns import n_step_transition
 from qjax.replay.delayed import delayed
 from qjax.replay.frames import Frames, FrameStore, zeros
-from qjax.replay.packing import Packed, pack
+from qjax.replay.packing import Packed, block_axes, pack
 from qjax.replay.slices import write_slice
-from qjax.types import Batch, Clock, Memory, Transition
+from qjax.types import Batch, Clock, Memory
 
 
 @makes_usual
@@ -95,7 +97,7 @@ def ring(capacity: int, batch_size: int, window: int = 1, frames: Frames | None 
         raise ValueError(f"capacity must be below {limit}{kind}, as its slots are int32, got {capacity}")
 
     def init(block, carry=()):
-        steps, envs = block.reward.shape
+        steps, envs = block_axes(block)
         if capacity % (steps * envs):
             raise ValueError(
                 f"capacity {capacity} is not a multiple of a block: {steps} steps x {envs} environments"
@@ -138,7 +140,7 @@ def ring(capacity: int, batch_size: int, window: int = 1, frames: Frames | None 
     return Memory(init, add, sample, replays=True, frames=frames)
 
 
-def consecutive(store: Packed | FrameStore, slot: Int[Array, " B"], window: int, clock: Clock) -> Transition:
+def consecutive(store: Packed | FrameStore, slot: Int[Array, " B"], window: int, clock: Clock) -> Any:
     """Return the rows from some slots of a ring on, leaves `[window, B, ...]`, by one gather."""
     if isinstance(store, FrameStore):
         return store.consecutive(slot, window, clock)

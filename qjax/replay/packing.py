@@ -85,6 +85,12 @@ class Packed:
         return cls(*arrays, *rest)
 
 
+def block_axes(block: Any) -> tuple[int, int]:
+    """Return the leading axes that all arrays of a block share: rows and environments."""
+    rows, envs, *_ = jax.tree.leaves(block)[0].shape
+    return rows, envs
+
+
 def pack(tree: Any, axes: int) -> Packed:
     """Return a pytree of arrays that share so many leading axes, packed; entries keep their bits."""
     leaves, structure = jax.tree.flatten(tree)

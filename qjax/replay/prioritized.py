@@ -15,7 +15,7 @@ from qjax.exploration.schedules import as_schedule
 from qjax.replay import sum_tree
 from qjax.replay.frames import Frames, FrameStore
 from qjax.replay.memory import consecutive, ring
-from qjax.replay.packing import Packed
+from qjax.replay.packing import Packed, block_axes
 from qjax.replay.slices import write_slice
 from qjax.types import Batch, Clock, Memory
 
@@ -86,7 +86,7 @@ def prioritized(
 
     def add(state, block, clock, carry=()):
         tree = _enter(
-            state.tree, mass_of(state.max_priority), block.reward.shape, state.store.axes[0], clock, window
+            state.tree, mass_of(state.max_priority), block_axes(block), state.store.axes[0], clock, window
         )
         return state._replace(store=replay.add(state.store, block, clock, carry), tree=tree)
 

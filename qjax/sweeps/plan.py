@@ -8,6 +8,7 @@ import numpy as np
 
 from qjax.machine.devices import memory_limit
 from qjax.replay.packing import Packed
+from qjax.replay.sequences import SequencesState
 from qjax.training.loop import Loop
 
 MANY_LANES = 2**22
@@ -127,8 +128,12 @@ def bytes_of(shapes: Any) -> int:
 
 def transition_bytes(memory: Any) -> dict[str, float]:
     """Return the bytes of one stored transition by field, where a memory's state holds packed ones."""
-    parts = jax.tree.leaves(memory, is_leaf=lambda x: isinstance(x, Packed))
-    return next((part.field_bytes for part in parts if isinstance(part, Packed)), {})
+    for part in jax.tree.leaves(memory, is_leaf=lambda x: isinstance(x, Packed | SequencesState)):
+        if isinstance(part, SequencesState):
+            return {name: count / part.steps for name, count in transition_bytes(part.pieces).items()}
+        if isinstance(part, Packed):
+            return part.field_bytes
+    return {}
 
 
 def memory_of(devices: Iterable[Any]) -> tuple[int, int]:

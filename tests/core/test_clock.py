@@ -104,6 +104,15 @@ def test_modulo_is_exact_for_random_moduli():
         assert rest.tolist() == [value % modulus for value in RANDOM]
 
 
+@pytest.mark.parametrize("divisor", [1, 2, 3, 40, 127, 2**16, 2**24 - 1, 2**24])
+def test_division_is_exact(divisor):
+    values = [0, 1, divisor - 1, divisor, 7 * divisor + 3, 2**32 - 1, 2**32, 2**32 + divisor, 2**63 - 1]
+    found = jax.jit(jax.vmap(lambda clock: clocks.divided(clock, divisor)))(stack(values))
+    assert [(int(high) << 32) + int(low) for high, low in zip(*found, strict=True)] == [
+        n // divisor for n in values
+    ]
+
+
 @pytest.mark.parametrize("modulus", [0, -1, 2**24 + 1, 2**32])
 def test_modulo_refuses_a_modulus_it_is_not_exact_for(modulus):
     with pytest.raises(ValueError, match=rf"modulus must be at (least 1|most {2**24}), got {modulus}$"):
