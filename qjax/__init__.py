@@ -13,6 +13,7 @@ from qjax.agents.acting import memoryless
 from qjax.agents.dqn import dqn, td_loss
 from qjax.agents.normalized import normalized
 from qjax.agents.pqn import pqn
+from qjax.agents.recurrent import recurrent_dqn, recurrent_pqn
 from qjax.agents.tabular import tabular, tabular_update, visit_count
 from qjax.agents.traces import never_cut, traces, watkins
 from qjax.core import clock
@@ -29,7 +30,8 @@ from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.environment import MDPEnvironment
 from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table
-from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
+from qjax.networks.recurrent import as_recurrent, recurrent
+from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic, polyak
@@ -79,6 +81,7 @@ __all__ = [
     "algorithms",
     "argmax",
     "as_network",
+    "as_recurrent",
     "boltzmann",
     "categorical",
     "check_env",
@@ -119,12 +122,16 @@ __all__ = [
     "pqn",
     "prioritized",
     "quantile",
+    "recurrent",
+    "recurrent_dqn",
+    "recurrent_pqn",
     "results",
     "ring",
     "sampled",
     "scalar",
     "schedules",
     "sequences",
+    "signed_hyperbolic",
     "sinks",
     "solve",
     "squared",

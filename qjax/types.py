@@ -106,6 +106,28 @@ class Network(NamedTuple):
     """Whether its output for an illegal action is minus infinity."""
 
 
+class RecurrentNetwork(NamedTuple):
+    """A function approximator that remembers, in three parts, of which only the cell goes step by step."""
+
+    init: Callable[[Key[Array, ""], PyTree[Array]], Params]
+    """`(key, obs) -> params`: initial parameters, for observations of the shape of this one."""
+    begin: Callable[[Params], Carry]
+    """`params -> carry`: what the cell remembers at an episode's start."""
+    features: Callable[[Params, PyTree[Array], Noise | None], PyTree[Array]]
+    """`(params, obs, noise) -> x`: what the cell reads of one observation."""
+    cell: Callable[[Params, Carry, PyTree[Array]], tuple[PyTree[Array], Carry]]
+    """`(params, carry, x) -> (y, carry)`: one step."""
+    output: Callable[[Params, PyTree[Array], Noise | None], PyTree[Array]]
+    """`(params, y, noise) -> out`: what the head reads of what the cell gave, as `Network.apply` returns it."""
+    masks: bool = False
+    """As a network's."""
+
+    def apply(self, params: Params, carry: Carry, obs: Any, noise: Noise | None) -> tuple[Any, Carry]:
+        """Return the output for one observation, and the carry for the next."""
+        y, carry = self.cell(params, carry, self.features(params, obs, noise))
+        return self.output(params, y, noise), carry
+
+
 NetworkLike = Any
 """A `Network`, or any object with `init(key, obs) -> params` and `apply(params, obs) -> out`, such as a flax
 module. Checked where it is taken, by `qjax.as_network`."""

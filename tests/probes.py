@@ -187,3 +187,21 @@ class Counter(Probe):
 
 ALL = [OneStep, TwoSteps, Sign, Endless, Successor]
 """The probes of known values."""
+
+
+class Recall(Probe):
+    """The first observation is -1 or +1, all others are 0; the action after `steps` more is paid if it names it."""
+
+    starts = range(2)
+
+    def __init__(self, steps):
+        super().__init__(box=True)
+        self.steps, self.num_states = steps, 2 * (steps + 1)
+
+    def observe(self, where):
+        time, sign = where // 2, 2 * (where % 2) - 1
+        return jnp.stack([jnp.where(time == 0, sign, 0), time == self.steps]).astype(jnp.float32)
+
+    def move(self, where, action):
+        asked = where // 2 == self.steps
+        return where + 2, jnp.where(asked, jnp.where(action == where % 2, 1.0, -1.0), 0.0), asked

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -114,6 +115,8 @@ def factories() -> dict[str, Entry]:
     optimizer, head = k.record(optax.sgd(1.0), optax.adam(1e-3)), k.record(qjax.scalar(), qjax.quantile())
     sync = k.record(qjax.periodic(5), qjax.polyak(0.1))
     targets, cut = k.function(qjax.maximum, target_policy), k.function(qjax.watkins, qjax.never_cut)
+    recurrent = k.record(qjax.recurrent(nn.GRUCell(2), net))
+    rescale = k.optional(k.record(qjax.signed_hyperbolic()), first=True)
     eps = k.number(1e-5, 0, 1, open_low=True, traced=False)
     start = k.name(*qjax.networks.layers.INITIALIZERS)
     start = start._replace(good=(*start.good, qjax.networks.layers.INITIALIZERS["orthogonal"]))
@@ -136,7 +139,7 @@ def factories() -> dict[str, Entry]:
         "boltzmann": entry(temperature=k.scheduled(k.positive())),
         "categorical": entry(
             low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), atoms=k.size(3, 2, 2**24),
-            min_probability=k.number(0.1, 0, 0.5),
+            min_probability=k.number(0.1, 0, 0.5), rescale=rescale,
         ),
         "convolutional": entry(
             lambda options={}, **given: qjax.convolutional(**given, **options),
@@ -178,14 +181,28 @@ def factories() -> dict[str, Entry]:
             min_priority=k.positive(),
             branching=k.size(4, 2),
         ),
-        "quantile": entry(kappa=k.positive()),
+        "quantile": entry(kappa=k.positive(), rescale=rescale),
+        "as_recurrent": entry(network=recurrent),
+        "recurrent": entry(
+            cell=k.record(nn.GRUCell(2), nn.LSTMCell(2)), network=network, torso=torso._replace(called="network"),
+        ),
+        "recurrent_dqn": entry(
+            network=recurrent, optimizer=optimizer, n=k.size(1), head=k.optional(head), target_policy=targets,
+            reward=k.function(qjax.objectives.environment_reward), target=k.optional(sync), eta=k.unit(),
+            stored_state=k.flag(),
+        ),
+        "recurrent_pqn": entry(
+            network=recurrent, optimizer=optimizer, lam=k.unit(), epochs=k.size(), minibatches=k.size(),
+            head=k.optional(head), target_policy=targets,
+        ),
         "sequences": entry(
             capacity=k.size(8), batch_size=k.size(1), length=k.size(4), burn_in=k.size(0, 0),
             replay=k.function(qjax.ring),
         ),
+        "signed_hyperbolic": entry(epsilon=k.half_open()),
         "ring": entry(**ring),
         "sampled": entry(policy=policy),
-        "scalar": entry(loss=k.function(qjax.squared, qjax.huber())),
+        "scalar": entry(loss=k.function(qjax.squared, qjax.huber()), rescale=rescale),
         "schedules.constant": entry(value=k.number(0.5)),
         "schedules.linear": entry(start=k.number(1.0), end=k.number(0.1), duration=k.positive(9), unit=units),
         "schedules.geometric": entry(start=k.number(1.0), factor=k.unit(), end=k.number(0.1), unit=units),

@@ -4,6 +4,9 @@ Each algorithm is composed from records of the right signature, put into the one
 with `jax.eval_shape`: what goes in comes out, and nothing in the loop knows which algorithm it runs.
 """
 
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -97,7 +100,12 @@ def watkins(num_states, num_actions, alpha, lam):
 
 CARTPOLE = {"num_envs": 2, "gamma": 0.99}
 RING = qjax.ring(64, 8)
+SEQUENCES = qjax.sequences(64, 8, 8, 3, partial(qjax.prioritized, alpha=0.9, beta=0.6))
 PER = qjax.prioritized(64, 8, 0.6, schedules.linear(0.4, 1.0, 100), window=3)
+
+
+def gru(**options):
+    return qjax.recurrent(nn.GRUCell(6), qjax.MLP(2, (5,), **options))
 
 
 def cartpole(agent, memory, policy=POLICY, **sizes):
@@ -139,6 +147,27 @@ COMPOSITIONS = {
     ),
     "swept target period": lambda hyper: cartpole(
         qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(hyper["period"])), RING
+    ),
+    "recurrent c51, n-step, prioritized, double": lambda _: cartpole(
+        qjax.recurrent_dqn(
+            gru(atoms=5), ADAM, n=3, head=qjax.categorical(0.0, 100.0, 5), target_policy=qjax.double
+        ),
+        SEQUENCES,
+        rollout=4,
+    ),
+    "recurrent iqn, munchausen, noisy": lambda _: cartpole(
+        qjax.recurrent_dqn(gru(levels=5, noisy=True), ADAM, head=qjax.quantile(), **qjax.munchausen()),
+        SEQUENCES,
+        rollout=2,
+    ),
+    "drqn, dueling": lambda _: cartpole(
+        qjax.recurrent_dqn(gru(dueling=True), ADAM, stored_state=False), qjax.sequences(64, 8, 8), rollout=4
+    ),
+    "recurrent pqn, quantiles": lambda _: cartpole(
+        qjax.recurrent_pqn(gru(atoms=5), ADAM, head=qjax.quantile(), minibatches=2), qjax.online(), rollout=4
+    ),
+    "normalized, recurrent": lambda _: cartpole(
+        qjax.normalized(qjax.recurrent_pqn(gru(), ADAM, minibatches=1), rewards=True), qjax.online(), rollout=4
     ),
     "static target period": lambda _: cartpole(
         qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(10)), RING, sync_every=5

@@ -1,6 +1,6 @@
 """Agents, made of the pieces below them: they know no loop and no environment.
 
-Read `tabular`, `dqn`, then `traces` and `pqn`. Imports `replay` and what is below.
+Read `tabular`, `dqn`, then `traces`, `pqn` and `recurrent`. Imports `replay` and what is below.
 """
 
 from qjax.agents.dqn import DQNState

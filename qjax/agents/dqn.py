@@ -103,7 +103,7 @@ def without_gradient(weight: Any, out: Any) -> Any:
     return jax.tree.map(lambda x: jnp.where(weight > 0, x, lax.stop_gradient(x)), out)
 
 
-def _mean_loss(
+def mean_loss(
     of_one: Callable[..., Any], key: Key[Array, ""], target_params: Params, batch: Batch, time: Time, params: Params
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, " size"]]]:
     """Return the mean loss of a batch's transitions, `of_one` as `td_loss`, and the info of each."""
@@ -195,8 +195,8 @@ def dqn(
     def learn(key, state, batch, time):
         check_key(key)
         of_one = partial(td_loss, net, head, target_policy, reward)
-        mean_loss = partial(_mean_loss, of_one, key, state.target_params, batch, time)
-        state, loss, info = gradient_step(optimizer, mean_loss, state)
+        loss_of = partial(mean_loss, of_one, key, state.target_params, batch, time)
+        state, loss, info = gradient_step(optimizer, loss_of, state)
         priority = info.pop("priority").reshape(batch.weight.shape).max(0)
         return state, {"loss": loss, **{name: x.mean() for name, x in info.items()}, "priority": priority}
 

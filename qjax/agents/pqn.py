@@ -19,7 +19,18 @@ from qjax.objectives.heads import check_head, scalar
 from qjax.objectives.returns import at_action, expected_value, lambda_returns, left_out
 from qjax.objectives.target_policies import maximum
 from qjax.replay.packing import pack
-from qjax.types import Agent, Batch, Head, Network, NetworkLike, Noise, Params, TargetPolicy, Time, Transition
+from qjax.types import (
+    Agent,
+    Batch,
+    Head,
+    Network,
+    NetworkLike,
+    Noise,
+    Params,
+    TargetPolicy,
+    Time,
+    Transition,
+)
 
 
 class PQNState(NamedTuple):
@@ -127,22 +138,15 @@ def minibatch_step(
     return state, (loss, info)
 
 
-def shuffled(
-    key: Key[Array, ""], shape: tuple[int, int], epochs: int, minibatches: int
-) -> Int[Array, "steps size"]:
-    """Return which transitions of a rollout `[T, B]` make each minibatch, shuffled anew in each epoch.
+def shuffled(key: Key[Array, ""], size: int, what: str, epochs: int, minibatches: int) -> Int[Array, "steps size"]:
+    """Return which of the `size` parts of a rollout make each minibatch, shuffled anew in each epoch.
 
     Raises:
-        ValueError: the rollout does not divide into the minibatches.
+        ValueError: the rollout, of `what`, does not divide into the minibatches.
 
     """
-    rows, streams = shape
-    size = rows * streams
     if size % minibatches:
-        raise ValueError(
-            f"a rollout of {rows} steps x {streams} environments = {size} transitions does not divide into"
-            f" {minibatches} minibatches"
-        )
+        raise ValueError(f"a rollout of {what} does not divide into {minibatches} minibatches")
     order = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(key, epochs))
     return order.reshape(epochs * minibatches, size // minibatches)
 
@@ -204,7 +208,9 @@ def pqn(
     def learn(key, state, batch, time):
         check_key(key)
         target_key, order_key, noise_key = jax.random.split(key, 3)
-        slots = shuffled(order_key, batch.weight.shape, epochs, minibatches)
+        (rows, streams), size = batch.weight.shape, batch.weight.size
+        what = f"{rows} steps x {streams} environments = {size} transitions"
+        slots = shuffled(order_key, size, what, epochs, minibatches)
         target = rollout_returns(net, head, target_policy, lam, target_key, state.params, batch, time)
         packed = pack((batch.data.obs, batch.data.action, target, batch.weight), axes=2)
 

@@ -287,6 +287,13 @@ FUNCTIONS = {
         "update": "(state, slot, priority) -> state",
     },
     "Network": {"init": "(key, obs) -> params", "apply": "(params, obs, noise) -> out"},
+    "RecurrentNetwork": {
+        "init": "(key, obs) -> params",
+        "begin": "(params) -> carry",
+        "features": "(params, obs, noise) -> x",
+        "cell": "(params, carry, x) -> (y, carry)",
+        "output": "(params, y, noise) -> out",
+    },
     "Sync": {"init": "() -> state", "step": "(state, online, target, elapsed) -> (state, target)"},
 }
 """What the functions of the records take, by the record's kind (`qjax.types`, `qjax.Env`)."""

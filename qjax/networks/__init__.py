@@ -1,4 +1,8 @@
 """Networks: any `init` and `apply`, and a few ready ones.
 
-Read `networks`, then `layers`. Imports `objectives` and what is below.
+Read `networks`, then `layers` and `recurrent`. Imports `objectives` and what is below.
 """
+
+from qjax.networks.recurrent import RecurrentParams
+
+__all__ = ["RecurrentParams"]

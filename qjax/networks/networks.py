@@ -22,7 +22,7 @@ from qjax.core.default_rules import makes_usual, usual
 from qjax.core.text import shown
 from qjax.networks.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.objectives.heads import midpoints
-from qjax.types import Network, NetworkLike, Quantiles
+from qjax.types import Network, NetworkLike, Quantiles, RecurrentNetwork
 
 EMBEDDING, MIDPOINTS = 64, 32
 """Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
@@ -98,7 +98,7 @@ class MLP(nn.Module):
             TypeError: x is an integer scalar.
 
         """
-        self._check(x)
+        check_numbers(x)
         parts = jax.tree.leaves(x)
         x = jnp.concatenate([self._flat(part, alone=len(parts) == 1) for part in parts])
         *shared, last = self.hidden or (None,)
@@ -146,11 +146,16 @@ class MLP(nn.Module):
         drawn = jax.random.uniform(self.make_rng(stream), (count,))
         return drawn if self.own_levels else (jnp.arange(count) + drawn) / count
 
-    def _check(self, x: Any) -> None:
-        if any(
-            jnp.ndim(part) == 0 and jnp.issubdtype(jnp.result_type(part), jnp.integer)
-            for part in jax.tree.leaves(x)
-        ):
+
+def check_numbers(obs: Any) -> None:
+    """Check that an observation is of numbers to calculate with.
+
+    Raises:
+        TypeError: an integer scalar is in it.
+
+    """
+    for part in jax.tree.leaves(obs):
+        if jnp.ndim(part) == 0 and jnp.issubdtype(jnp.result_type(part), jnp.integer):
             raise TypeError("a discrete observation is a name, not a number: use qjax.encoded(network, env.encode)")
 
 
@@ -226,8 +231,8 @@ def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
 
 
 @makes_usual
-def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
-    """Return a network that reads `encode(obs)` in the place of `obs`.
+def encoded(network: NetworkLike | RecurrentNetwork, encode: Callable[[Any], Any]) -> Network | RecurrentNetwork:
+    """Return a network, recurrent or not, that reads `encode(obs)` in the place of `obs`.
 
     With `Env.encode` a discrete observation reaches the network as one-hot vector and anything else as float32,
     while the memory keeps the small original.
@@ -237,6 +242,11 @@ def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
 
     """
     check_callable("encode", encode, "(obs) -> features")
+    if isinstance(network, RecurrentNetwork):
+        return network._replace(
+            init=lambda key, obs: network.init(key, encode(obs)),
+            features=lambda params, obs, noise: network.features(params, encode(obs), noise),
+        )
     net = as_network(network)
     return Network(
         lambda key, obs: net.init(key, encode(obs)),
@@ -245,34 +255,48 @@ def encoded(network: NetworkLike, encode: Callable[[Any], Any]) -> Network:
 
 
 @makes_usual
-def masked(network: NetworkLike, legal: Callable[[Any], Any] | None) -> Network:
-    """Return `network` with minus infinity as its output for every action that `legal(obs)` says may not be taken.
+def masked(
+    network: NetworkLike | RecurrentNetwork, legal: Callable[[Any], Any] | None
+) -> Network | RecurrentNetwork:
+    """Return a network whose output is minus infinity for every action that `legal(obs)` says may not be taken.
 
     Nothing then counts these actions: no policy takes them, no target does, and no gradient comes from them. With
     any head: of a distribution's logits, quantiles or atoms the whole row of the action is minus infinity.
 
     Args:
-        network: its output has the actions as leading axis.
+        network: recurrent or not; its output has the actions as leading axis.
         legal: `obs -> bool [A]`, as `Env.legal`, of what is observed before any encoding; None for all.
 
     Raises:
         TypeError: `network` lacks `init` or `apply`, or `legal` is no function.
 
     """
-    net = as_network(network)
+    net = network if isinstance(network, RecurrentNetwork) else as_network(network)
     if legal is None:
         return net
     check_callable("legal", legal, "(obs) -> mask")
+    if not isinstance(net, RecurrentNetwork):
+        return Network(net.init, lambda *args: _kept(net.apply(*args), legal(args[1])), masks=True)
 
-    def apply(params, obs, noise):
-        out, mask = net.apply(params, obs, noise), legal(obs)
+    def cell(params, carry, x):
+        y, carry = net.cell(params, carry, x[0])
+        return (y, x[1]), carry
 
-        def kept(x):
-            return jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, -jnp.inf)
+    return net._replace(
+        features=lambda params, obs, noise: (net.features(params, obs, noise), legal(obs)),
+        cell=cell,
+        output=lambda params, y, noise: _kept(net.output(params, y[0], noise), y[1]),
+        masks=True,
+    )
 
-        return out._replace(values=kept(out.values)) if isinstance(out, Quantiles) else jax.tree.map(kept, out)
 
-    return Network(net.init, apply, masks=True)
+def _kept(out: Any, mask: Any) -> Any:
+    """Return a network's output, minus infinity where an action is not to be taken."""
+
+    def kept(x):
+        return jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, -jnp.inf)
+
+    return out._replace(values=kept(out.values)) if isinstance(out, Quantiles) else jax.tree.map(kept, out)
 
 
 @makes_usual

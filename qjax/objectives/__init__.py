@@ -3,6 +3,7 @@
 Read `returns`, `target_policies`, `heads`, `rewards`, `target_networks`. Imports `exploration` and what is below.
 """
 
+from qjax.objectives.heads import Rescaling
 from qjax.objectives.rewards import environment_reward
 
-__all__ = ["environment_reward"]
+__all__ = ["Rescaling", "environment_reward"]

@@ -11,7 +11,15 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from qjax.core.annotations import checked
-from qjax.core.checks import check_callable, check_number, check_range, check_size, concrete, describe
+from qjax.core.checks import (
+    check_callable,
+    check_number,
+    check_range,
+    check_record,
+    check_size,
+    concrete,
+    describe,
+)
 from qjax.core.default_rules import makes_usual, usual
 from qjax.core.text import shown
 from qjax.objectives.returns import at_action, bootstrapped, td_target
@@ -44,28 +52,85 @@ def huber(threshold: Any = 1.0) -> Callable[[Float[Array, "*shape"]], Float[Arra
     return loss
 
 
-@makes_usual
-def scalar(loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = squared) -> Head:
-    """Return the head of a network whose output `[A]` is Q itself.
+class Rescaling(NamedTuple):
+    """An increasing function of values that a network learns in their place, and its inverse."""
 
-    The loss of one transition is `loss(y - Q(s, a))` with y = r + gamma (1 - terminated) sum_a' w(a') Q(s', a')
-    (`qjax.td_target`); the mean over the batch is taken by the agent. The priority is |y - Q(s, a)|.
+    apply: Callable[[Any], Any]
+    """`value -> learned`, of any shape."""
+    inverse: Callable[[Any], Any]
+    """`learned -> value`"""
+
+
+@makes_usual
+def signed_hyperbolic(epsilon: Any = 1e-3) -> Rescaling:
+    """Return h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x, which brings rewards of any size close to one another.
+
+    Source: Pohlen et al. 2018, "Observe and look further"; Kapturowski et al. 2019, section 2.3.
 
     Raises:
-        TypeError: the loss is no function.
+        ValueError: epsilon is not positive.
+
+    """
+    check_range("epsilon", epsilon, 0, 1, open_low=True)
+
+    def apply(x):
+        return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1) - 1) + epsilon * x
+
+    def inverse(x):
+        # The published form times (root + 1) / (root + 1), of which rounding takes less.
+        size = jnp.abs(x) + 1 + epsilon
+        half = 2 * size / (jnp.sqrt(1 + 4 * epsilon * size) + 1)
+        return jnp.where(jnp.isfinite(x), jnp.sign(x) * (half**2 - 1), x)  # minus infinity masks an action
+
+    return Rescaling(apply, inverse)
+
+
+def _rescaling(given: Rescaling | None) -> Rescaling:
+    """Return a rescaling, the identity for none."""
+    if given is None:
+        return Rescaling(lambda x: x, lambda x: x)
+    check_record("rescale", given, Rescaling)
+    return given
+
+
+@makes_usual
+def scalar(
+    loss: Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]] = squared, rescale: Rescaling | None = None
+) -> Head:
+    """Return the head of a network whose output `[A]` is Q itself, or Q rescaled.
+
+    The loss of one transition is `loss(y - Q(s, a))` with y = r + gamma (1 - terminated) sum_a' w(a') Q(s', a')
+    (`qjax.td_target`); the mean over the batch is taken by the agent. The priority is |y - Q(s, a)|. With an h as
+    `rescale`, the output is h(Q), and y is h(r + gamma (1 - terminated) sum_a' w(a') h^-1(output(s', a'))).
+
+    Args:
+        loss: of an error.
+        rescale: default none; `signed_hyperbolic()` is R2D2's.
+
+    Raises:
+        TypeError: the loss is no function, or `rescale` no `Rescaling`.
 
     """
     check_callable("loss", loss, "(delta) -> loss")
+    h, inverse = _rescaling(rescale)
+
+    def q(out):
+        return inverse(out)
+
+    def target(reward, discount, next_out, weights):
+        return h(td_target(reward, discount, inverse(next_out), weights))
 
     def transition_loss(out, action, y):
         delta = y - at_action(out, action)
         return loss(delta), jnp.abs(delta)
 
-    return Head(q=lambda out: out, target=td_target, loss=transition_loss)
+    return Head(q, target, transition_loss)
 
 
 @makes_usual
-def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0.0) -> Head:
+def categorical(
+    low: Any, high: Any, atoms: int = 51, min_probability: float = 0.0, rescale: Rescaling | None = None
+) -> Head:
     """Return the head of a distribution over fixed values, for logits `[A, atoms]`: C51 (Bellemare et al. 2017).
 
     The values z_i are evenly spaced from `low` to `high` (V_min and V_max), and Q(s, a) is the mean. The target is
@@ -83,6 +148,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0
         atoms: how many.
         min_probability: probabilities are clipped to [min_probability, 1 - min_probability] in the loss, and pass
             no gradient beyond; the published loss has none, 0.
+        rescale: where it is given, `low`, `high` and the values between are those of h(return).
 
     Raises:
         TypeError: `atoms` is traced or no whole number, `low` or `high` no number.
@@ -93,6 +159,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0
     """
     atoms = _check_support(low, high, atoms)
     check_range("min_probability", min_probability, 0, 0.5)
+    h, inverse = _rescaling(rescale)
     places: Any = jnp.arange(atoms, dtype=jnp.float32)
     width = (high - low) / (atoms - 1)
     support = low + width * places
@@ -109,7 +176,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0
     def moved(reward, discount, next_out, weights):
         """Return the mass of each atom of the target, and its place, which may lie outside of the support."""
         mass = (weights[:, None] * _atom_probabilities(logits(next_out))[0]).sum(0)
-        return mass, (reward + discount * support - low) / width
+        return mass, (h(reward + discount * inverse(support)) - low) / width
 
     def target(reward, discount, next_out, weights):
         mass, place = moved(reward, discount, next_out, weights)
@@ -130,7 +197,7 @@ def categorical(low: Any, high: Any, atoms: int = 51, min_probability: float = 0
 
     def q(out):
         mass, masked = _atom_probabilities(logits(out))
-        return jnp.where(masked, -jnp.inf, (mass * support).sum(-1))
+        return jnp.where(masked, -jnp.inf, (mass * inverse(support)).sum(-1))
 
     def report(reward, discount, next_out, weights):
         mass, place = moved(reward, discount, next_out, weights)
@@ -182,7 +249,7 @@ def midpoints(count: int) -> Float[Array, " n"]:
 
 
 @makes_usual
-def quantile(kappa: Any = 1.0) -> Head:
+def quantile(kappa: Any = 1.0, rescale: Rescaling | None = None) -> Head:
     """Return the head of quantiles: QR-DQN for an output `[A, n]`, IQN for an output of `Quantiles`.
 
     An output `[A, n]` stands for quantiles at the midpoints (Dabney et al. 2018a, "Distributional reinforcement
@@ -201,6 +268,7 @@ def quantile(kappa: Any = 1.0) -> Head:
 
     Args:
         kappa: may be traced.
+        rescale: where it is given, quantiles are those of h(return).
 
     Raises:
         ValueError: kappa is not positive, or (at trace time) the network's output is neither `[A, n]` nor
@@ -208,20 +276,24 @@ def quantile(kappa: Any = 1.0) -> Head:
 
     """
     check_range("kappa", kappa, 0, float("inf"), open_low=True)
+    h, inverse = _rescaling(rescale)
+
+    def q(out: Any) -> Any:
+        return inverse(_quantiles(out).values).mean(-1)
 
     def target(reward: Any, discount: Any, next_out: Any, weights: Weights) -> Atoms:
-        values = jnp.where((weights != 0)[:, None], _quantiles(next_out).values, 0)
+        values = jnp.where((weights != 0)[:, None], inverse(_quantiles(next_out).values), 0)
         if weights.dtype == bool:
             values, weights = values.sum(0, keepdims=True), jnp.ones(1)
         count = values.shape[1]
-        return Atoms(bootstrapped(reward, discount, values).reshape(-1), jnp.repeat(weights / count, count))
+        return Atoms(h(bootstrapped(reward, discount, values)).reshape(-1), jnp.repeat(weights / count, count))
 
     def loss(out: Any, action: Any, y: Atoms) -> Any:
         values, levels = _quantiles(out)
         total = quantile_loss(at_action(values, action), levels, *lax.stop_gradient(y), kappa)
         return total, total
 
-    return Head(lambda out: _quantiles(out).values.mean(-1), target, loss)
+    return Head(q, target, loss)
 
 
 @jax.custom_jvp

@@ -50,8 +50,8 @@ def delayed(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
         return jax.tree.map(lambda old, new: jnp.concatenate([old[rows:], new]), still, new)
 
     def sample(key, state, clock, time):
-        windows = jax.tree.map(partial(_windows, wait=wait), state.rows)
-        data = jax.vmap(jax.vmap(merge, in_axes=1), in_axes=1)(windows)
+        held = jax.tree.map(partial(windows, wait=wait), state.rows)
+        data = jax.vmap(jax.vmap(merge, in_axes=1), in_axes=1)(held)
         streams = jnp.arange(state.left.shape[1], dtype=jnp.int32)
         weight = (state.left & _complete(state.rows.last, wait)).astype(jnp.float32)
         return Batch(data, weight, slot=streams, env=streams)
@@ -83,7 +83,7 @@ def with_next_action(n: int = 1) -> Memory:
     return delayed(n, merge)._replace(steps=n)
 
 
-def _windows(rows: Array, wait: int) -> Array:
+def windows(rows: Array, wait: int) -> Array:
     """Return wait + 1 consecutive rows from each row on, `[wait + 1, rows, ...]`; at the end the newest again."""
     size = rows.shape[0]
     return jnp.stack([jnp.concatenate([rows[k:], *[rows[-1:]] * k])[:size] for k in range(wait + 1)])
@@ -93,4 +93,4 @@ def _complete(last: Bool[Array, "rows N"], wait: int) -> Bool[Array, "rows N"]:
     """Return of which rows the `wait` rows after them are known, or all those to the end of their episode."""
     size = last.shape[0]
     full = (jnp.arange(size) < size - wait)[:, None]
-    return full | _windows(last, wait).any(0)
+    return full | windows(last, wait).any(0)

@@ -301,6 +301,39 @@ def test_nothing_of_the_size_of_all_pairs_is_kept():
 # Munchausen, which rlax has not ------------------------------------------------------------------------------
 
 
+# ---- rescaled values
+
+
+def test_rescaling_is_the_published_one_and_has_its_inverse():
+    h, inverse = qjax.signed_hyperbolic()
+    x = jnp.concatenate([-jnp.logspace(-3, 5, 50), jnp.zeros(1), jnp.logspace(-3, 5, 50)])
+    np.testing.assert_allclose(h(x), rlax.signed_hyperbolic(x), rtol=1e-6)
+    np.testing.assert_allclose(inverse(h(x)), x, rtol=1e-4, atol=1e-6)
+    assert inverse(-jnp.inf) == -jnp.inf  # which masks an action
+
+
+@pytest.mark.parametrize("weights", [jnp.array([False, True, False]), jnp.array([0.2, 0.3, 0.5])])
+def test_a_rescaled_target_is_h_of_the_target_of_values(weights):
+    """Scalar; and quantiles and atoms that stand for one certain return, which must tell the same."""
+    h = qjax.signed_hyperbolic(0.01).apply
+    reward, discount, value = jnp.float32(3.0), jnp.float32(0.9), jnp.array([40.0, -7.0, 2.0])
+    y = qjax.scalar(rescale=qjax.signed_hyperbolic(0.01)).target(reward, discount, h(value), weights)
+    np.testing.assert_allclose(y, h(qjax.td_target(reward, discount, value, weights)), rtol=1e-5)
+    np.testing.assert_allclose(qjax.scalar(rescale=qjax.signed_hyperbolic(0.01)).q(h(value)), value, rtol=1e-4)
+
+    quantile = qjax.quantile(rescale=qjax.signed_hyperbolic(0.01))
+    atoms = quantile.target(reward, discount, jnp.repeat(h(value)[:, None], 4, 1), weights)
+    of_action = h(reward + discount * value)
+    np.testing.assert_allclose((atoms.values * atoms.mass).sum(), (weights * of_action).sum(), rtol=1e-4)
+
+    low, high, places = -5.0, 15.0, jnp.linspace(-5, 15, 401)
+    categorical = qjax.categorical(low, high, 401, rescale=qjax.signed_hyperbolic(0.01))
+    logits = jnp.where(jnp.arange(401) == jnp.abs(places - h(value)[:, None]).argmin(-1)[:, None], 0.0, -1e9)
+    np.testing.assert_allclose(categorical.q(logits), value, atol=1.0)
+    mean = (categorical.target(reward, discount, logits, weights) * places).sum()
+    np.testing.assert_allclose(mean, (weights * of_action).sum(), atol=0.1)
+
+
 def munchausen_in_numpy(temperature, alpha, low):
     """Return the policy and the reward's terms in float64."""
 
