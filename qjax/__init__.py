@@ -11,6 +11,7 @@ if _startup.is_command():  # the rest imports JAX, which takes seconds
 from qjax import algorithms, mdp, plot, stats
 from qjax.agents.acting import memoryless
 from qjax.agents.dqn import dqn, td_loss
+from qjax.agents.ensembles import bootstrapped
 from qjax.agents.normalized import normalized
 from qjax.agents.pqn import pqn
 from qjax.agents.recurrent import recurrent_dqn, recurrent_pqn
@@ -29,7 +30,7 @@ from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, greedy,
 from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.environment import MDPEnvironment
-from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table
+from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table, with_prior
 from qjax.networks.recurrent import as_recurrent, recurrent
 from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
@@ -83,6 +84,7 @@ __all__ = [
     "as_network",
     "as_recurrent",
     "boltzmann",
+    "bootstrapped",
     "categorical",
     "check_env",
     "clock",
@@ -151,6 +153,7 @@ __all__ = [
     "visit_count",
     "watkins",
     "with_next_action",
+    "with_prior",
     "wrappers",
     "zipped",
 ]

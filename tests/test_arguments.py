@@ -136,6 +136,10 @@ def factories() -> dict[str, Entry]:
     return {
         "MLP": entry(actions=k.size(2), hidden=widths, torso=torso, **mlp, **flax),
         "as_network": entry(network=network),
+        "bootstrapped": entry(
+            agent=k.record(qjax.tabular(2, 2, 0.1)), size=k.size(3, 2), probability=k.half_open(), vote=k.flag(),
+        ),
+        "with_prior": entry(network=network, scale=k.positive()),
         "boltzmann": entry(temperature=k.scheduled(k.positive())),
         "categorical": entry(
             low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), atoms=k.size(3, 2, 2**24),

@@ -3,6 +3,7 @@
 Read `networks`, then `layers` and `recurrent`. Imports `objectives` and what is below.
 """
 
+from qjax.networks.networks import WithPrior
 from qjax.networks.recurrent import RecurrentParams
 
-__all__ = ["RecurrentParams"]
+__all__ = ["RecurrentParams", "WithPrior"]

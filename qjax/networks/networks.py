@@ -1,7 +1,7 @@
 """Networks: any object with `init` and `apply` for one observation, and a few ready ones."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from qjax.core.default_rules import makes_usual, usual
 from qjax.core.text import shown
 from qjax.networks.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.objectives.heads import midpoints
-from qjax.types import Network, NetworkLike, Quantiles, RecurrentNetwork
+from qjax.types import Network, NetworkLike, Params, Quantiles, RecurrentNetwork
 
 EMBEDDING, MIDPOINTS = 64, 32
 """Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
@@ -211,6 +211,15 @@ def convolutional(
     return MLP(actions, hidden, torso, norm=norm, norm_eps=norm_eps, initializer=start, **options)
 
 
+class WithPrior(NamedTuple):
+    """The parameters of a network with a prior."""
+
+    own: Params
+    """Those that learn."""
+    prior: Params
+    """Those that stay."""
+
+
 @makes_usual
 def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
     """Return a Q-table as a network: its parameters are `[S, A]`, its input an integer scalar.
@@ -252,6 +261,34 @@ def encoded(network: NetworkLike | RecurrentNetwork, encode: Callable[[Any], Any
         lambda key, obs: net.init(key, encode(obs)),
         lambda params, obs, noise: net.apply(params, encode(obs), noise),
     )
+
+
+@makes_usual
+def with_prior(network: NetworkLike, scale: Any = 1.0) -> Network:
+    """Return a network plus a fixed random one of the same form, times a scale (Osband et al. 2018, equation 3).
+
+    Members of an ensemble then differ where nothing was learned yet. The prior's parameters are part of the
+    network's, and no gradient reaches them; an optimiser must leave such parameters alone, as those without weight
+    decay do. With any head: the prior is added to logits, atoms or quantiles.
+
+    Raises:
+        TypeError: the network lacks `init` or `apply`.
+        ValueError: the scale is not positive.
+
+    """
+    net = as_network(network)
+    check_range("scale", scale, 0, float("inf"), open_low=True)
+
+    def init(key, obs):
+        own_key, prior_key = jax.random.split(key)
+        return WithPrior(net.init(own_key, obs), net.init(prior_key, obs))
+
+    def apply(params, obs, noise):
+        own, prior = (net.apply(each, obs, noise) for each in params)
+        out = jax.tree.map(lambda x, y: x + scale * jax.lax.stop_gradient(y), own, prior)
+        return out._replace(levels=own.levels) if isinstance(own, Quantiles) else out
+
+    return Network(init, apply, net.masks)
 
 
 @makes_usual

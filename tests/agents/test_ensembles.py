@@ -1,0 +1,135 @@
+"""Members are agents of their own: what each learns, which of them acts, and what the others have to do with it."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import probes
+import pytest
+
+import qjax
+from qjax.agents.ensembles import masks
+from qjax.core import clock as clocks
+from qjax.types import Batch, Time, Transition
+
+KEY = jax.random.key(11)
+TIME = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), envs=2)
+SIZE, STREAMS = 4, 6
+
+
+def dqn(**options):
+    return qjax.dqn(qjax.MLP(2, (8,)), optax.adam(1e-2), **options)
+
+
+def batch(seed=0):
+    draw = np.random.default_rng(seed)
+    shape = (1, STREAMS)
+    return jax.device_put(
+        Batch(
+            Transition(
+                draw.normal(size=(*shape, 3)).astype(np.float32), draw.integers(0, 2, shape).astype(np.int32),
+                draw.normal(size=shape).astype(np.float32), np.full(shape, 0.9, np.float32),
+                draw.normal(size=(*shape, 3)).astype(np.float32), np.zeros(shape, bool),
+            ),
+            np.ones(shape, np.float32), np.arange(10, 10 + STREAMS), np.zeros(STREAMS, int),
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("probability", [1.0, 0.5])
+def test_each_member_learns_as_it_would_alone(probability):
+    """From those transitions that are its own, by a key of its own."""
+    alone, given = dqn(), batch()
+    together = qjax.bootstrapped(alone, SIZE, probability)
+    state = together.init(KEY, given.data.obs[0])
+    after, info = together.learn(KEY, state, given, TIME)
+    own = masks(state.seed, given.slot, SIZE, probability)
+    found = []
+    for number, key in enumerate(jax.random.split(KEY, SIZE)):
+        member = jax.tree.map(lambda x, number=number: x[number], state.members)
+        weight = given.weight * own[number]
+        learned, told = alone.learn(key, member, given._replace(weight=weight), TIME)
+        left = jax.tree.map(lambda x, number=number: x[number], after.members)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), left, learned)
+        found.append(told)
+    np.testing.assert_allclose(info["loss"], np.mean([told["loss"] for told in found]), rtol=1e-5)
+    np.testing.assert_allclose(info["priority"], np.mean([told["priority"] for told in found], axis=0), rtol=1e-5)
+    assert len({float(x) for x in jax.tree.leaves(state.members.params)[1][:, 0, 0]}) == SIZE
+
+
+def test_which_transitions_a_member_learns_from_stays_and_is_a_fair_draw():
+    slots, seed = jnp.arange(20_000), jnp.uint32(5)
+    own = masks(seed, slots, SIZE, 0.3)
+    np.testing.assert_array_equal(masks(seed, slots[::-1], SIZE, 0.3), own[:, ::-1])
+    np.testing.assert_allclose(own.mean(1), 0.3, atol=0.015)
+    np.testing.assert_allclose(np.corrcoef(own.astype(float)), np.eye(SIZE), atol=0.03)
+    assert (masks(jnp.uint32(6), slots, SIZE, 0.3) != own).any()
+
+
+def test_one_member_acts_for_an_episode_and_then_another_is_drawn():
+    env = qjax.make(probes.Endless(box=True))  # episodes of three steps
+    agent = qjax.bootstrapped(dqn(), SIZE)
+    loop = qjax.make_loop(env, agent, qjax.greedy, qjax.ring(8, 2), gamma=0.9, num_envs=2)
+    lane, acted = loop.init(KEY), []
+    step = jax.jit(loop.step)
+    for tick in range(60):
+        acted.append(np.asarray(lane.carry.number))
+        lane = step(lane, clocks.at(tick))
+    episodes = np.array(acted).reshape(20, 3, 2)
+    assert (episodes == episodes[:, :1]).all()
+    assert {*episodes.flat} == set(range(SIZE)) and (episodes[:, 0, 0] != episodes[:, 0, 1]).any()
+
+
+def test_together_they_act_on_their_mean_or_their_votes():
+    values = jnp.array([[0.0, 1.0, -jnp.inf], [0.0, 1.0, -jnp.inf], [10.0, 0.0, -jnp.inf]])
+    alone = qjax.tabular(1, 3, 0.1)._replace(init=lambda key, obs: jnp.zeros((1, 3)))
+    for vote, expected in ((False, [10 / 3, 2 / 3, -np.inf]), (True, [1 / 3, 2 / 3, -np.inf])):
+        agent = qjax.bootstrapped(alone, 3, vote=vote)
+        state = agent.init(KEY, jnp.zeros(2, jnp.int32))._replace(members=values[:, None])
+        carry = agent.begin(KEY, state)
+        q, after = agent.act(None, state, carry, jnp.int32(0))
+        np.testing.assert_allclose(q, expected, rtol=1e-6)
+        assert after == carry
+        noise = qjax.Noise(KEY, KEY)
+        np.testing.assert_array_equal(agent.act(noise, state, carry, jnp.int32(0))[0], values[carry.number])
+
+
+@pytest.mark.parametrize(
+    ("options", "head"),
+    [({}, None), ({"atoms": 5}, qjax.categorical(0.0, 9.0, 5)), ({"levels": 5}, qjax.quantile())],
+)
+def test_a_prior_is_added_and_stays(options, head):
+    net = qjax.with_prior(qjax.MLP(2, (8,), **options), 3.0)
+    agent, given = qjax.dqn(net, optax.adam(1e-2), head=head), batch()
+    state = agent.init(KEY, given.data.obs[0])
+    after, _ = agent.learn(KEY, state, given, TIME)
+    jax.tree.map(np.testing.assert_array_equal, after.params.prior, state.params.prior)
+    moved = jax.tree.map(lambda x, y: bool((x != y).any()), after.params.own, state.params.own)
+    assert any(jax.tree.leaves(moved))
+    inner = qjax.as_network(qjax.MLP(2, (8,), **options))
+    own, prior = (inner.apply(params, given.data.obs[0, 0], None) for params in state.params)
+    out = net.apply(state.params, given.data.obs[0, 0], None)
+    if options.get("levels"):
+        np.testing.assert_array_equal(out.levels, own.levels)
+        own, prior, out = own.values, prior.values, out.values
+    np.testing.assert_allclose(out, own + 3 * prior, rtol=1e-5)
+
+
+def test_members_may_remember():
+    """An ensemble of recurrent agents: each with a carry of its own, in acting and in what is replayed."""
+    net = qjax.recurrent(nn.GRUCell(6), qjax.MLP(2, (5,)))
+    agent = qjax.bootstrapped(qjax.recurrent_dqn(net, optax.adam(1e-3)), SIZE)
+    env, memory = qjax.make(probes.Endless(box=True)), qjax.sequences(64, 8, 8)
+    loop = qjax.make_loop(env, agent, qjax.greedy, memory, gamma=0.9, num_envs=2, rollout=4)
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 12))(KEY)
+    assert lane.carry.carries.shape == (2, SIZE, 6) and jnp.isfinite(lane.stats.sums["loss"].total)
+
+
+def test_an_ensemble_of_one_is_refused():
+    with pytest.raises(ValueError, match="size must be at least 2, got 1"):
+        qjax.bootstrapped(dqn(), 1)
+    with pytest.raises(ValueError, match=r"probability must lie in \(0, 1\], got 0"):
+        qjax.bootstrapped(dqn(), 2, 0.0)
