@@ -153,7 +153,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "runs/test_agents.py::test_every_algorithm": ("double-q-learning", "iqn", "pqn", "rainbow", "sarsa-lambda"),
     "runs/test_resume.py::test_a_crashed_sweep_goes_on_bit_for_bit": ("deep",),
     "runs/test_resume.py::test_a_full_disk_stops_no_training": (),
-    "runs/test_resume.py::test_a_run_killed_at_its_end_ends_the_same": ("finish",),
+    "runs/test_resume.py::test_a_run_killed_at_its_end_ends_the_same": ("Run.finish",),
     "runs/test_resume.py::test_a_run_with_fast_keys_goes_on_bit_for_bit": (),
     "runs/test_resume.py::test_a_second_ctrl_c_ends_at_once": (),
     "runs/test_resume.py::test_a_watcher_that_cannot_write_is_left_out": ("on_log",),

@@ -758,7 +758,7 @@ def test_words_of_wrappers_make_them():
              "reward_sign", "time_limit=30", "random_starts=2,8", "discretise=3,[-1,-2],[1,2]")  # fmt: skip
     args = parsed("q-learning", "--env", "CartPole-v1", "--wrap", *words)
     env = args.make()
-    assert env.wrappers == words and env.num_states == 9 and env.max_steps == 30
+    assert env.wrappers == words and env.num_states == 9 and env.max_steps == 28
     assert set(wrapping.WRAPPERS) | {"observe", "reward"} == {
         name for name in qjax.wrappers.__all__ if name.islower()
     }

@@ -262,7 +262,10 @@ def broken(record, field):
     [
         *[(lambda head: deep(head=head), field, "head") for field in ("q", "target", "loss")],
         *[(lambda target: deep(target=target), field, "target") for field in ("init", "step")],
-        *[(lambda agent: looped(agent=agent), field, "agent") for field in ("init", "values", "learn", "sync")],
+        *[
+            (lambda agent: looped(agent=agent), field, "agent")
+            for field in ("init", "act", "learn", "sync", "begin")
+        ],
         *[(lambda memory: looped(memory=memory), field, "memory") for field in ("init", "add", "sample", "update")],
         *[(lambda env: looped(env=env), field, "env") for field in ("reset", "step")],
         *[(qjax.as_network, field, "network") for field in ("init", "apply")],
