@@ -52,13 +52,14 @@ def listing(columns: int) -> str:
 
 
 def run(args: Arguments) -> int:
-    """Print the list, as wide as the terminal, or the environments of one suite, a name a line."""
+    """Print the list, as wide as the terminal, or what can be made of one suite, a name a line."""
     if not args.suite:
         print(listing(shutil.get_terminal_size().columns))
     elif args.suite == "gymnax":
         print("\n".join(names.known()))
     else:
-        print("\n".join(f"{args.suite}:{own}" for own in adapter(args.suite).ids()))
+        suite = adapter(args.suite)
+        print("\n".join(f"{args.suite}:{own}" for own in suite.ids() if own not in suite.refused))
     return 0
 
 

@@ -21,6 +21,7 @@ from qjax.algorithms import deep
 from qjax.algorithms.presets import PRESETS
 from qjax.cli import command, exact, grid, listing, reading, settings, train, wrapping
 from qjax.cli.arguments import arguments_of, resolve
+from qjax.envs.suites.base import Suite
 from qjax.envs.suites.names import SUITES
 from qjax.mdp import examples, solve
 from qjax.networks.layers import INITIALIZERS
@@ -522,6 +523,19 @@ def test_the_list_has_the_names_of_environments(capsys):
     assert {"CartPole-v1", "FrozenLake-v1", "MinAtar/Breakout-v1"} <= {*capsys.readouterr().out.split()}
     with pytest.raises(ValueError, match=r"no suite 'pgxx' of environments; did you mean pgx\?"):
         listing.run(listing.Arguments(suite="pgxx"))
+
+
+def test_the_list_of_a_suite_leaves_out_what_cannot_be_made(capsys, monkeypatch):
+    class Games(Suite):
+        refused = frozenset({"chess"})
+
+        @staticmethod
+        def ids():
+            return ["2048", "chess"]
+
+    monkeypatch.setattr(listing, "adapter", lambda prefix: Games)
+    assert listing.run(listing.Arguments(suite="pgx")) == 0
+    assert capsys.readouterr().out.split() == ["pgx:2048"]
 
 
 def test_help_shows_what_an_algorithm_has(capsys):

@@ -446,6 +446,13 @@ def test_games_of_pgx_for_several_players():
         qjax.make("pgx:chess")
 
 
+@pytest.mark.slow
+def test_the_games_of_pgx_that_are_refused_are_known():
+    pgx = pytest.importorskip("pgx", reason="the extra pgx is not installed")
+    several = {name for name in pgx.available_envs() if pgx.make(name).num_players != 1}
+    assert several == names.adapter("pgx").refused
+
+
 @pytest.mark.parametrize(("name", "limit"), [("Snake-v1", 25), ("Maze-v0", 20), ("Tetris-v0", 5)])
 def test_jumanji(name, limit):
     jumanji = pytest.importorskip("jumanji", reason="the extra jumanji is not installed")
@@ -476,12 +483,16 @@ def test_jumanji(name, limit):
     ("name", "told"),
     [
         ("Connector-v3", "pays each of several agents; qjax needs an environment for one"),
+        ("LevelBasedForaging-v0", "pays each of several agents"),
         ("JobShop-v0", r"has 21 x 21 x .* actions; qjax counts them through, at most 10,000"),
+        ("MMST-v0", "has 36 x 36 x 36 actions"),
+        ("MultiCVRP-v0", "has a continuous action space"),
         ("SearchAndRescue-v0", "has a continuous action space"),
     ],
 )
 def test_what_jumanji_has_for_others(name, told):
     pytest.importorskip("jumanji", reason="the extra jumanji is not installed")
+    assert name in names.adapter("jumanji").refused
     with pytest.raises(ValueError, match=told):
         qjax.make(f"jumanji:{name}")
 

@@ -40,6 +40,8 @@ class Suite:
     """The suite's time limit, in steps; None for none."""
     legal: Callable[[Any], Any] | None = None
     """`obs -> [A] bool`, the actions that are legal; None where all always are."""
+    refused: frozenset[str] = frozenset()
+    """Names of the suite that qjax refuses, as they come: for several players, or of too many actions."""
     pool: Any = None
     """First observations and states `[size, ...]` that episodes begin with; None for one of its own each time."""
 

@@ -18,6 +18,10 @@ MOST = 10_000
 class Jumanji(Suite):
     """An environment of jumanji. An action of several parts is one number, that of `unravel_index` of its parts."""
 
+    refused = frozenset(
+        ("Connector-v3", "JobShop-v0", "LevelBasedForaging-v0", "MMST-v0", "MultiCVRP-v0", "SearchAndRescue-v0")
+    )
+
     @staticmethod
     def ids() -> list[str]:
         """Return jumanji's names."""

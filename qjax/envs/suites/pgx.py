@@ -8,6 +8,11 @@ from qjax.envs.suites.base import Suite
 class Pgx(Suite):
     """A game of pgx for one player; pgx has no time limit."""
 
+    refused = frozenset(
+        {"animal_shogi", "backgammon", "chess", "connect_four", "gardner_chess", "go_19x19", "go_9x9", "hex"}
+        | {"kuhn_poker", "leduc_holdem", "othello", "shogi", "sparrow_mahjong", "tic_tac_toe"}
+    )
+
     @staticmethod
     def ids() -> list[str]:
         """Return pgx's names, those for several players among them."""
