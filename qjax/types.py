@@ -94,6 +94,15 @@ class Batch(NamedTuple):
     """What the actor of each stream remembered before its first row, `[B, ...]`; `()` where the memory drops it."""
 
 
+class Scaled(NamedTuple):
+    """A normalised observation and itself, for agents that mask: what is legal is read from the second."""
+
+    obs: PyTree[Array]
+    """As it is learned from."""
+    original: PyTree[Array]
+    """As the environment gave it."""
+
+
 class Network(NamedTuple):
     """A function approximator for one observation."""
 
@@ -103,7 +112,7 @@ class Network(NamedTuple):
     """`(params, obs, noise) -> out`, of one observation: what its head reads, one value for each action, `[A]`, or
     for instance atoms, `[A, n]`. `noise` is None where the deterministic network is wanted."""
     masks: bool = False
-    """Whether its output for an illegal action is minus infinity."""
+    """Whether its output for an illegal action is minus infinity; then `obs` may be `Scaled`."""
 
 
 class RecurrentNetwork(NamedTuple):

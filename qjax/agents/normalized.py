@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from qjax.core.checks import check_flag, check_range, check_record, describe
 from qjax.core.default_rules import makes_usual
-from qjax.types import Agent, Batch, State, Transition, no_carry, no_update
+from qjax.types import Agent, Batch, Scaled, State, Transition, no_carry, no_update
 
 MOST = 2.0**24
 """Values that are counted, exactly in float32; after so many, old ones slowly lose their weight."""
@@ -54,7 +54,7 @@ def normalized(
     Observations are `(x - mean) / sqrt(variance + epsilon)`, entry by entry; of several arrays those of floats,
     while whole numbers and flags stay as they are. Rewards are divided by the standard deviation of the discounted
     return so far, and not shifted, which would change the task (Engstrom et al. 2020). Statistics are merged block
-    by block (Chan et al. 1983). What `Env.legal` reads must not be floats.
+    by block (Chan et al. 1983). An agent that masks illegal actions reads them from what the environment gave.
 
     Args:
         agent: any.
@@ -83,7 +83,8 @@ def normalized(
             lambda x, mean, variance: jnp.clip((x - mean) / jnp.sqrt(variance + epsilon), -clip, clip),
             _floats(obs), seen.mean, seen.variance,
         )  # fmt: skip
-        return _with_floats(obs, scaled)
+        found = _with_floats(obs, scaled)
+        return Scaled(found, obs) if agent.masks else found
 
     def init(key: Any, obs: Any) -> NormalizedState:
         if observations and not _floats(obs):

@@ -22,7 +22,7 @@ from qjax.core.default_rules import makes_usual, usual
 from qjax.core.text import shown
 from qjax.networks.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.objectives.heads import midpoints
-from qjax.types import Network, NetworkLike, Params, Quantiles, RecurrentNetwork
+from qjax.types import Network, NetworkLike, Params, Quantiles, RecurrentNetwork, Scaled
 
 EMBEDDING, MIDPOINTS = 64, 32
 """Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
@@ -302,7 +302,8 @@ def masked(
 
     Args:
         network: recurrent or not; its output has the actions as leading axis.
-        legal: `obs -> bool [A]`, as `Env.legal`, of what is observed before any encoding; None for all.
+        legal: `obs -> bool [A]`, as `Env.legal`, of what is observed before any encoding or normalisation; None
+            for all.
 
     Raises:
         TypeError: `network` lacks `init` or `apply`, or `legal` is no function.
@@ -312,15 +313,27 @@ def masked(
     if legal is None:
         return net
     check_callable("legal", legal, "(obs) -> mask")
+
+    def parted(obs):
+        return obs if isinstance(obs, Scaled) else Scaled(obs, obs)
+
+    def apply(params, obs, noise):
+        seen, original = parted(obs)
+        return _kept(net.apply(params, seen, noise), legal(original))
+
     if not isinstance(net, RecurrentNetwork):
-        return Network(net.init, lambda *args: _kept(net.apply(*args), legal(args[1])), masks=True)
+        return Network(net.init, apply, masks=True)
+
+    def features(params, obs, noise):
+        seen, original = parted(obs)
+        return net.features(params, seen, noise), legal(original)
 
     def cell(params, carry, x):
         y, carry = net.cell(params, carry, x[0])
         return (y, x[1]), carry
 
     return net._replace(
-        features=lambda params, obs, noise: (net.features(params, obs, noise), legal(obs)),
+        features=features,
         cell=cell,
         output=lambda params, y, noise: _kept(net.output(params, y[0], noise), y[1]),
         masks=True,

@@ -101,6 +101,20 @@ def test_environments_without_illegal_actions_run_the_policy_itself():
     )
 
 
+@pytest.mark.parametrize("name", ["dqn", "pqn"])
+def test_masks_among_normalised_floats_are_read_from_what_the_environment_gave(name):
+    env = qjax.wrappers.flatten(qjax.make(Line()))
+    assert env.obs_spec.dtype == jnp.float32  # the mask among them
+    loop = algorithms.make(name, env, algorithms.config(name, **CONSTANTS[name]), normalize=["observations"])
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 40))(jax.random.key(0))
+    _, report = qjax.training.pop_metrics(lane)
+    assert float(report["returns"]) < float(report["episodes"]) and float(report["diverged_at"]) == 0
+    for at in range(STATES - 1):
+        obs = jnp.concatenate([jnp.ravel(x) for x in Line()._seen(jnp.int32(at))])
+        q = loop.agent.values(None, lane.agent, obs)
+        assert np.isneginf(q[2]) and np.isneginf(q[1]) == (at == 0) and np.isfinite(q[0]) and q[0] < 5
+
+
 # ---- tables
 
 
