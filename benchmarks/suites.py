@@ -15,7 +15,7 @@ def names() -> list[str]:
 
 
 def rows(quick: bool) -> list[Row]:
-    """Compare training with random actions in as many environments."""
+    """Compare random actions with training in as many environments."""
     seconds, repeats = (1.0, 2) if quick else (5.0, 5)
     found = []
     for name in names():
@@ -24,7 +24,7 @@ def rows(quick: bool) -> list[Row]:
             Contender("qjax_training", env_name=name) as training,
         ):
             rounds([alone, training], seconds, repeats)
-            found.append(versus(f"{name}: DQN, 16 seeds: random actions, 160 environments", training, alone))
+            found.append(versus(f"{name}, random actions in 160 environments: DQN, 16 seeds", alone, training))
     return found
 
 
