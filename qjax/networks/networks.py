@@ -314,18 +314,21 @@ def masked(
         return net
     check_callable("legal", legal, "(obs) -> mask")
 
-    def parted(obs):
-        return obs if isinstance(obs, Scaled) else Scaled(obs, obs)
+    if isinstance(net, RecurrentNetwork):
+        return _masked_recurrent(net, legal)
 
     def apply(params, obs, noise):
-        seen, original = parted(obs)
+        seen, original = _parted(obs)
         return _kept(net.apply(params, seen, noise), legal(original))
 
-    if not isinstance(net, RecurrentNetwork):
-        return Network(net.init, apply, masks=True)
+    return Network(net.init, apply, masks=True)
+
+
+def _masked_recurrent(net: RecurrentNetwork, legal: Callable[[Any], Any]) -> RecurrentNetwork:
+    """Return `masked` of a recurrent network, whose mask passes by the cell."""
 
     def features(params, obs, noise):
-        seen, original = parted(obs)
+        seen, original = _parted(obs)
         return net.features(params, seen, noise), legal(original)
 
     def cell(params, carry, x):
@@ -338,6 +341,11 @@ def masked(
         output=lambda params, y, noise: _kept(net.output(params, y[0], noise), y[1]),
         masks=True,
     )
+
+
+def _parted(obs: Any) -> Scaled:
+    """Return an observation as it is learned from, and as the environment gave it."""
+    return obs if isinstance(obs, Scaled) else Scaled(obs, obs)
 
 
 def _kept(out: Any, mask: Any) -> Any:
