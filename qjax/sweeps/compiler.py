@@ -1,12 +1,14 @@
 """What is asked of the compiler, as far as it knows it."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.extend import core
 
 # XLA compiles a program for several devices with a clean-up (a common-subexpression pass) before all the others,
 # and one for a single device without. What is fused then differs, and with it the last digits.
@@ -38,3 +40,19 @@ def no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def without_empty_constants(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that makes its constants of no elements itself, in place of capturing them.
+
+    `x.at[:].set(y)` captures one, of indices. `jax.shard_map` makes arguments of what is captured, and one without
+    elements ends the process with a segmentation fault in the partitioner of jax 0.11.2.
+    """
+
+    def remade(*args: Any) -> Any:
+        closed, out = jax.make_jaxpr(function, return_shape=True)(*args)
+        consts = [x if jnp.size(x) else jnp.zeros(x.shape, x.dtype) for x in closed.consts]
+        leaves = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))(*jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(out), leaves)
+
+    return remade

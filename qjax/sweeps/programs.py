@@ -105,7 +105,7 @@ class Programs:
         Further arguments are the same for all lanes of a device; `more` says how they lie on the mesh.
         """
         return jax.shard_map(
-            jax.vmap(function, in_axes=(0, 0) + (None,) * len(more)),
+            compiler.without_empty_constants(jax.vmap(function, in_axes=(0, 0) + (None,) * len(more))),
             mesh=self.placement.mesh,
             in_specs=(AXIS, AXIS, *more),
             out_specs=AXIS,
