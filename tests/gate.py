@@ -25,6 +25,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "agents/test_recurrent.py::test_a_seed_alone_is_the_seed_of_a_sweep": (),
     "agents/test_recurrent.py::test_loss_and_priorities_are_those_of_a_slow_loop": ("3-2-0.9", "5-3-0.0"),
     "agents/test_recurrent.py::test_what_only_memory_can_know_is_known": ("pqn-1",),
+    "algorithms/test_remembering.py::test_a_name_is_its_composition": ("bootstrapped-dqn-bootstrapped_dqn-given1",),
     "algorithms/test_deep.py::test_constants_of_algorithms_are_swept_in_one_program": (),
     "algorithms/test_deep.py::test_every_choice": ("munchausen-quantile-ring-norm-1",),
     "algorithms/test_deep.py::test_known_values": ("dqn-OneStep", "iqn-Sign", "rainbow-OneStep"),

@@ -134,7 +134,7 @@ def factories() -> dict[str, Entry]:
     ring = {"capacity": k.size(8), "batch_size": k.size(1), "window": k.size(1)}
     ring["frames"] = k.optional(k.record(qjax.Frames(None)), first=True)
     return {
-        "MLP": entry(actions=k.size(2), hidden=widths, torso=torso, **mlp, **flax),
+        "MLP": entry(actions=k.optional(k.size(2)), hidden=widths, torso=torso, **mlp, **flax),
         "as_network": entry(network=network),
         "bootstrapped": entry(
             agent=k.record(qjax.tabular(2, 2, 0.1)), size=k.size(3, 2), probability=k.half_open(), vote=k.flag(),
@@ -147,7 +147,8 @@ def factories() -> dict[str, Entry]:
         ),
         "convolutional": entry(
             lambda options={}, **given: qjax.convolutional(**given, **options),
-            actions=k.size(2), hidden=widths, features=k.size(2), norm=k.flag(), norm_eps=eps, initializer=start,
+            actions=k.optional(k.size(2)), hidden=widths, features=k.size(2), norm=k.flag(), norm_eps=eps,
+            initializer=start,
             options=k.Kind(({}, {"noisy": True}), ({"noisy": "no"},), called="noisy"),
         ),
         "dqn": entry(
@@ -804,6 +805,20 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "quantiles": ("qr-dqn", k.size(3)),
         "levels": ("iqn", k.size(3)),
         "kappa": ("iqn", k.positive()),
+        "cell": ("drqn", k.name("gru", "lstm")),
+        "cell_size": ("drqn", k.size(3)),
+        "hidden_after": ("drqn", k.listed(k.size(4), (4,), [4], ())._replace(called="hidden")),
+        "dueling": ("drqn", k.flag()),
+        "length": ("drqn", k.size(5, most=128)),
+        "burn_in": ("drqn", k.size(3, 0)),
+        "stored_state": ("drqn", k.flag()),
+        "double": ("drqn", k.flag()),
+        "rescale": ("drqn", k.flag()),
+        "eta": ("r2d2", k.unit()),
+        "members": ("bootstrapped-dqn", k.size(3, 2)),
+        "mask_probability": ("bootstrapped-dqn", k.half_open()),
+        "prior_scale": ("bootstrapped-dqn", k.number(2.0, 0)),
+        "vote": ("bootstrapped-dqn", k.flag()),
         "lam": ("pqn", k.unit()),
         "epochs": ("pqn", size),
         "minibatches": ("pqn", size),

@@ -1,6 +1,7 @@
 """Algorithms by name, each a function of an environment and a dataclass of constants, and published presets.
 
-Read `constants`, `tabular`, `deep`, `by_name`, `presets`. Imports `training` and what is below.
+Read `constants`, `tabular`, `deep`, `recurrent`, `ensembles`, `by_name`,
+`presets`. Imports `training` and what is below.
 """
 
 from qjax.algorithms.by_name import ALGORITHMS, DEEP, TABULAR, Algorithm, algorithm, config, make, parts
@@ -19,12 +20,14 @@ from qjax.algorithms.deep import (
     assumed,
     support_of,
 )
+from qjax.algorithms.ensembles import BootstrappedDQN
 from qjax.algorithms.presets import PRESETS, Preset, preset
+from qjax.algorithms.recurrent import DRQN, R2D2, RecurrentPQN
 from qjax.algorithms.tabular import DynaQ, NStepQ, Tabular, Traces
 
 __all__ = [
-    "ALGORITHMS", "C51", "DEEP", "DQN", "IQN", "PQN", "PRESETS", "QRDQN", "TABULAR", "Algorithm", "Config", "DynaQ",
-    "EpsilonGreedy", "MunchausenDQN", "NStepDQN", "NStepQ", "NoisyDQN", "Parts", "Preset", "PrioritizedDQN",
-    "Rainbow", "Real", "Tabular", "Traced", "Traces", "Whole", "algorithm", "assumed", "config", "fields", "make",
-    "meanings", "parts", "preset", "support_of", "traced",
+    "ALGORITHMS", "C51", "DEEP", "DQN", "DRQN", "IQN", "PQN", "PRESETS", "QRDQN", "R2D2", "TABULAR", "Algorithm",
+    "BootstrappedDQN", "Config", "DynaQ", "EpsilonGreedy", "MunchausenDQN", "NStepDQN", "NStepQ", "NoisyDQN",
+    "Parts", "Preset", "PrioritizedDQN", "Rainbow", "Real", "RecurrentPQN", "Tabular", "Traced", "Traces", "Whole",
+    "algorithm", "assumed", "config", "fields", "make", "meanings", "parts", "preset", "support_of", "traced",
 ]  # fmt: skip

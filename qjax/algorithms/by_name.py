@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 from qjax.agents.normalized import normalized
-from qjax.algorithms import deep, tabular
+from qjax.algorithms import deep, ensembles, recurrent, tabular
 from qjax.algorithms.constants import Config, Parts
 from qjax.core.checks import check_listed, check_record, check_size, one_of
 from qjax.core.text import shown
@@ -89,6 +89,23 @@ DEEP = _known(
     Algorithm(
         "pqn", deep.pqn, deep.PQN, "pqn(lam=0.65) on online(), rollouts of 128 steps in 4 environments",
         "Gallici et al. 2024",
+    ),
+    Algorithm(
+        "drqn", recurrent.drqn, recurrent.DRQN, "recurrent_dqn(stored_state=False) on sequences",
+        "Hausknecht and Stone 2015",
+    ),
+    Algorithm(
+        "r2d2", recurrent.r2d2, recurrent.R2D2,
+        "recurrent_dqn(n=5), double, scalar(rescale=signed_hyperbolic()), on sequences with burn-in by priority",
+        "Kapturowski et al. 2019",
+    ),
+    Algorithm(
+        "recurrent-pqn", recurrent.recurrent_pqn, recurrent.RecurrentPQN, "recurrent_pqn(lam=0.65) on online()",
+        "Gallici et al. 2024",
+    ),
+    Algorithm(
+        "bootstrapped-dqn", ensembles.bootstrapped_dqn, ensembles.BootstrappedDQN,
+        "bootstrapped(dqn, 10) of networks with_prior(scale=3), policy=greedy", "Osband et al. 2016, 2018",
     ),
 )  # fmt: skip
 """The deep family."""

@@ -23,14 +23,14 @@ from qjax.core.text import shown
 from qjax.exploration import schedules
 from qjax.exploration.policies import epsilon_greedy, greedy
 from qjax.networks.layers import INITIALIZERS
-from qjax.networks.networks import MLP, convolutional, encoded, masked
+from qjax.networks.networks import MLP, convolutional, encoded, masked, with_prior
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import double
 from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import prioritized
-from qjax.types import Env, Head, Memory, NetworkLike, Policy
+from qjax.types import Agent, Env, Head, Memory, NetworkLike, Policy
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -264,8 +264,8 @@ def support_of(env: Env, config: Categorical) -> tuple[Any, Any]:
 
 
 @checked
-def network(env: Env, config: Any, **options: Any) -> NetworkLike:
-    """Return the config's network for an environment's observations, images by convolution; options of `MLP`.
+def layers(env: Env, config: Any, outputs: int | None, **options: Any) -> MLP:
+    """Return the config's layers for what an environment encodes, images by convolution; options of `MLP`.
 
     Noisy layers start as published.
     """
@@ -274,7 +274,24 @@ def network(env: Env, config: Any, **options: Any) -> NetworkLike:
     if not options.get("noisy"):
         start = one_of("initializer", config.initializer, INITIALIZERS)
         options = {"initializer": start, "output_scale": config.output_scale, **options}
-    return masked(encoded(build(env.num_actions, config.hidden, **options), env.encode), env.legal)
+    return build(outputs, config.hidden, **options)
+
+
+@checked
+def network(env: Env, config: Any, prior_scale: Any = 0.0, **options: Any) -> NetworkLike:
+    """Return the config's network for an environment's observations; options of `MLP`.
+
+    Args:
+        env: the environment.
+        config: the constants.
+        prior_scale: factor of a fixed random network that is added; 0 for none.
+        options: of `MLP`.
+
+    """
+    net: NetworkLike = encoded(layers(env, config, env.num_actions, **options), env.encode)
+    if not concrete(prior_scale) or prior_scale != 0:
+        net = with_prior(net, prior_scale)
+    return masked(net, env.legal)
 
 
 @checked
@@ -319,14 +336,12 @@ def compose_dqn(
         memory: `memory(capacity, batch_size, window=n)`.
         head: default plain values with the config's loss.
         policy: what acts; default epsilon-greedy.
-        net: options of the network, as `MLP` takes them.
+        net: options of `network`.
         agent: arguments of `dqn`.
 
     """
-    n, sizes = check_size("n", config.n), _sizes(config)
-    block = sizes["num_envs"] * sizes["rollout"]
-    capacity = -(-check_size("capacity", config.capacity) // block) * block
-    held = memory(capacity, config.batch_size, window=n)
+    n, sizes = check_size("n", config.n), loop_sizes(config)
+    held = memory(whole_capacity(config, sizes), config.batch_size, window=n)
     learner = dqn_agent(
         network(env, config, **(net or {})),
         optimizer(config, config.learning_rate),
@@ -338,7 +353,13 @@ def compose_dqn(
     return Parts(learner, acts, held if n == 1 else n_step(held, n), **sizes)
 
 
-def _sizes(config: Any) -> dict[str, int]:
+def whole_capacity(config: Any, sizes: dict[str, int]) -> int:
+    """Return the config's capacity, rounded up to whole iterations of a loop of these sizes."""
+    block = sizes["num_envs"] * sizes["rollout"]
+    return -(-check_size("capacity", config.capacity) // block) * block
+
+
+def loop_sizes(config: Any) -> dict[str, int]:
     """Return the sizes of a loop with replay; `warmup` and `sync_every` in iterations.
 
     Raises:
@@ -361,11 +382,15 @@ def _sizes(config: Any) -> dict[str, int]:
     return sizes
 
 
-def _replayed(config: Any) -> Callable[..., Memory]:
+def by_priority(config: Any) -> Callable[..., Memory]:
     """Return prioritized replay with beta rising to 1 over the run."""
     check_range("beta", config.beta, 0, 1)
     beta = schedules.linear(config.beta, 1.0, steps_of(config))
-    return lambda capacity, batch_size, window: prioritized(capacity, batch_size, config.alpha, beta, window=window)
+
+    def memory(capacity: int, batch_size: int, window: int = 1) -> Memory:
+        return prioritized(capacity, batch_size, config.alpha, beta, window=window)
+
+    return memory
 
 
 @checked
@@ -389,7 +414,7 @@ def dueling_dqn(env: Env, config: DQN) -> Parts:
 @checked
 def prioritized_dqn(env: Env, config: PrioritizedDQN) -> Parts:
     """Return DQN on prioritized replay, beta rising to 1 over the run (Schaul et al. 2016)."""
-    return compose_dqn(env, config, memory=_replayed(config))
+    return compose_dqn(env, config, memory=by_priority(config))
 
 
 @checked
@@ -429,12 +454,11 @@ def noisy_dqn(env: Env, config: NoisyDQN) -> Parts:
 def rainbow(env: Env, config: Rainbow) -> Parts:
     """Return Rainbow: all of the six, with their constants there (Hessel et al. 2018, table 1)."""
     net = {"dueling": True, "noisy": True}
-    return c51(env, config, target_policy=double, memory=_replayed(config), policy=greedy, net=net)
+    return c51(env, config, target_policy=double, memory=by_priority(config), policy=greedy, net=net)
 
 
-@checked
-def pqn(env: Env, config: PQN) -> Parts:
-    """Return PQN (Gallici et al. 2024): no replay and no target network, LayerNorm, RAdam at a falling rate."""
+def compose_pqn(config: Any, agent: Callable[..., Agent], net: Any) -> Parts:
+    """Return a PQN, recurrent or not, of a network, at a rate that falls to 0."""
     counted = ("rollout", "num_envs", "epochs", "minibatches")
     rollout, envs, epochs, minibatches = (check_size(name, getattr(config, name)) for name in counted)
     updates = max(steps_of(config) // (rollout * envs), 1) * epochs * minibatches
@@ -442,7 +466,11 @@ def pqn(env: Env, config: PQN) -> Parts:
     def rate(count: Any) -> Any:
         return config.learning_rate * jnp.maximum(1 - count / updates, 0)
 
-    sizes: dict[str, Any] = {"lam": config.lam, "epochs": epochs, "minibatches": minibatches}
-    net = network(env, config, norm=True, norm_eps=config.norm_eps)
-    learner = pqn_agent(net, optimizer(config, rate), **sizes)
+    learner = agent(net, optimizer(config, rate), lam=config.lam, epochs=epochs, minibatches=minibatches)
     return Parts(learner, epsilon_greedy(config.epsilon_schedule()), online(), envs, rollout)
+
+
+@checked
+def pqn(env: Env, config: PQN) -> Parts:
+    """Return PQN (Gallici et al. 2024): no replay and no target network, LayerNorm, RAdam at a falling rate."""
+    return compose_pqn(config, pqn_agent, network(env, config, norm=True, norm_eps=config.norm_eps))

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from qjax.algorithms.by_name import algorithm
 from qjax.algorithms.constants import fields
 from qjax.algorithms.deep import C51, DQN, PQN
+from qjax.algorithms.ensembles import BootstrappedDQN
+from qjax.algorithms.recurrent import RecurrentPQN
 from qjax.algorithms.tabular import Tabular
 from qjax.core.checks import one_of
 
@@ -32,6 +34,12 @@ _CLEANRL: dict[str, Any] = {
 """What its DQN and its C51 for CartPole share: one environment steps ten times between two updates."""
 
 _PHASE = "updates come one step earlier, the first after 10,010 steps; gymnax's CartPole, in float32"
+
+_PUREJAXQL_RNN = (
+    " a rollout is learned with the 4 steps before it, returns are of the parameters of each minibatch and leave"
+    " out its last step, the loss has a half, epsilon falls once in a rollout, and a time limit ends an episode"
+    " without a bootstrap"
+)
 
 PRESETS = {
     "cleanrl-dqn": Preset(
@@ -88,6 +96,42 @@ PRESETS = {
         "purejaxql's pqn_minatar.yaml (Gallici et al. 2024)",
         "there inputs are divided by 255, weights start he_normal but for the last layer's, the loss has a half,"
         " epsilon falls once in a rollout, and a time limit ends an episode without a bootstrap",
+    ),
+    "memory-chain-pqn": Preset(
+        "recurrent-pqn",
+        "MemoryChain-bsuite",
+        RecurrentPQN(
+            steps=100_000, hidden=(256, 256), cell="gru", cell_size=256, hidden_after=(), dueling=False,
+            optimizer="radam", learning_rate=1e-3, max_grad_norm=10.0, gamma=0.99, num_envs=32, rollout=128,
+            epsilon_end=0.01, epsilon_fraction=0.1, lam=0.95, epochs=4, minibatches=16,
+        ),
+        "purejaxql's pqn_rnn_memory_chain.yaml (Gallici et al. 2024)",
+        "there the chain is of length 100 (env-kwargs memory_length=100), the cell also reads the previous action"
+        " (wrap previous), and" + _PUREJAXQL_RNN + ", and the rate does not fall",
+    ),
+    "cartpole-recurrent-pqn": Preset(
+        "recurrent-pqn",
+        "CartPole-v1",
+        RecurrentPQN(
+            steps=500_000, hidden=(256, 256), cell="gru", cell_size=256, hidden_after=(), dueling=False,
+            optimizer="radam", learning_rate=1e-4, max_grad_norm=10.0, gamma=0.99, num_envs=32, rollout=64,
+            epsilon_end=0.2, epsilon_fraction=0.2, lam=0.95, epochs=4, minibatches=16,
+        ),
+        "purejaxql's pqn_rnn_cartpole.yaml (Gallici et al. 2024)",
+        "there rewards are divided by 10 (wrap reward_scale=0.1), the cell also reads the previous action (wrap"
+        " previous), and" + _PUREJAXQL_RNN,
+    ),
+    "bsuite-bootstrapped-dqn": Preset(
+        "bootstrapped-dqn",
+        "DeepSea-bsuite",
+        BootstrappedDQN(
+            steps=100_000, hidden=(50, 50), optimizer="adam", learning_rate=1e-3, loss="squared", gamma=0.99,
+            capacity=10_000, batch_size=128, num_envs=1, rollout=1, warmup=128, target_period=4,
+            target_unit="update", n=1, members=20, mask_probability=1.0, prior_scale=5.0, vote=False,
+        ),
+        "bsuite's baselines/jax/boot_dqn (Osband et al. 2020)",
+        "there an experiment ends after 10,000 episodes, and targets start with weights of their own; gymnax's"
+        " DeepSea (env-kwargs size=10)",
     ),
     "tutorial-dqn": Preset(
         "dqn",

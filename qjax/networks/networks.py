@@ -45,7 +45,7 @@ class MLP(nn.Module):
     or own.
 
     Attributes:
-        actions: A, rows of the output.
+        actions: A, rows of the output; None for no output, but what the last hidden layer gives (a torso).
         hidden: widths of the hidden layers.
         torso: what an observation goes through first, a flax module without noise; default none. A `Convolution`
             takes the images of an observation, arrays `[H, W, C]`, any other each of its arrays.
@@ -65,7 +65,7 @@ class MLP(nn.Module):
 
     """
 
-    actions: int
+    actions: int | None
     hidden: Sequence[int] = (120, 84)
     torso: nn.Module | None = None
     atoms: int | None = None
@@ -83,7 +83,8 @@ class MLP(nn.Module):
 
         Raises:
             TypeError: a width is no whole number, or an option no flag.
-            ValueError: a width is not positive, or both atoms and levels are given.
+            ValueError: a width is not positive, both atoms and levels are given, or one of what an output may be
+                without an output.
 
         """
         _check_attributes(self)
@@ -92,7 +93,7 @@ class MLP(nn.Module):
     @nn.compact
     @usual
     def __call__(self, x: Any) -> Any:
-        """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`.
+        """Return `[A]`, `[A, atoms]` or `Quantiles` for one observation `x`; without an output `[width]`.
 
         Raises:
             TypeError: x is an integer scalar.
@@ -102,8 +103,10 @@ class MLP(nn.Module):
         parts = jax.tree.leaves(x)
         x = jnp.concatenate([self._flat(part, alone=len(parts) == 1) for part in parts])
         *shared, last = self.hidden or (None,)
-        for width in shared:
+        for width in self.hidden if self.actions is None else shared:
             x = self._layer(x, width)
+        if self.actions is None:
+            return x
         levels = None if self.levels is None else self._draw_levels(self.levels)
         embedding = None
         if levels is not None:
@@ -160,7 +163,10 @@ def check_numbers(obs: Any) -> None:
 
 
 def _check_attributes(net: MLP) -> None:
-    check_size("actions", net.actions)
+    if net.actions is not None:
+        check_size("actions", net.actions)
+    elif net.atoms is not None or net.levels is not None or net.dueling is True:
+        raise ValueError("without actions there is no output, so no atoms, levels or dueling streams")
     if not isinstance(net.hidden, Sequence) or isinstance(net.hidden, str | bytes):
         raise TypeError(f"hidden must be a sequence of widths, got {shown(net.hidden)}")
     for width in net.hidden:
@@ -184,7 +190,7 @@ def _initializer(given: Any) -> Initializer:
 
 
 def convolutional(
-    actions: int,
+    actions: int | None,
     hidden: Sequence[int] = (128,),
     features: int = 16,
     norm: bool = False,
@@ -197,7 +203,7 @@ def convolutional(
     One convolution 3 x 3 with 16 features, then a dense layer of 128, ReLU after both.
 
     Args:
-        actions: A.
+        actions: A; None for no output.
         hidden: widths of the dense layers.
         features: of the convolution.
         norm: LayerNorm over the features after the convolution too.
@@ -209,15 +215,6 @@ def convolutional(
     start = _initializer(initializer)
     torso = Convolution(features, norm, norm_eps, start)
     return MLP(actions, hidden, torso, norm=norm, norm_eps=norm_eps, initializer=start, **options)
-
-
-class WithPrior(NamedTuple):
-    """The parameters of a network with a prior."""
-
-    own: Params
-    """Those that learn."""
-    prior: Params
-    """Those that stay."""
 
 
 @makes_usual
@@ -261,6 +258,15 @@ def encoded(network: NetworkLike | RecurrentNetwork, encode: Callable[[Any], Any
         lambda key, obs: net.init(key, encode(obs)),
         lambda params, obs, noise: net.apply(params, encode(obs), noise),
     )
+
+
+class WithPrior(NamedTuple):
+    """The parameters of a network with a prior."""
+
+    own: Params
+    """Those that learn."""
+    prior: Params
+    """Those that stay."""
 
 
 @makes_usual

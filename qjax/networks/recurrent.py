@@ -1,16 +1,30 @@
 """Recurrent networks: a cell between what reads the observation and what the head reads."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from qjax.core.checks import check_callable, check_record
 from qjax.core.default_rules import makes_usual
 from qjax.core.random import root_key
 from qjax.core.text import shown
+from qjax.networks.layers import orthogonal
 from qjax.networks.networks import as_network, check_numbers
 from qjax.types import NetworkLike, Params, RecurrentNetwork
+
+
+def _without_lapack(key: Any, shape: tuple[int, int], dtype: Any) -> Any:
+    return orthogonal(key, shape)
+
+
+CELLS: dict[str, Callable[[int], Any]] = {
+    "gru": lambda size: nn.GRUCell(size, recurrent_kernel_init=_without_lapack),
+    "lstm": lambda size: nn.OptimizedLSTMCell(size, recurrent_kernel_init=_without_lapack),
+}
+"""Flax's by name, `size -> cell`. Their recurrent weights start orthogonal, as flax's do, without LAPACK."""
 
 
 class RecurrentParams(NamedTuple):

@@ -20,10 +20,11 @@ GAMMA = 0.7
 
 # ---- known values
 
-REPLAYED = [name for name in algorithms.DEEP if name != "pqn"]
+RECURRENT = ("drqn", "r2d2", "recurrent-pqn")  # with values of their own at each step of an episode
+REPLAYED = [name for name in algorithms.DEEP if name not in ("pqn", *RECURRENT)]
 SMALL = {
     "steps": 6_000, "hidden": (16,), "learning_rate": 1e-2, "gamma": GAMMA, "capacity": 256, "batch_size": 32,
-    "support": (-2.0, 3.0), "quantiles": 32, "levels": 16, "target_period": 20,
+    "support": (-2.0, 3.0), "quantiles": 32, "levels": 16, "target_period": 20, "members": 2,
 }  # fmt: skip
 KEY = qjax.fast_key(0)
 """Of fast keys, whose draws compile sooner."""
@@ -37,8 +38,9 @@ def learned(name, env):
     @jax.jit
     def values(key):
         lane = loop.run(loop.init(key), clocks.at(0), 1_200)
-        obs = env.unwrapped.observations()
-        return jax.vmap(parts.agent.values, in_axes=(None, None, 0))(None, lane.agent, obs)
+        carry = parts.agent.begin(KEY, lane.agent)
+        act = lambda obs: parts.agent.act(None, lane.agent, carry, obs)[0]
+        return jax.vmap(act)(env.unwrapped.observations())
 
     return np.asarray(values(KEY))
 
@@ -284,7 +286,7 @@ def test_constants_of_algorithms_are_swept_in_one_program():
 def test_every_algorithm_makes_a_loop_on_images():
     env = qjax.make("Breakout-MinAtar")
     for name in algorithms.DEEP:
-        loop = algorithms.make(name, env, constants(name, hidden=(8,), capacity=100, batch_size=4))
+        loop = algorithms.make(name, env, constants(name, hidden=(8,), capacity=100, batch_size=4, length=10))
         lane = jax.eval_shape(loop.init, KEY)
         assert lane.obs.shape == (loop.num_envs, *env.obs_spec.shape)
 

@@ -133,11 +133,13 @@ def test_what_is_traced_and_what_is_in_turn():
     assert hyperparameters.check(lambda hyper: train.build(args, hyper), swept)[1] == 2
 
 
-@pytest.mark.parametrize("name", ["munchausen-dqn", "iqn", "rainbow", "pqn", "sarsa-lambda"])
+@pytest.mark.parametrize(
+    "name", ["munchausen-dqn", "iqn", "rainbow", "pqn", "r2d2", "bootstrapped-dqn", "sarsa-lambda"]
+)
 def test_every_number_that_may_be_traced_counts(name):
     """Each constant that may be traced, swept, is an input of the program that something depends on."""
     small = {"hidden": (4,), "steps": 2_000, "levels": 4, "rollout": 4, "warmup": 0, "target_period": 40}
-    small |= {"optimizer_eps": 1e-8}
+    small |= {"optimizer_eps": 1e-8, "length": 8, "members": 2}
     config = constants(name, **small)
     fields = sorted(algorithms.traced(config) - config.idle())
     values = {field: getattr(config, field) for field in fields if field not in ("epsilon", "epsilon_decay")}
@@ -383,7 +385,7 @@ def test_a_grids_config_given_back_has_its_runs_width(tmp_path):
         (("dqnn",), "no algorithm 'dqnn'; did you mean dqn"),
         (
             ("dqnn", "--lerning-rate", 3),
-            "did you mean dqn or qr-dqn. And no flag --lerning-rate; did you mean --lear",
+            "did you mean dqn or drqn or qr-dqn. And no flag --lerning-rate; did you mean --lear",
         ),
         (("dqn", "--lerning_rate=3"), "no flag --lerning-rate; did you mean --learning-rate"),
         (("--sed", 3), "no flag --sed; did you mean --seed or --seeds"),

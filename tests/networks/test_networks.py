@@ -89,6 +89,18 @@ def test_dueling_is_the_value_and_the_centred_advantages(hidden, atoms):
     np.testing.assert_allclose(found.mean(1), value.reshape(found.mean(1).shape), rtol=1e-4, atol=1e-5)
 
 
+def test_without_actions_a_network_ends_with_its_last_hidden_layer():
+    network = qjax.MLP(None, (6, 5))
+    params = random_params(network)
+    x = np.asarray(OBS, np.float64)
+    for layer in params["params"].values():
+        x = relu(in_numpy(layer, x))
+    assert len(params["params"]) == 2
+    np.testing.assert_allclose(outputs(network, params), x, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="without actions there is no output, so no atoms"):
+        qjax.MLP(None, (6,), dueling=True)
+
+
 def normed(layer, x, eps=1e-6):
     x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
     return x * np.asarray(layer["scale"], np.float64) + np.asarray(layer["bias"], np.float64)
