@@ -26,7 +26,7 @@ from qjax.envs.checking import check_env
 from qjax.envs.environments import make
 from qjax.envs.legal import legal_table
 from qjax.exploration import schedules
-from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, greedy, uniform
+from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, epsilon_z_greedy, greedy, uniform
 from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.environment import MDPEnvironment
@@ -54,7 +54,7 @@ from qjax.sweeps.result import Result
 from qjax.sweeps.sweep import static_sweeps, sweep
 from qjax.training.evaluation import evaluate, evaluate_seeds
 from qjax.training.loop import Loop, make_loop
-from qjax.types import Agent, Batch, Env, Head, Memory, Network, Noise, Policy, Time, Transition
+from qjax.types import Agent, Batch, Env, Head, Memory, Network, Noise, Policy, StatefulPolicy, Time, Transition
 
 __version__ = _VERSION
 
@@ -76,6 +76,7 @@ __all__ = [
     "Policy",
     "Result",
     "Run",
+    "StatefulPolicy",
     "Time",
     "Transition",
     "action_taken",
@@ -94,6 +95,7 @@ __all__ = [
     "dyna",
     "encoded",
     "epsilon_greedy",
+    "epsilon_z_greedy",
     "evaluate",
     "evaluate_seeds",
     "expected",

@@ -197,6 +197,19 @@ class Policy(Protocol):
         """
 
 
+class StatefulPolicy(NamedTuple):
+    """A policy that remembers something within an episode. Wherever a loop takes a policy, it takes one of these.
+
+    What it remembers is begun anew at each episode's start. No target, memory or evaluation sees it.
+    """
+
+    begin: Callable[[Key[Array, ""]], State]
+    """`key -> state`: what is remembered at an episode's start."""
+    act: Callable[[Key[Array, ""], State, Float[Array, " A"], Time], tuple[Float[Array, " A"], State]]
+    """`(key, state, q, time) -> (probabilities, state)`: those of the actions, as a `Policy` returns them, and what
+    is remembered for the next step. To remember the action it draws one itself, and gives it probability 1."""
+
+
 @runtime_checkable
 class Schedule(Protocol):
     """A function of time, such as an epsilon or a step size that falls."""

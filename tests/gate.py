@@ -21,6 +21,8 @@ KEPT: dict[str, tuple[str, ...]] = {
     "agents/test_tabular.py::test_q_learning_equals_the_loop": ("1-5", "4-1"),
     "agents/test_traces.py::test_traces_equal_the_slow_loop": ("sarsa-4-1-True-1.0", "watkins-3-2-False-None"),
     "agents/test_ensembles.py::test_a_prior_is_added_and_stays": ("options0-None",),
+    "exploration/test_stateful_policies.py::test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_repetition": (),
+    "exploration/test_stateful_policies.py::test_a_seed_alone_is_the_seed_in_a_sweep": (),
     "agents/test_recurrent.py::test_a_run_goes_on_bit_for_bit_in_the_middle_of_episodes": (),
     "agents/test_recurrent.py::test_a_seed_alone_is_the_seed_of_a_sweep": (),
     "agents/test_recurrent.py::test_loss_and_priorities_are_those_of_a_slow_loop": ("3-2-0.9", "5-3-0.0"),

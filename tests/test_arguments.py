@@ -107,6 +107,7 @@ def factories() -> dict[str, Entry]:
     """Return the pieces of agents: no good value of theirs compiles anything."""
     states, units, net = k.size(2), k.name("step", "episode", "update"), qjax.MLP(2, (4,))
     policy = k.function(qjax.greedy, qjax.argmax)
+    above_one = k.number(2.0, 1, open_low=True)._replace(good=(2.0, 3, jnp.float32(1.5), np.float64(1.5)))
     alpha = k.scheduled(k.half_open(0.1))
     alpha = alpha._replace(good=(*alpha.good, qjax.visit_count()))
     initial = k.array(0.0, 1, np.ones((2, 2)), jnp.zeros((2, 2)))
@@ -158,6 +159,7 @@ def factories() -> dict[str, Entry]:
         "dyna": entry(num_states=states, num_actions=states, planning=k.size(2, least=0)),
         "encoded": entry(network=network, encode=k.function(lambda obs: obs)),
         "epsilon_greedy": entry(epsilon=k.scheduled(k.unit()), base=policy),
+        "epsilon_z_greedy": entry(epsilon=k.scheduled(k.unit()), mu=above_one, base=policy),
         "action_taken": entry(policy=policy),
         "expected": entry(policy=policy),
         "huber": entry(threshold=k.positive()),

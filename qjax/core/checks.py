@@ -294,6 +294,10 @@ FUNCTIONS = {
         "cell": "(params, carry, x) -> (y, carry)",
         "output": "(params, y, noise) -> out",
     },
+    "StatefulPolicy": {
+        "begin": "(key) -> state",
+        "act": "(key, state, q, time) -> (probabilities, state)",
+    },
     "Sync": {"init": "() -> state", "step": "(state, online, target, elapsed) -> (state, target)"},
 }
 """What the functions of the records take, by the record's kind (`qjax.types`, `qjax.Env`)."""

@@ -11,7 +11,7 @@ from qjax.core.checks import check_callable, check_record
 from qjax.core.default_rules import usual
 from qjax.core.returned import told
 from qjax.core.text import telling
-from qjax.types import Env, Policy, Time
+from qjax.types import Env, State, StatefulPolicy, Time
 
 
 @usual
@@ -32,22 +32,24 @@ def legal_table(env: Env) -> Bool[Array, "S A"]:
     return jax.vmap(env.legal)(jnp.arange(env.num_states))
 
 
-def among_legal(env: Env, policy: Policy) -> Callable[[Any, Float[Array, " A"], Time], Float[Array, " A"]]:
-    """Return `(obs, q, time) -> probabilities` of a policy that sees illegal actions masked, and never takes one.
+def among_legal(env: Env, policy: StatefulPolicy) -> Callable[..., tuple[Float[Array, " A"], State]]:
+    """Return `(obs, key, state, q, time) -> (probabilities, state)` of a policy that never takes an illegal action.
 
-    What a policy that does not look at values gives to illegal actions is shared among the legal ones.
+    It sees illegal actions masked. What a policy that does not look at values gives to them is shared among the
+    legal ones.
     """
     legal = env.legal
     if legal is None:
-        return lambda obs, q, time: policy(q, time)
+        return lambda obs, key, state, q, time: policy.act(key, state, q, time)
 
-    def probabilities(obs: Any, q: Any, time: Time) -> Any:
+    def act(obs: Any, key: Any, state: Any, q: Any, time: Time) -> Any:
         mask = legal(obs)
-        found = jnp.where(mask, policy(jnp.where(mask, q, -jnp.inf), time), 0)
+        found, state = policy.act(key, state, jnp.where(mask, q, -jnp.inf), time)
+        found = jnp.where(mask, found, 0)
         total = found.sum()
-        return jnp.where(total > 0, found / total, mask / jnp.maximum(mask.sum(), 1))
+        return jnp.where(total > 0, found / total, mask / jnp.maximum(mask.sum(), 1)), state
 
-    return probabilities
+    return act
 
 
 def check_legal(env: Env) -> None:

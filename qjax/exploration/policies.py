@@ -3,20 +3,23 @@
 The same function acts (it is sampled with one uniform number) and gives expectations (Expected SARSA), so
 exploration and targets never disagree. A value of minus infinity masks an action: its probability is 0, unless all
 actions are masked, who are then alike.
+
+What remembers something within an episode is a `StatefulPolicy`, as `epsilon_z_greedy` is.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jax.scipy.special import zeta
+from jaxtyping import Array, Float, Int, Key
 
 from qjax.core.annotations import checked
-from qjax.core.checks import check_callable, check_range, concrete
+from qjax.core.checks import check_callable, check_range, check_record, concrete
 from qjax.core.default_rules import makes_usual, usual
 from qjax.exploration.schedules import as_schedule
-from qjax.types import Policy, Time
+from qjax.types import Policy, State, StatefulPolicy, Time
 
 
 @usual
@@ -91,6 +94,80 @@ def epsilon_greedy(epsilon: Any, base: Policy = greedy) -> Policy:
         return rate * uniform(q) + (1 - rate) * base(q, time)
 
     return policy
+
+
+class Repeating(NamedTuple):
+    """What `epsilon_z_greedy` remembers."""
+
+    action: Int[Array, ""]
+    """The action that is repeated."""
+    steps: Int[Array, ""]
+    """For how many steps it was, 0 while none is."""
+
+
+@makes_usual
+def epsilon_z_greedy(epsilon: Any, mu: Any = 2.0, base: Policy = greedy) -> StatefulPolicy:
+    """Return the policy that with probability epsilon begins to repeat a random action, and else is `base`.
+
+    The action is drawn evenly, and taken n times with probability n ** -mu / zeta(mu), n = 1, 2, ... (Dabney et al.
+    2021, "Temporally-extended epsilon-greedy exploration", section 4). No n is drawn: after n steps the repetition
+    ends with the probability that this law then gives, so its durations have no largest one. It also ends where its
+    action has become an illegal one, and with the episode. With mu towards infinity this is `epsilon_greedy`.
+
+    Args:
+        epsilon: a number or a schedule, of beginning while nothing is repeated.
+        mu: above 1; the smaller, the longer. The paper has 2. May be traced.
+        base: what acts otherwise.
+
+    Raises:
+        TypeError: `base` is no function.
+        ValueError: epsilon lies outside [0, 1], or mu is not above 1.
+
+    """
+    check_callable("base", base, "(q, time) -> probabilities")
+    check_range("mu", mu, 1, float("inf"), open_low=True)
+    schedule = as_schedule("epsilon", epsilon, 0, 1)
+
+    def begin(key: Key[Array, ""]) -> Repeating:
+        return Repeating(jnp.int32(0), jnp.int32(0))
+
+    def act(key: Key[Array, ""], state: Repeating, q: Float[Array, " A"], time: Time) -> Any:
+        end, explore, which = jax.random.uniform(key, (3,))
+        legal = q[state.action] != -jnp.inf
+        goes_on = (state.steps > 0) & legal & (end >= _end_probability(state.steps, mu))
+        begins = ~goes_on & (explore < schedule(time))
+        action = jnp.where(goes_on, state.action, draw(which, uniform(q)))
+        repeats = jax.nn.one_hot(action, q.shape[-1])
+        steps = jnp.where(goes_on, state.steps + 1, begins.astype(jnp.int32))
+        return jnp.where(goes_on | begins, repeats, base(q, time)), Repeating(action, steps)
+
+    return StatefulPolicy(begin, act)
+
+
+def _end_probability(steps: Int[Array, ""], mu: Any) -> Float[Array, ""]:
+    """Return P(n = steps | n >= steps) of a duration n with probability n ** -mu / zeta(mu)."""
+    # Beyond 64 float32 knows no second step; powers and zeta of more would only come to 0 / 0.
+    n, mu = jnp.maximum(steps, 1).astype(jnp.float32), jnp.minimum(mu, 64.0)
+    return n**-mu / zeta(mu, n)
+
+
+def no_state(key: Key[Array, ""]) -> State:
+    """Return `()`: the `StatefulPolicy.begin` of those that remember nothing."""
+    return ()
+
+
+def as_stateful(name: str, policy: Policy | StatefulPolicy) -> StatefulPolicy:
+    """Return a policy, an argument of that name, as one with a state, `()` where it remembers nothing.
+
+    Raises:
+        TypeError: it is neither.
+
+    """
+    if isinstance(policy, StatefulPolicy):
+        check_record(name, policy, StatefulPolicy)
+        return policy
+    check_callable(name, policy, "(q, time) -> probabilities")
+    return StatefulPolicy(no_state, lambda key, state, q, time: (policy(q, time), state))
 
 
 @usual

@@ -18,7 +18,7 @@ from qjax.core.returned import check_returned, resetting, stepping
 from qjax.core.sums import Sum
 from qjax.core.text import shown
 from qjax.envs.legal import among_legal
-from qjax.exploration.policies import draw, greedy
+from qjax.exploration.policies import as_stateful, draw, greedy
 from qjax.training.carry import begin, remembers
 from qjax.types import Agent, Carry, Env, Policy, State, Time
 
@@ -156,10 +156,10 @@ def _limit(env: Env, max_steps: int | None) -> int:
 
 def _advance(env: Env, agent: Agent, policy: Policy, given: Any, now: PlayState) -> PlayState:
     """Step every episode once; those that have ended add nothing."""
-    acts = among_legal(env, policy)
+    acts = among_legal(env, as_stateful("policy", policy))
 
     def probabilities_of(obs: Any, q: Any, time: Time) -> Any:
-        return check_returned("what the policy returns", acts(obs, q, time), q.shape)
+        return check_returned("what the policy returns", acts(obs, None, (), q, time)[0], q.shape)
 
     # A policy that explores by the clock sees its end: evaluation follows training.
     time = Time(jnp.float32(1e9), jnp.int32(2**30), jnp.float32(1e9), jnp.int32(0))

@@ -17,7 +17,7 @@ from qjax.core.returned import stepping
 from qjax.core.sums import Sum
 from qjax.envs.legal import among_legal
 from qjax.exploration.policies import draw
-from qjax.training.carry import begin_again, remembers
+from qjax.training.carry import anew, begin, begin_policy, remembers
 from qjax.training.lane import Lane, count_episodes
 from qjax.types import (
     Agent,
@@ -25,8 +25,8 @@ from qjax.types import (
     Env,
     Memory,
     Noise,
-    Policy,
     State,
+    StatefulPolicy,
     Time,
     Transition,
     no_update,
@@ -47,8 +47,8 @@ class Setup(NamedTuple):
     """The environment."""
     agent: Agent
     """What learns."""
-    policy: Policy
-    """What acts, on the agent's values."""
+    policy: StatefulPolicy
+    """What acts, on the agent's values; its state is `()` where it remembers nothing."""
     memory: Memory
     """Where transitions wait."""
     gamma: Any
@@ -73,26 +73,56 @@ def _time(setup: Setup, lane: Lane, clock: Clock, begun: Clock, update: Any = 0)
     return Time(clocks.as_float(clock) * setup.num_envs, lane.episodes, learned + update, envs=setup.num_envs)
 
 
+class TickKeys(NamedTuple):
+    """The keys of a tick; the last four are `[N]`, None where nothing asks for them."""
+
+    act: Key[Array, ""]
+    """For drawing the actions."""
+    noise: Key[Array, ""]
+    """For the networks."""
+    env: Key[Array, " N"]
+    """The environments'."""
+    begin: Any
+    """With which the agent's actors begin an episode."""
+    policy: Any
+    """The policy's."""
+    begin_policy: Any
+    """With which the policy begins an episode."""
+
+
+def _tick_keys(setup: Setup, key: Key[Array, ""]) -> TickKeys:
+    """Return the keys of a tick."""
+    envs, stateful = setup.num_envs, remembers(setup.policy)
+    asked = (True, remembers(setup.agent), stateful, stateful)
+    keys = jax.random.split(key, 2 + envs * sum(asked))
+    starts = [2 + envs * sum(asked[:number]) for number in range(len(asked))]
+    act, noise = keys[0], keys[1]
+    per_env: list[Any] = [keys[at : at + envs] if asks else None for at, asks in zip(starts, asked, strict=True)]
+    return TickKeys(act, noise, *per_env)
+
+
 def tick(setup: Setup, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clock) -> tuple[Lane, Transition]:
     """Act once in every environment."""
-    envs = setup.num_envs
-    keys = jax.random.split(key, 2 + envs * (1 + remembers(setup.agent)))
-    act_key, noise_key, env_keys = keys[0], keys[1], keys[2 : 2 + envs]
-    noise_keys = jax.random.split(noise_key, 1 + envs)
+    envs, agent, policy = setup.num_envs, setup.agent, setup.policy
+    keys = _tick_keys(setup, key)
+    noise_keys = jax.random.split(keys.noise, 1 + envs)
     noise = Noise(noise_keys[0], noise_keys[1:])
     time = _time(setup, lane, clock, begun)._replace(env=jnp.arange(envs))
-    acts = jax.vmap(setup.agent.act, in_axes=(_SHARED_NOISE, None, 0, 0))
+    acts = jax.vmap(agent.act, in_axes=(_SHARED_NOISE, None, 0, 0))
     q, carry = acts(noise, lane.agent, lane.carry, lane.obs)
-    probabilities = jax.vmap(among_legal(setup.env, setup.policy), in_axes=(0, 0, _PER_ENV))(lane.obs, q, time)
-    action = jax.vmap(draw)(jax.random.uniform(act_key, (envs,)), probabilities)
+    decides = jax.vmap(among_legal(setup.env, policy), in_axes=(0, 0, 0, 0, _PER_ENV))
+    probabilities, remembered = decides(lane.obs, keys.policy, lane.policy, q, time)
+    action = jax.vmap(draw)(jax.random.uniform(keys.act, (envs,)), probabilities)
     # Behind the barrier nobody computes the new state again from the old one, which would have to be copied for it.
-    after = lax.optimization_barrier(jax.vmap(stepping(setup.env))(env_keys, lane.env, action))
+    after = lax.optimization_barrier(jax.vmap(stepping(setup.env))(keys.env, lane.env, action))
     last = after.terminated | after.truncated
     discount = (setup.gamma * (1 - after.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, after.reward, discount, after.final_obs, last)
-    if remembers(setup.agent):
-        carry = begin_again(setup.agent, keys[2 + envs :], lane.agent, carry, last)
-    lane = lane._replace(env=after.state, obs=after.obs, carry=carry)
+    if remembers(agent):
+        carry = anew(last, begin(agent, keys.begin, lane.agent), carry)
+    if remembers(policy):
+        remembered = anew(last, begin_policy(policy, keys.begin_policy), remembered)
+    lane = lane._replace(env=after.state, obs=after.obs, carry=carry, policy=remembered)
     return count_episodes(lane, after.reward, last), transition
 
 

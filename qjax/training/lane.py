@@ -49,6 +49,8 @@ class Lane(NamedTuple):
     """`[N, ...]`"""
     carry: Carry
     """What the actors remember of their episodes, `[N, ...]`; `()` where the agent remembers nothing."""
+    policy: State
+    """What the policy remembers of their episodes, `[N, ...]`; `()` where it remembers nothing."""
     memory: State
     """The memory's state."""
     episodes: Int[Array, ""]

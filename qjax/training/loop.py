@@ -17,7 +17,6 @@ from jaxtyping import Array, Key
 from qjax.core import clock as clocks
 from qjax.core.checks import (
     LARGEST,
-    check_callable,
     check_fit,
     check_range,
     check_record,
@@ -28,11 +27,12 @@ from qjax.core.checks import (
 from qjax.core.default_rules import makes_usual
 from qjax.core.random import unrolled
 from qjax.envs.legal import check_legal
+from qjax.exploration.policies import as_stateful
 from qjax.training.ahead import repeated
 from qjax.training.iteration import Advance, Setup, frozen, iterate, learn, step, sync, synced
 from qjax.training.lane import EPISODES_LIMIT, Lane
 from qjax.training.start import init
-from qjax.types import Agent, Clock, Env, Memory, Policy
+from qjax.types import Agent, Clock, Env, Memory, Policy, StatefulPolicy
 
 
 class Loop(NamedTuple):
@@ -70,7 +70,7 @@ class Loop(NamedTuple):
 def make_loop(
     env: Env,
     agent: Agent,
-    policy: Policy,
+    policy: Policy | StatefulPolicy,
     memory: Memory,
     *,
     gamma: Any,
@@ -87,7 +87,7 @@ def make_loop(
     Args:
         env: the environment, from `qjax.make`.
         agent: what learns.
-        policy: what acts, on the agent's values.
+        policy: what acts, on the agent's values; it may remember something within an episode.
         memory: where transitions wait.
         gamma: discount factor in [0, 1].
         num_envs: N, environments of the lane.
@@ -110,7 +110,8 @@ def make_loop(
 
     """
     check_range("gamma", gamma, 0, 1)
-    _check_pieces(env, agent, policy, memory)
+    decides = as_stateful("policy", policy)
+    _check_pieces(env, agent, memory)
     num_envs, rollout = check_size("num_envs", num_envs), check_size("rollout", rollout)
     updates = check_size(
         "updates", updates if replay_ratio is None else _updates(replay_ratio, updates, rollout, num_envs)
@@ -124,7 +125,7 @@ def make_loop(
                 f"{sync_every} iterations (sync_every) of {count} {what} make {sync_every * count}: too many"
             )
 
-    setup = Setup(env, agent, policy, memory, gamma, num_envs, rollout, updates, sync_every, warmup, episodes)
+    setup = Setup(env, agent, decides, memory, gamma, num_envs, rollout, updates, sync_every, warmup, episodes)
     return Loop(
         init=partial(init, setup),
         step=partial(step, setup),
@@ -142,12 +143,11 @@ def make_loop(
     )
 
 
-def _check_pieces(env: Env, agent: Agent, policy: Policy, memory: Memory) -> None:
+def _check_pieces(env: Env, agent: Agent, memory: Memory) -> None:
     """Check that the pieces of a loop are of the right kind, and fit one another."""
     check_record("env", env, Env)
     check_record("agent", agent, Agent)
     check_record("memory", memory, Memory)
-    check_callable("policy", policy, "(q, time) -> probabilities")
     check_table("an agent", agent.table, env)
     check_table("a memory", memory.table, env)
     check_fit(agent, memory)

@@ -11,7 +11,7 @@ from qjax.core import clock as clocks
 from qjax.core import sums
 from qjax.core.checks import check_key, describe
 from qjax.core.returned import resetting, returning_arrays
-from qjax.training.carry import begin, remembers, values_of_one
+from qjax.training.carry import begin, begin_policy, probabilities_of_one, remembers, values_of_one
 from qjax.training.iteration import Setup, tick, update_once
 from qjax.training.lane import Lane, Stats
 from qjax.types import State, Time, Transition
@@ -20,10 +20,15 @@ from qjax.types import State, Time, Transition
 def init(setup: Setup, key: Any) -> Lane:
     """Return a lane before its first step."""
     check_key(key)
-    lane_key, env_key, agent_key, *begin_key = jax.random.split(key, 3 + remembers(setup.agent))
+    agent_remembers, policy_remembers = remembers(setup.agent), remembers(setup.policy)
+    lane_key, env_key, agent_key, *begin_keys = jax.random.split(key, 3 + agent_remembers + policy_remembers)
     obs, env_state = jax.vmap(resetting(setup.env))(jax.random.split(env_key, setup.num_envs))
     state = returning_arrays("agent.init", setup.agent.init)(agent_key, obs)
-    carry = begin(setup.agent, jax.random.split(begin_key[0], setup.num_envs), state) if begin_key else ()
+    carry, remembered = (), ()
+    if agent_remembers:
+        carry = begin(setup.agent, jax.random.split(begin_keys[0], setup.num_envs), state)
+    if policy_remembers:
+        remembered = begin_policy(setup.policy, jax.random.split(begin_keys[-1], setup.num_envs))
     _check_values(setup, agent_key, state, obs)
     none, (unpaid, rest) = jnp.int32(0), sums.zero(setup.num_envs)
     lane = Lane(
@@ -32,6 +37,7 @@ def init(setup: Setup, key: Any) -> Lane:
         env_state,
         obs,
         carry,
+        remembered,
         memory=None,
         episodes=none,
         episode_return=unpaid,
@@ -83,8 +89,9 @@ def _check_values(setup: Setup, key: Key[Array, ""], state: State, obs: Any) -> 
             f"the agent gives values {describe(q)} for one observation; {setup.env.name} has {actions} actions"
         )
     time = Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0), setup.num_envs)
-    acts = returning_arrays("the policy", lambda q: setup.policy(q, time), "probabilities")  # envs stay static
-    probabilities = jax.eval_shape(acts, q)
+    probabilities = jax.eval_shape(
+        lambda q: probabilities_of_one(setup.policy, key, q, time), q
+    )  # envs stay static
     if getattr(probabilities, "shape", None) != (actions,):
         raise ValueError(
             f"the policy gives probabilities {describe(probabilities)}; {setup.env.name} has {actions} actions"

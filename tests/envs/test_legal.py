@@ -14,6 +14,7 @@ from qjax import algorithms, solve
 from qjax.core import clock as clocks
 from qjax.envs.encoding import encoder
 from qjax.envs.legal import among_legal
+from qjax.exploration.policies import as_stateful
 from qjax.mdp.environment import MDPEnvironment
 
 START = qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
@@ -79,25 +80,43 @@ def test_no_illegal_action_is_executed_or_counted(name):
     assert (np.asarray(played.returns) < 1).all()
 
 
+@pytest.mark.parametrize("always", [False, True])
+def test_no_illegal_action_is_repeated(always):
+    """In the first state action 1 has become illegal, wherever it was drawn; a policy may name it all the same."""
+    parts = algorithms.parts("dqn", qjax.make(Line()), algorithms.config("dqn", **SMALL))
+    repeats = qjax.epsilon_z_greedy(1.0, 1.01)
+    if always:
+        repeats = qjax.StatefulPolicy(lambda key: (), lambda key, state, q, time: (jnp.eye(3)[1], state))
+    loop = qjax.make_loop(qjax.make(Line()), **parts._replace(policy=repeats)._asdict(), gamma=0.9)
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 400, learning=False))(jax.random.key(0))
+    returns = np.append(lane.episode_return, qjax.training.pop_metrics(lane)[1]["returns"])
+    assert (returns < 100).all() and (always or lane.episodes > 4)
+
+
+def decided(env, policy, obs, q):
+    """Return the probabilities with which a policy acts in an environment."""
+    return among_legal(env, as_stateful("policy", policy))(obs, None, (), q, START)[0]
+
+
 @pytest.mark.parametrize("policy", [qjax.uniform, qjax.epsilon_greedy(1.0), qjax.epsilon_greedy(0.5), qjax.argmax])
 def test_random_actions_are_shared_among_the_legal_ones(policy):
     env = qjax.make(Line())
     for at, legal in ((0, [1, 0, 0]), (2, [1, 1, 0])):
-        found = among_legal(env, policy)(env.unwrapped._seen(jnp.int32(at)), jnp.array([0.0, 0.0, 9.0]), START)
+        found = decided(env, policy, env.unwrapped._seen(jnp.int32(at)), jnp.array([0.0, 0.0, 9.0]))
         assert not found[~np.array(legal, bool)].any() and float(found.sum()) == pytest.approx(1)
 
 
 def test_a_policy_that_looks_at_no_values_takes_no_illegal_action_either():
     env, always = qjax.make(Line()), lambda q, time: jnp.array([0.0, 0.3, 0.7])
     seen = env.unwrapped._seen
-    np.testing.assert_allclose(among_legal(env, always)(seen(jnp.int32(2)), jnp.zeros(3), START), [0, 1, 0])
-    np.testing.assert_allclose(among_legal(env, always)(seen(jnp.int32(0)), jnp.zeros(3), START), [1, 0, 0])
+    np.testing.assert_allclose(decided(env, always, seen(jnp.int32(2)), jnp.zeros(3)), [0, 1, 0])
+    np.testing.assert_allclose(decided(env, always, seen(jnp.int32(0)), jnp.zeros(3)), [1, 0, 0])
 
 
 def test_environments_without_illegal_actions_run_the_policy_itself():
     env = qjax.make("CartPole-v1")
     assert env.legal is None and "select" not in str(
-        jax.make_jaxpr(lambda q: among_legal(env, lambda q, time: q)(0, q, START))(jnp.zeros(2))
+        jax.make_jaxpr(lambda q: decided(env, lambda q, time: q, 0, q))(jnp.zeros(2))
     )
 
 
