@@ -10,6 +10,7 @@ if _startup.is_command():  # the rest imports JAX, which takes seconds
 # isort: split
 from qjax import algorithms, mdp, plot, stats
 from qjax.agents.acting import memoryless
+from qjax.agents.counts import count_bonus, mbie_eb
 from qjax.agents.dqn import dqn, td_loss
 from qjax.agents.ensembles import bootstrapped
 from qjax.agents.normalized import normalized
@@ -90,6 +91,7 @@ __all__ = [
     "check_env",
     "clock",
     "convolutional",
+    "count_bonus",
     "double",
     "dqn",
     "dyna",
@@ -112,6 +114,7 @@ __all__ = [
     "make_loop",
     "masked",
     "maximum",
+    "mbie_eb",
     "mdp",
     "memoryless",
     "munchausen",

@@ -140,6 +140,10 @@ def factories() -> dict[str, Entry]:
         "bootstrapped": entry(
             agent=k.record(qjax.tabular(2, 2, 0.1)), size=k.size(3, 2), probability=k.half_open(), vote=k.flag(),
         ),
+        "count_bonus": entry(agent=k.record(qjax.tabular(2, 2, 0.1)), beta=k.number(0.1, 0)),
+        "mbie_eb": entry(
+            num_states=states, num_actions=states, beta=k.number(0.1, 0), initial=initial, sweeps=k.size(),
+        ),
         "with_prior": entry(network=network, scale=k.positive()),
         "boltzmann": entry(temperature=k.scheduled(k.positive())),
         "categorical": entry(
@@ -281,6 +285,13 @@ def worlds() -> dict[str, Entry]:
         "mdp.frozen_lake": entry(env=k.record(), runs=False),
         "mdp.garnet": entry(
             key=k.key(), states=k.size(4), actions=k.size(2), branching=k.size(1), termination=k.unit()
+        ),
+        "mdp.deep_sea": entry(
+            size=k.size(2), right=k.raw(None, "checked in mdp/test_examples.py"),
+            move_cost=k.number(0.01, 0, traced=False),
+        ),
+        "mdp.river_swim": entry(
+            length=k.size(6, 3), small=k.number(5.0, traced=False), large=k.number(1e4, traced=False),
         ),
         "solve.backup": entry(mdp=record, values=k.array(np.zeros(2), nan=True), gamma=gamma),
         "solve.value_iteration": entry(mdp=record, gamma=gamma, **limits),

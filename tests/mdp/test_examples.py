@@ -1,5 +1,6 @@
 """Where MDPs come from, held against gymnasium's tables; an MDP as an environment, against gymnasium's moves."""
 
+import itertools
 import sys
 from types import SimpleNamespace
 
@@ -377,3 +378,47 @@ def test_bad_sizes_limits_and_noise():
         qjax.MDPEnvironment(chain(), max_steps=0)
     with pytest.raises(ValueError, match="reward_noise must lie in"):
         qjax.MDPEnvironment(chain(), reward_noise=-1.0)
+
+
+# Where it is hard to find what pays ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_deep_sea_is_gymnaxs(size):
+    env = qjax.make("DeepSea-bsuite", size=size)
+    mdp = qjax.mdp.deep_sea(size)
+    for actions in itertools.product((0, 1), repeat=size):
+        state, position = env.reset(jax.random.key(0))[1], 0
+        for action in actions:
+            out = env.step(jax.random.key(0), state, jnp.int32(action))
+            assert np.isclose(mdp.reward[position, action, 0], out.reward)
+            assert mdp.terminated[position, action, 0] == out.terminated
+            state, position = out.state, int(mdp.successor[position, action, 0])
+            assert out.terminated or out.final_obs.ravel()[position] == 1
+        assert out.terminated
+
+
+def test_deep_sea_has_the_actions_that_are_given():
+    mdp = qjax.mdp.deep_sea(3, right=np.ones((3, 3)))
+    table = qjax.mdp.solve.value_iteration(mdp, 1.0)
+    assert np.isclose(table[0].max(), 0.99) and table[0].argmax() == 1
+    with pytest.raises(ValueError, match="3 x 3 cells"):
+        qjax.mdp.deep_sea(3, right=np.ones((2, 3)))
+    with pytest.raises(ValueError, match="size must"):
+        qjax.mdp.deep_sea(0)
+
+
+def test_river_swim_is_the_papers():
+    """Rows of Strehl and Littman 2008, figure 2: probabilities of left, here, right; and what pays."""
+    mdp = qjax.mdp.river_swim()
+    dense = np.zeros((6, 2, 6))
+    for s, a in itertools.product(range(6), range(2)):
+        np.add.at(dense[s, a], np.asarray(mdp.successor[s, a]), np.asarray(mdp.probability[s, a]))
+    assert np.allclose(dense[0], [[1, 0, 0, 0, 0, 0], [0.7, 0.3, 0, 0, 0, 0]])
+    assert np.allclose(dense[3], [[0, 0, 1, 0, 0, 0], [0, 0, 0.1, 0.6, 0.3, 0]])
+    assert np.allclose(dense[5], [[0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0.7, 0.3]])
+    expected = np.asarray((mdp.probability * mdp.reward).sum(-1))
+    assert np.allclose(expected, [[5, 0]] + [[0, 0]] * 4 + [[0, 3_000]])
+    assert mdp.start.tolist() == [0, 0.5, 0.5, 0, 0, 0] and not mdp.terminated.any()
+    with pytest.raises(ValueError, match="length must"):
+        qjax.mdp.river_swim(2)
