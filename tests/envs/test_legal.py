@@ -32,9 +32,11 @@ class Line:
 
     name, default_params, num_actions = "Line", None, 3
 
+    def _mask(self, at):
+        return jnp.stack([jnp.bool_(True), at > 0, jnp.bool_(False)])
+
     def _seen(self, at):
-        mask = jnp.stack([jnp.bool_(True), at > 0, jnp.bool_(False)])
-        return Seen(jax.nn.one_hot(at, STATES), jnp.full((4, 4, 1), at, jnp.uint8), mask)
+        return Seen(jax.nn.one_hot(at, STATES), jnp.full((4, 4, 1), at, jnp.uint8), self._mask(at))
 
     def legal(self, obs):
         return obs.mask
@@ -44,7 +46,7 @@ class Line:
 
     def step(self, key, state, action, params):
         after = state + jnp.where(action == 0, 1, -1)
-        ended, reward = after >= STATES - 1, jnp.where(self._seen(state).mask[action], -0.1, 100.0)
+        ended, reward = after >= STATES - 1, jnp.where(self._mask(state)[action], -0.1, 100.0)
         new = jnp.where(ended, 0, after)
         info = {"final_observation": self._seen(after)}
         return self._seen(new), new, jnp.where(ended, 1.0, reward), ended, jnp.bool_(False), info
@@ -120,17 +122,25 @@ def test_environments_without_illegal_actions_run_the_policy_itself():
     )
 
 
+class FloatLine(Line):
+    """A line whose observation is one vector of floats, the mask among them."""
+
+    def _seen(self, at):
+        return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in super()._seen(at)])
+
+    def legal(self, obs):
+        return obs[-3:] > 0
+
+
 @pytest.mark.parametrize("name", ["dqn", "pqn"])
 def test_masks_among_normalised_floats_are_read_from_what_the_environment_gave(name):
-    env = qjax.wrappers.flatten(qjax.make(Line()))
-    assert env.obs_spec.dtype == jnp.float32  # the mask among them
+    env = qjax.make(FloatLine())
     loop = algorithms.make(name, env, algorithms.config(name, **CONSTANTS[name]), normalize=["observations"])
     lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 40))(jax.random.key(0))
     _, report = qjax.training.pop_metrics(lane)
     assert float(report["returns"]) < float(report["episodes"]) and float(report["diverged_at"]) == 0
     for at in range(STATES - 1):
-        obs = jnp.concatenate([jnp.ravel(x) for x in Line()._seen(jnp.int32(at))])
-        q = loop.agent.values(None, lane.agent, obs)
+        q = loop.agent.values(None, lane.agent, env.unwrapped._seen(jnp.int32(at)))
         assert np.isneginf(q[2]) and np.isneginf(q[1]) == (at == 0) and np.isfinite(q[0]) and q[0] < 5
 
 

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from probes import Probe
 
@@ -259,10 +261,56 @@ def test_flatten_encodes_what_it_did():
     env = line(kind="dict")
     made = wrappers.flatten(env)
     obs, flat = (each.reset(jax.random.key(5))[0] for each in (env, made))
-    assert flat.shape == (4,) and flat.dtype == jnp.float32
     parts = jax.tree.leaves(env.encode(obs))
     np.testing.assert_array_equal(made.encode(flat), np.concatenate([np.ravel(x) for x in parts]))
-    same(jax.tree.map(np.asarray, made.original(flat)), jax.tree.map(np.asarray, obs))
+
+
+def test_flatten_of_whole_numbers_alone_holds_them_and_what_is_legal():
+    env = wrappers.select(line(kind="dict"), ["number", "even"])
+    made = wrappers.flatten(env)
+    obs, flat = (each.reset(jax.random.key(5))[0] for each in (env, made))
+    assert flat.shape == (2,) and flat.dtype == jnp.int32
+    parts = jax.tree.leaves(env.encode(obs))
+    np.testing.assert_array_equal(made.encode(flat), np.concatenate([np.ravel(x) for x in parts]))
+    images = line(legal=True, kind="number")
+    made = wrappers.flatten(images)
+    obs, flat = (each.reset(jax.random.key(5))[0] for each in (images, made))
+    same(np.asarray(made.original(flat)), np.asarray(obs))
+    same(np.asarray(made.legal(flat)), np.asarray(images.legal(obs)))
+
+
+@pytest.mark.parametrize("legal", [False, True])
+@pytest.mark.parametrize(
+    "floats",
+    [
+        wrappers.flatten,
+        lambda env: wrappers.cast(env, "float32"),
+        lambda env: wrappers.flatten(wrappers.previous(env)),
+        lambda env: wrappers.flatten(wrappers.frame_stack(wrappers.flatten(env), 2)),
+    ],
+)
+def test_what_became_floats_is_normalised_as_it_is_encoded(floats, legal):
+    """Statistics and what a network reads are those of the features, whatever their types were before."""
+    seen, made = [], floats(line(legal, kind="dict"))
+
+    def apply(params, obs):
+        seen.append(obs)
+        return jnp.zeros(ACTIONS)
+
+    net = qjax.masked(qjax.encoded(SimpleNamespace(init=lambda key, obs: (), apply=apply), made.encode), made.legal)
+    agent = qjax.normalized(qjax.dqn(net, optax.sgd(0.1)))
+    walked = walk(made, steps=40)
+    obs = jax.tree.map(lambda *x: jnp.stack(x)[:, None], *walked.obs)
+    flat = jnp.zeros((40, 1))
+    block = qjax.Transition(obs, flat.astype(jnp.int32), flat, flat, obs, flat > 0)
+    state = agent.init(jax.random.key(0), jax.tree.map(lambda x: x[0], obs))
+    seen.clear()
+    state = agent.observe(state, block)
+    agent.values(None, state, walked.obs[7])
+    features = [np.stack(x) for x in zip(*(jax.tree.leaves(made.encode(obs)) for obs in walked.obs), strict=True)]
+    for found, x in zip(jax.tree.leaves(seen[0]), features, strict=True):
+        expected = (x[7] - x.mean(0)) / np.sqrt(x.var(0) + 1e-8)
+        np.testing.assert_allclose(found, np.clip(expected, -10, 10), rtol=1e-3, atol=1e-3)
 
 
 def test_cast_encodes_what_it_did():
@@ -472,7 +520,9 @@ def test_pairs(first, second):
     for t in range(239):
         if not ended[t]:
             same(found.obs[t + 1], finals[t])
-    assert all(differ(found.obs[t + 1], finals[t]) for t in np.flatnonzero(ended[:-1]))
+    begun = [differ(found.obs[t + 1], finals[t]) for t in np.flatnonzero(ended[:-1])]
+    # An episode that starts in the middle of another may do so where the last one was cut.
+    assert any(begun) if "random_starts" in (first, second) else all(begun)
     assert np.diff(np.flatnonzero(ended), prepend=-1).max() <= env.max_steps
     least, largest = env.rewards
     assert least <= found.steps.reward.min() and found.steps.reward.max() <= largest

@@ -163,16 +163,16 @@ def select(env: Env, which: Any) -> Env:
     check_record("env", env, Env)
     spec = env.obs_spec.obs if isinstance(env.obs_spec, Masked) else env.obs_spec
     choose = _named(env, spec, which) if not hasattr(spec, "shape") else _numbered(env, spec, which)
-    features = jax.eval_shape(env.encode, env.obs_spec)
-    structure: Any = jax.tree.structure(spec)
-    if structure != jax.tree.structure(features) or (hasattr(spec, "shape") and features.shape != spec.shape):
-        raise ValueError(f"{env.name} encodes {describe(spec)} as {told(features)}: select its parts before")
+    features, structure = _features(env), jax.tree.structure(spec)
+    found: Any = jax.eval_shape(features, spec)
+    same: Any = jax.tree.structure(found)
+    if same != structure or (hasattr(spec, "shape") and found.shape != spec.shape):
+        raise ValueError(f"{env.name} encodes {describe(spec)} as {told(found)}: select its parts before")
 
     def encode(obs: Any) -> Any:
         # Of what is left out zeros are encoded, of which nothing is left.
-        empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), env.obs_spec)
-        whole = empty._replace(obs=_put(choose, empty.obs, obs)) if isinstance(empty, Masked) else None
-        return choose(env.encode(_put(choose, empty, obs) if whole is None else whole))
+        empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), spec)
+        return choose(features(_put(choose, empty, obs)))
 
     return _observe(env, words("select", which), choose, encode)
 
@@ -221,7 +221,8 @@ def _numbered(env: Env, spec: Any, which: Any) -> Function:
 def flatten(env: Env) -> Env:
     """Return an environment whose observation is one vector: all its arrays, of the type that holds them all.
 
-    What it encodes is what it was, as one vector.
+    What it encodes is what it was, as one vector. Where there are whole numbers or flags among floats, that is what
+    is observed, too: one-hot of a discrete one, so that all of the vector are numbers, which may be normalised.
     """
     check_record("env", env, Env)
     leaves, structure = jax.tree.flatten(env.obs_spec)
@@ -230,6 +231,10 @@ def flatten(env: Env) -> Env:
     def flat(obs: Any) -> Any:
         return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(obs)])
 
+    if _makes_floats(env, jnp.result_type(*leaves)):
+        features = _features(env)
+        return _observe(env, "flatten", lambda obs: flat(features(obs)))
+
     def inverse(vector: Any) -> Any:
         parts = zip(jnp.split(vector, ends), leaves, strict=True)
         return jax.tree.unflatten(structure, [part.reshape(x.shape).astype(x.dtype) for part, x in parts])
@@ -237,10 +242,28 @@ def flatten(env: Env) -> Env:
     return _observe(env, "flatten", flat, lambda obs: flat(env.encode(inverse(obs))), inverse)
 
 
+def _makes_floats(env: Env, kind: Any) -> bool:
+    """Return whether whole numbers or flags of an observation become floats as arrays of a type.
+
+    Cast back, for what the environment encodes, a normalised number would be lost: so no cast is made there.
+    """
+    kinds = [x.dtype for x in jax.tree.leaves(env.obs_spec)]
+    return jnp.issubdtype(kind, jnp.floating) and not all(jnp.issubdtype(each, jnp.floating) for each in kinds)
+
+
+def _features(env: Env) -> Function:
+    """Return what an environment encodes, as a function of what is observed beside the mask, if there is one."""
+    if not isinstance(env.obs_spec, Masked):
+        return env.encode
+    empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), env.obs_spec)
+    return lambda obs: env.encode(empty._replace(obs=obs))
+
+
 def cast(env: Env, dtype: Any) -> Env:
     """Return an environment whose observations are of another type, such as bool or uint8, which memories hold.
 
-    They are encoded as before; what the type cannot hold is lost.
+    They are encoded as before; what the type cannot hold is lost. Where whole numbers or flags become floats, what
+    is observed is what is encoded: one-hot of a discrete one.
 
     Raises:
         TypeError: it is no type of real numbers, of at most 32 bits.
@@ -254,11 +277,18 @@ def cast(env: Env, dtype: Any) -> Env:
     real = any(jnp.issubdtype(kind, each) for each in (jnp.bool_, jnp.integer, jnp.floating))
     if not real or kind.itemsize > 4:
         raise TypeError(f"dtype must be one of real numbers of at most 32 bits, bool or uint8, got {shown(dtype)}")
-    spec = env.obs_spec
+    spec, word = env.obs_spec, words("cast", kind.name)
+
+    def converted(obs: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.asarray(x).astype(kind), obs)
+
+    if _makes_floats(env, kind):
+        features = _features(env)
+        return _observe(env, word, lambda obs: converted(features(obs)))
     return _observe(
         env,
-        words("cast", kind.name),
-        lambda obs: jax.tree.map(lambda x: jnp.asarray(x).astype(kind), obs),
+        word,
+        converted,
         inverse=lambda obs: jax.tree.map(lambda x, like: x.astype(like.dtype), obs, spec),
         num_states=env.num_states if jnp.issubdtype(kind, jnp.integer) else None,
     )
