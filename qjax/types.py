@@ -414,7 +414,7 @@ class Env(NamedTuple):
     rewards: tuple[Any, Any] | None = None
     """The least and the largest reward of a step, where they are known; what changes rewards says its own."""
     legal: Callable[[PyTree[Array]], Bool[Array, " A"]] | None = None
-    """`obs -> mask` of the actions that may be taken, at least one; None where all may."""
+    """`obs -> mask` of the actions that may be taken, None where all may. A mask without any is as one of all."""
     wrappers: tuple[str, ...] = ()
     """What it is wrapped in, the innermost first, in the words of `qjax.wrappers`."""
     original: Callable[[PyTree[Array]], PyTree[Array]] | None = same_obs

@@ -69,6 +69,14 @@ KEPT: dict[str, tuple[str, ...]] = {
     "exploration/test_policies.py::"
     "test_draw_follows_the_distribution_and_never_takes_an_action_of_probability_zero": ("1", "2", "3", "7", "18"),
     # environments
+    "envs/test_legal.py::test_a_lane_comes_through_a_state_without_a_legal_action": ("dqn", "double-q-learning"),
+    "envs/test_legal.py::test_masks_of_recurrent_networks_are_read_from_what_the_environment_gave": ("dqn",),
+    "envs/test_legal.py::test_where_no_action_is_legal_all_count_and_none_does_after_an_end": (
+        "c51-expected",
+        "double",
+        "maximum",
+        "munchausen",
+    ),
     "envs/test_checking.py::test_named_environments_are_sound": ("FrozenLake-v1",),
     "envs/test_checking.py::test_what_is_broken_is_found": (
         "encode",

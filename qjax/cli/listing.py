@@ -59,7 +59,10 @@ def run(args: Arguments) -> int:
         print("\n".join(names.known()))
     else:
         suite = adapter(args.suite)
-        print("\n".join(f"{args.suite}:{own}" for own in suite.ids() if own not in suite.refused))
+        for own in suite.ids():
+            if own not in suite.refused:
+                note = ", which downloads its data when it is made" if own in suite.downloads else ""
+                print(f"{args.suite}:{own}{note}")
     return 0
 
 

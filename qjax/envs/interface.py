@@ -169,18 +169,18 @@ def _check_state(name: str, before: Any, after: Any) -> None:
 
 
 def check_gymnax() -> None:
-    """Check that gymnax's files are gymnax's.
+    """Import gymnax, and check that its files are its own.
 
     Raises:
         ImportError: they are those of stable-gymnax, an old copy that pip writes over them; what to do is said.
 
     """
+    with jax.ensure_compile_time_eval():  # its modules make arrays: no tracers, where a traced function comes first
+        from gymnax.environments.environment import Environment
     try:
         version("stable-gymnax")
     except PackageNotFoundError:
         return
-    from gymnax.environments.environment import Environment
-
     if not hasattr(Environment, "is_truncated"):
         raise ImportError(
             "stable-gymnax, which popgym-arcade brings, has overwritten gymnax with an old copy:"

@@ -11,12 +11,13 @@ from qjax.core.checks import check_callable, check_record
 from qjax.core.default_rules import usual
 from qjax.core.returned import told
 from qjax.core.text import telling
+from qjax.exploration.policies import legal_or_all
 from qjax.types import Env, State, StatefulPolicy, Time
 
 
 @usual
 def legal_table(env: Env) -> Bool[Array, "S A"]:
-    """Return which actions an environment with discrete observations lets be taken in each state.
+    """Return which actions an environment with discrete observations lets be taken in each state, all for none.
 
     `tabular(..., initial=jnp.where(legal_table(env), 0.0, -jnp.inf))` never takes or counts another.
 
@@ -29,7 +30,7 @@ def legal_table(env: Env) -> Bool[Array, "S A"]:
         raise TypeError(f"{env.name} has no discrete observations, so no table of its legal actions")
     if env.legal is None:
         return jnp.ones((env.num_states, env.num_actions), bool)
-    return jax.vmap(env.legal)(jnp.arange(env.num_states))
+    return legal_or_all(jax.vmap(env.legal)(jnp.arange(env.num_states)))
 
 
 def among_legal(env: Env, policy: StatefulPolicy) -> Callable[..., tuple[Float[Array, " A"], State]]:
@@ -43,11 +44,11 @@ def among_legal(env: Env, policy: StatefulPolicy) -> Callable[..., tuple[Float[A
         return lambda obs, key, state, q, time: policy.act(key, state, q, time)
 
     def act(obs: Any, key: Any, state: Any, q: Any, time: Time) -> Any:
-        mask = legal(obs)
+        mask = legal_or_all(legal(obs))
         found, state = policy.act(key, state, jnp.where(mask, q, -jnp.inf), time)
         found = jnp.where(mask, found, 0)
         total = found.sum()
-        return jnp.where(total > 0, found / total, mask / jnp.maximum(mask.sum(), 1)), state
+        return jnp.where(total > 0, found / total, mask / mask.sum()), state
 
     return act
 

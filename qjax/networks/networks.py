@@ -20,6 +20,7 @@ from qjax.core.checks import (
 )
 from qjax.core.default_rules import makes_usual, usual
 from qjax.core.text import shown
+from qjax.exploration.policies import legal_or_all
 from qjax.networks.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.objectives.heads import midpoints
 from qjax.types import Network, NetworkLike, Params, Quantiles, RecurrentNetwork, Scaled
@@ -304,7 +305,8 @@ def masked(
     """Return a network whose output is minus infinity for every action that `legal(obs)` says may not be taken.
 
     Nothing then counts these actions: no policy takes them, no target does, and no gradient comes from them. With
-    any head: of a distribution's logits, quantiles or atoms the whole row of the action is minus infinity.
+    any head: of a distribution's logits, quantiles or atoms the whole row of the action is minus infinity. Where no
+    action is legal all are, as in a state in which an episode has ended.
 
     Args:
         network: recurrent or not; its output has the actions as leading axis.
@@ -356,6 +358,7 @@ def _parted(obs: Any) -> Scaled:
 
 def _kept(out: Any, mask: Any) -> Any:
     """Return a network's output, minus infinity where an action is not to be taken."""
+    mask = legal_or_all(mask)
 
     def kept(x):
         return jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, -jnp.inf)

@@ -529,15 +529,16 @@ def test_the_list_has_the_names_of_environments(capsys):
 
 def test_the_list_of_a_suite_leaves_out_what_cannot_be_made(capsys, monkeypatch):
     class Games(Suite):
-        refused = frozenset({"chess"})
+        refused, downloads = frozenset({"chess"}), frozenset({"levels"})
 
         @staticmethod
         def ids():
-            return ["2048", "chess"]
+            return ["2048", "chess", "levels"]
 
     monkeypatch.setattr(listing, "adapter", lambda prefix: Games)
     assert listing.run(listing.Arguments(suite="pgx")) == 0
-    assert capsys.readouterr().out.split() == ["pgx:2048"]
+    lines = ["pgx:2048", "pgx:levels, which downloads its data when it is made"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_help_shows_what_an_algorithm_has(capsys):

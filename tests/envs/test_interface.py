@@ -1,5 +1,8 @@
 """What `qjax.make` says of objects that are no environment, or whose steps no scan would run."""
 
+import subprocess
+import sys
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -307,3 +310,20 @@ def test_networks_of_ones_own_by_their_arguments():
 
     with pytest.raises(TypeError, match=r"network\.apply must be a function \(params, obs\) -> out, got one of \("):
         qjax.as_network(Net())
+
+
+# First use ------------------------------------------------------------------------------------------------------
+
+FIRST_USE = """
+import jax, qjax
+key = jax.random.key(0)
+jax.eval_shape(lambda key: qjax.make("FrozenLake-v1").reset(key), key)
+env = qjax.make("FrozenLake-v1")
+print(env.step(key, env.reset(key)[1], 0).truncated)
+"""
+
+
+def test_an_environment_may_be_made_in_a_traced_function_first():
+    """The arrays of gymnax's modules, which are imported there, are then no tracers."""
+    done = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr[-2000:]

@@ -1,7 +1,9 @@
 """Legal actions, and observations of several arrays: no illegal action is executed, counted or a NaN."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,9 @@ from qjax.envs.encoding import encoder
 from qjax.envs.legal import among_legal
 from qjax.exploration.policies import as_stateful
 from qjax.mdp.environment import MDPEnvironment
+from qjax.types import Batch
 
+KEY = jax.random.key(3)
 START = qjax.Time(jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.int32(0))
 STATES = 6
 
@@ -142,6 +146,112 @@ def test_masks_among_normalised_floats_are_read_from_what_the_environment_gave(n
     for at in range(STATES - 1):
         q = loop.agent.values(None, lane.agent, env.unwrapped._seen(jnp.int32(at)))
         assert np.isneginf(q[2]) and np.isneginf(q[1]) == (at == 0) and np.isfinite(q[0]) and q[0] < 5
+
+
+@pytest.mark.parametrize("name", ["dqn", "pqn"])
+def test_masks_of_recurrent_networks_are_read_from_what_the_environment_gave(name):
+    """Where they act, where they learn, and of successors: an illegal action is worth 1000 to the network."""
+    env = qjax.make(FloatLine())
+    head = qjax.MLP(3, (8,))
+    tempting = probes.SimpleNamespace(
+        init=head.init, apply=lambda params, y: head.apply(params, y) + jnp.array([0.0, 0.0, 1e3])
+    )
+    net = qjax.recurrent(nn.GRUCell(4), tempting)
+    net = qjax.masked(qjax.encoded(net, env.encode), env.legal)
+    recurrent = {"dqn": qjax.recurrent_dqn, "pqn": partial(qjax.recurrent_pqn, minibatches=1)}[name]
+    agent = qjax.normalized(recurrent(net, optax.adam(1e-3)), rewards=True)
+    memory = qjax.sequences(64, 4, length=8, burn_in=2) if name == "dqn" else qjax.online()
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), memory, gamma=0.9, num_envs=2, rollout=4, warmup=3)
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 60))(jax.random.key(0))
+    _, report = qjax.training.pop_metrics(lane)
+    assert report["episodes"] > 0 and float(report["returns"]) < float(report["episodes"])
+    assert float(report["diverged_at"]) == 0 and float(report["loss"]) < 100 * float(report["updates"])
+    carry = agent.begin(KEY, lane.agent)
+    for at in range(STATES - 1):
+        q, carry = agent.act(None, lane.agent, carry, env.unwrapped._seen(jnp.int32(at)))
+        assert np.isfinite(q).tolist() == [True, at > 0, False]
+    # Statistics under which no entry of the mask keeps its sign.
+    seen = lane.agent.observations._replace(mean=[jnp.full(STATES + 16 + 3, 2.0)])
+    q, _ = agent.act(None, lane.agent._replace(observations=seen), carry, env.unwrapped._seen(jnp.int32(1)))
+    assert np.isfinite(q).tolist() == [True, True, False]
+
+
+# ---- states without a legal action
+
+DEEP = {
+    "maximum": ({}, {}),
+    "double": ({"target_policy": qjax.double}, {}),
+    "expected": ({"target_policy": qjax.expected(qjax.epsilon_greedy(0.3))}, {}),
+    "munchausen": (qjax.munchausen(), {}),
+    "c51": ({"head": qjax.categorical(-2.0, 2.0, 7)}, {"atoms": 7}),
+    "c51-expected": (
+        {"head": qjax.categorical(-2.0, 2.0, 7), "target_policy": qjax.expected(qjax.uniform)},
+        {"atoms": 7},
+    ),
+    "quantile": ({"head": qjax.quantile()}, {"atoms": 5}),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_where_no_action_is_legal_all_count_and_none_does_after_an_end(name):
+    """Of four transitions one ends its episode; what is learned is what a network without a mask there learns."""
+    options, shape = DEEP[name]
+    draw = np.random.default_rng(0)
+    obs, after = (draw.normal(size=(1, 4, 2)).astype(np.float32) for _ in range(2))
+    after_end = after.copy()
+    after_end[0, 0] = 7  # where the episode has ended it does not matter what is observed
+    discount = np.array([[0, 0.9, 0.9, 0.9]], np.float32)
+
+    def learned(masks, next_obs):
+        seen = [jnp.concatenate([x, m], -1) for x, m in zip((obs, next_obs), masks, strict=True)]
+        net = qjax.encoded(qjax.MLP(3, (8,), **shape), lambda obs: obs[:2])
+        agent = qjax.dqn(qjax.masked(net, lambda obs: obs[2:] > 0), optax.sgd(0.1), **options)
+        data = qjax.Transition(
+            seen[0], jnp.zeros((1, 4), jnp.int32), jnp.ones((1, 4)), discount, seen[1], discount == 0
+        )
+        batch = Batch(data, jnp.ones((1, 4)), jnp.arange(4), jnp.arange(4))
+        state, info = jax.jit(agent.learn)(KEY, agent.init(KEY, seen[0][0]), batch, START)
+        return state.params, info
+
+    every = np.ones((1, 4, 3), np.float32)
+    none = every.copy()
+    none[0, :3] = 0
+    found, info = learned((every, none), after)
+    jax.tree.map(np.testing.assert_array_equal, (found, info), learned((every, every), after_end))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((found, info)))
+
+
+class DeadEnd(Line):
+    """A line whose observation is the place; nothing is legal in the middle, nor after the end."""
+
+    def _seen(self, at):
+        return at
+
+    def _mask(self, at):
+        return super()._mask(at) & (at != 2) & (at != STATES - 1)
+
+    def legal(self, obs):
+        return self._mask(obs)
+
+    def step(self, key, state, action, params):
+        obs, new, _, *others = super().step(key, state, action, params)
+        return obs, new, jnp.where(others[0], 1.0, -0.1), *others
+
+    def observation_space(self, params):
+        return probes.SimpleNamespace(n=STATES)
+
+
+@pytest.mark.parametrize("name", ["q-learning", "sarsa", "expected-sarsa", "double-q-learning", "q-lambda", "dqn"])
+def test_a_lane_comes_through_a_state_without_a_legal_action(name):
+    env = qjax.make(DeadEnd())
+    constants = SMALL if name == "dqn" else {"epsilon": 0.3, "alpha": 0.5, "steps": None}
+    loop = algorithms.make(name, env, algorithms.config(name, **constants))
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 300))(jax.random.key(0))
+    _, report = qjax.training.pop_metrics(lane)
+    assert report["episodes"] > 0 and float(report["diverged_at"]) == 0 and np.isfinite(report["loss"])
+    q = jax.vmap(lambda at: loop.agent.values(None, lane.agent, at))(jnp.arange(STATES))
+    assert np.isfinite(q[2]).all() and np.isfinite(q[1]).tolist() == [True, True, False]
+    assert any("no action is legal" in error for error in qjax.check_env(env, steps=200).errors)
 
 
 # ---- tables

@@ -42,6 +42,8 @@ class Suite:
     """`obs -> [A] bool`, the actions that are legal; None where all always are."""
     refused: frozenset[str] = frozenset()
     """Names of the suite that qjax refuses, as they come: for several players, or of too many actions."""
+    downloads: frozenset[str] = frozenset()
+    """Names of environments whose data the suite downloads when they are made."""
     pool: Any = None
     """First observations and states `[size, ...]` that episodes begin with; None for one of its own each time."""
 

@@ -21,6 +21,7 @@ class Jumanji(Suite):
     refused = frozenset(
         ("Connector-v3", "JobShop-v0", "LevelBasedForaging-v0", "MMST-v0", "MultiCVRP-v0", "SearchAndRescue-v0")
     )
+    downloads = frozenset({"Sokoban-v0"})
 
     @staticmethod
     def ids() -> list[str]:
