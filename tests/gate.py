@@ -23,6 +23,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "agents/test_ensembles.py::test_a_prior_is_added_and_stays": ("options0-None",),
     "exploration/test_stateful_policies.py::test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_repetition": (),
     "exploration/test_stateful_policies.py::test_a_seed_alone_is_the_seed_in_a_sweep": (),
+    "exploration/test_stateful_policies.py::test_it_is_swept_by_name": (),
     "agents/test_recurrent.py::test_a_run_goes_on_bit_for_bit_in_the_middle_of_episodes": (),
     "agents/test_recurrent.py::test_a_seed_alone_is_the_seed_of_a_sweep": (),
     "agents/test_recurrent.py::test_loss_and_priorities_are_those_of_a_slow_loop": ("3-2-0.9", "5-3-0.0"),

@@ -97,6 +97,9 @@ def target_policy(key: Any, transition: Any, q_online: Any, q_target: Any, time:
     return qjax.maximum(key, transition, q_online, q_target, time)
 
 
+ABOVE_ONE = k.number(2.0, 1, open_low=True)._replace(good=(2.0, 3, jnp.float32(1.5), np.float64(1.5)))
+
+
 @functools.cache
 def table() -> dict[str, Entry]:
     """Return the arguments of every public function, by name."""
@@ -107,7 +110,6 @@ def factories() -> dict[str, Entry]:
     """Return the pieces of agents: no good value of theirs compiles anything."""
     states, units, net = k.size(2), k.name("step", "episode", "update"), qjax.MLP(2, (4,))
     policy = k.function(qjax.greedy, qjax.argmax)
-    above_one = k.number(2.0, 1, open_low=True)._replace(good=(2.0, 3, jnp.float32(1.5), np.float64(1.5)))
     alpha = k.scheduled(k.half_open(0.1))
     alpha = alpha._replace(good=(*alpha.good, qjax.visit_count()))
     initial = k.array(0.0, 1, np.ones((2, 2)), jnp.zeros((2, 2)))
@@ -163,7 +165,7 @@ def factories() -> dict[str, Entry]:
         "dyna": entry(num_states=states, num_actions=states, planning=k.size(2, least=0)),
         "encoded": entry(network=network, encode=k.function(lambda obs: obs)),
         "epsilon_greedy": entry(epsilon=k.scheduled(k.unit()), base=policy),
-        "epsilon_z_greedy": entry(epsilon=k.scheduled(k.unit()), mu=above_one, base=policy),
+        "epsilon_z_greedy": entry(epsilon=k.scheduled(k.unit()), mu=ABOVE_ONE, base=policy),
         "action_taken": entry(policy=policy),
         "expected": entry(policy=policy),
         "huber": entry(threshold=k.positive()),
@@ -804,6 +806,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "epsilon_end": k.unit(),
         "epsilon_fraction": k.half_open(),
         "epsilon_decay": k.optional(k.unit()),
+        "epsilon_z": k.optional(ABOVE_ONE),
     }
     return {
         **{name: ("dqn", kind) for name, kind in dqn.items()},
@@ -851,6 +854,7 @@ def tabular_constants() -> dict[str, tuple[str, k.Kind]]:
         "epsilon_end": k.unit(),
         "epsilon_fraction": k.half_open(),
         "epsilon_decay": k.optional(k.unit()),
+        "epsilon_z": k.optional(ABOVE_ONE),
         "initial": initial,
         "ties": k.name("random", "first"),
         "temperature": k.optional(k.scheduled(k.positive())),

@@ -11,7 +11,8 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 from qjax.core.checks import MOST_STEPS, check_range, check_size
 from qjax.core.fields import texts_below
 from qjax.exploration import schedules
-from qjax.types import Agent, Memory, Policy, Schedule
+from qjax.exploration.policies import epsilon_greedy, epsilon_z_greedy, greedy
+from qjax.types import Agent, Memory, Policy, Schedule, StatefulPolicy
 
 
 class Traced(NamedTuple):
@@ -75,6 +76,8 @@ class EpsilonGreedy(Config):
     """Share of `steps` in which epsilon falls."""
     epsilon_decay: Real | None = None
     """Factor by which epsilon falls with every episode, in place of `epsilon_fraction`."""
+    epsilon_z: Real | None = None
+    """Exponent above 1, 2 as published, of how long a random action is repeated (epsilon-z-greedy); None: not."""
 
     def idle(self) -> frozenset[str]:
         """Return what a factor per episode leaves without a use."""
@@ -95,13 +98,25 @@ class EpsilonGreedy(Config):
         check_range("epsilon_fraction", self.epsilon_fraction, 0, 1, open_low=True)
         return schedules.linear(1.0, self.epsilon_end, self.epsilon_fraction * steps_of(self))
 
+    def exploration(self, base: Policy = greedy) -> Policy | StatefulPolicy:
+        """Return epsilon-greedy over a base, or epsilon-z-greedy where there is an exponent.
+
+        Raises:
+            ValueError: `epsilon_z` is not above 1, or as for epsilon.
+
+        """
+        if self.epsilon_z is None:
+            return epsilon_greedy(self.epsilon_schedule(), base)
+        check_range("epsilon_z", self.epsilon_z, 1, float("inf"), open_low=True)
+        return epsilon_z_greedy(self.epsilon_schedule(), self.epsilon_z, base)
+
 
 class Parts(NamedTuple):
     """What an algorithm puts into a loop; the sizes are `make_loop`'s, in iterations."""
 
     agent: Agent
     """The agent."""
-    policy: Policy
+    policy: Policy | StatefulPolicy
     """What acts."""
     memory: Memory
     """The memory."""

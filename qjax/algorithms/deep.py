@@ -21,7 +21,7 @@ from qjax.core.annotations import checked
 from qjax.core.checks import check_listed, check_number, check_range, check_size, check_unit, concrete, one_of
 from qjax.core.text import shown
 from qjax.exploration import schedules
-from qjax.exploration.policies import epsilon_greedy, greedy
+from qjax.exploration.policies import greedy
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, convolutional, encoded, masked, with_prior
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
@@ -335,7 +335,7 @@ def compose_dqn(
         config: the constants.
         memory: `memory(capacity, batch_size, window=n)`.
         head: default plain values with the config's loss.
-        policy: what acts; default epsilon-greedy.
+        policy: what acts; default the config's exploration.
         net: options of `network`.
         agent: arguments of `dqn`.
 
@@ -349,7 +349,7 @@ def compose_dqn(
         target=periodic(config.target_period, config.target_unit),
         **agent,
     )
-    acts = policy or epsilon_greedy(config.epsilon_schedule())
+    acts = policy or config.exploration()
     return Parts(learner, acts, held if n == 1 else n_step(held, n), **sizes)
 
 
@@ -467,7 +467,7 @@ def compose_pqn(config: Any, agent: Callable[..., Agent], net: Any) -> Parts:
         return config.learning_rate * jnp.maximum(1 - count / updates, 0)
 
     learner = agent(net, optimizer(config, rate), lam=config.lam, epochs=epochs, minibatches=minibatches)
-    return Parts(learner, epsilon_greedy(config.epsilon_schedule()), online(), envs, rollout)
+    return Parts(learner, config.exploration(), online(), envs, rollout)
 
 
 @checked

@@ -24,7 +24,6 @@ from qjax.algorithms.deep import (
 )
 from qjax.core.annotations import checked
 from qjax.core.checks import check_flag, check_size, one_of
-from qjax.exploration.policies import epsilon_greedy
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, encoded, masked
 from qjax.networks.recurrent import CELLS, recurrent
@@ -129,7 +128,7 @@ def _compose(env: Env, config: DRQN, replay: Callable[..., Memory], **agent: Any
         **agent,
     )
     memory = sequences(whole_capacity(config, sizes), config.batch_size, config.length, config.burn_in, replay)
-    return Parts(learner, epsilon_greedy(config.epsilon_schedule()), memory, **sizes)
+    return Parts(learner, config.exploration(), memory, **sizes)
 
 
 @checked

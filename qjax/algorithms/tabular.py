@@ -15,12 +15,12 @@ from qjax.core.annotations import checked
 from qjax.core.checks import check_range, check_size, describe, one_of
 from qjax.envs.legal import legal_table
 from qjax.exploration import schedules
-from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, greedy
+from qjax.exploration.policies import argmax, boltzmann, greedy
 from qjax.objectives.target_policies import action_taken, expected
 from qjax.replay.delayed import with_next_action
 from qjax.replay.dyna import dyna
 from qjax.replay.memory import online
-from qjax.types import Agent, Env, Memory, Policy, Schedule
+from qjax.types import Agent, Env, Memory, Policy, Schedule, StatefulPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Tabular(EpsilonGreedy):
     """Which of the largest values the greedy action is: random or first."""
     initial: Real = 0.0
     """Initial value of every entry, or of each, `[S, A]`; optimistic ones explore."""
-    policy: Policy | None = None
+    policy: Policy | StatefulPolicy | None = None
     """Any policy, in place of the constants of epsilon, temperature and ties."""
 
     def idle(self) -> frozenset[str]:
@@ -51,9 +51,9 @@ class Tabular(EpsilonGreedy):
         falls = {"epsilon_end", "epsilon_fraction", "epsilon_decay"}
         found = set(super().idle())
         if self.policy is not None:
-            found |= {*falls, "epsilon", "temperature", "ties"}
+            found |= {*falls, "epsilon", "epsilon_z", "temperature", "ties"}
         elif self.temperature is not None:
-            found |= {*falls, "epsilon", "ties"}
+            found |= {*falls, "epsilon", "epsilon_z", "ties"}
         elif self.epsilon is not None:
             found |= falls
         return frozenset(found)
@@ -88,14 +88,19 @@ class Tabular(EpsilonGreedy):
         check_range("alpha_power", self.alpha_power, 0, 1, open_low=True)
         return visit_count(self.alpha_power, self.alpha)
 
-    def behaviour(self) -> Policy:
-        """Return the policy that acts: the one given, Boltzmann's, or epsilon-greedy with its ties."""
+    def behaviour(self) -> Policy | StatefulPolicy:
+        """Return the policy that acts: the one given, Boltzmann's, or one with an epsilon and its ties."""
         if self.policy is not None:
             return self.policy
         if self.temperature is not None:
             return boltzmann(self.temperature)
         base = one_of("ties", self.ties, {"random": greedy, "first": argmax})
-        return epsilon_greedy(self.epsilon_schedule(), base)
+        return self.exploration(base)
+
+    def in_targets(self) -> Policy:
+        """Return the policy of SARSA's targets: the one that acts, but that it repeats no action."""
+        policy: Any = self.replace(epsilon_z=None).behaviour()
+        return policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +165,13 @@ def q_learning(env: Env, config: Tabular) -> Parts:
 @checked
 def sarsa(env: Env, config: Tabular) -> Parts:
     """Return SARSA (Rummery and Niranjan 1994)."""
-    return _compose_table(env, config, with_next_action(), target_policy=action_taken(config.behaviour()))
+    return _compose_table(env, config, with_next_action(), target_policy=action_taken(config.in_targets()))
 
 
 @checked
 def expected_sarsa(env: Env, config: Tabular) -> Parts:
     """Return expected SARSA (van Seijen et al. 2009)."""
-    return _compose_table(env, config, online(), target_policy=expected(config.behaviour()))
+    return _compose_table(env, config, online(), target_policy=expected(config.in_targets()))
 
 
 @checked
@@ -190,7 +195,7 @@ def q_lambda(env: Env, config: Traces) -> Parts:
 @checked
 def sarsa_lambda(env: Env, config: Traces) -> Parts:
     """Return SARSA(lambda) (Rummery and Niranjan 1994)."""
-    return _compose_traces(env, config, target_policy=action_taken(config.behaviour()), cut=never_cut)
+    return _compose_traces(env, config, target_policy=action_taken(config.in_targets()), cut=never_cut)
 
 
 @checked

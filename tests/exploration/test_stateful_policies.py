@@ -11,6 +11,7 @@ import victim
 from scipy import special, stats
 
 import qjax
+from qjax import algorithms
 from qjax.core import clock as clocks
 from qjax.sweeps import phases, saving
 from qjax.training.lane import Lane
@@ -205,6 +206,34 @@ def test_a_seed_alone_is_the_seed_in_a_sweep():
     together = jax.vmap(run)(keys)
     alone = jax.tree.map(lambda *lanes: jnp.stack(lanes), *(run(key) for key in keys))
     jax.tree.map(np.testing.assert_array_equal, together, alone)
+
+
+# By name -----------------------------------------------------------------------------------------------------
+
+REPEATING = [name for name, one in algorithms.ALGORITHMS.items() if "epsilon_z" in algorithms.fields(one.config)]
+
+
+@pytest.mark.parametrize("name", REPEATING)
+def test_algorithms_that_explore_by_epsilon_may_repeat(name):
+    env = qjax.make("FrozenLake-v1" if name in algorithms.TABULAR else "CartPole-v1")
+    for mu, remembers in ((None, False), (2.0, True)):
+        config = algorithms.config(name, epsilon_z=mu)
+        lane = jax.eval_shape(algorithms.make(name, env, config).init, KEY)
+        assert bool(jax.tree.leaves(lane.policy)) == remembers
+
+
+def test_it_is_swept_by_name():
+    build = lambda hyper: algorithms.make(
+        "sarsa",
+        qjax.make(probes.Countdown()),
+        algorithms.config("sarsa", steps=300, epsilon=0.5, epsilon_z=hyper["mu"]),
+    )
+    result = qjax.sweep(build, hypers=qjax.grid(mu=[1.2, 60.0]), seeds=1, steps=300, log_points=1)
+    assert (result.agents[0] != result.agents[1]).any()
+
+
+def test_boltzmann_repeats_nothing():
+    assert "epsilon_z" in algorithms.Tabular(temperature=1.0, epsilon_z=2.0).idle()
 
 
 # Bad input ---------------------------------------------------------------------------------------------------
