@@ -396,7 +396,7 @@ class Env(NamedTuple):
     reset: Callable[[Key[Array, ""]], tuple[PyTree[Array], Any]]
     """`key -> (obs, state)`"""
     step: Callable[[Key[Array, ""], Any, Int[Array, ""]], Step]
-    """`(key, state, action) -> Step`"""
+    """`(key, state, action) -> Step`; the action is a whole number from 0."""
     encode: Callable[[PyTree[Array]], PyTree[Array]]
     """`obs -> features`: discrete as one-hot, all else as it is, float32; of several arrays each by itself."""
     num_actions: int

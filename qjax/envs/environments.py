@@ -8,14 +8,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from qjax.core.checks import check_index, check_key
+from qjax.core.checks import check_key
 from qjax.core.default_rules import usual
 from qjax.core.text import given, telling
 from qjax.envs.action_bins import Binned, action_values
 from qjax.envs.arguments import checked_params
 from qjax.envs.encoding import encoder
 from qjax.envs.five_values import six_values
-from qjax.envs.interface import check_environment, check_gymnax, check_object
+from qjax.envs.interface import check_action, check_environment, check_gymnax, check_object
 from qjax.envs.legal import check_legal
 from qjax.envs.names import construct, limit_of, with_fields, with_limit
 from qjax.envs.reward_ranges import reward_range
@@ -107,7 +107,7 @@ def _functions(name: str, env: Any, params: Any, num_actions: int) -> tuple[Call
     """Return `reset` and `step` of an `Env`."""
 
     def step(key, state, action):
-        check_index(f"an action of {name}", action, num_actions)
+        check_action(name, action, num_actions)
         obs, state, reward, terminated, truncated, info = env.step(key, state, action, params)
         reward, ended, cut = jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), jnp.asarray(truncated)
         return Step(obs, state, reward, ended, cut, info["final_observation"])

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjax.core.checks import check_callable, describe
+from qjax.core.checks import check_callable, check_index, check_whole, describe
 from qjax.core.random import root_key
 from qjax.core.returned import check_scalar, returning_arrays, told
 from qjax.core.text import telling
@@ -166,6 +166,18 @@ def _check_state(name: str, before: Any, after: Any) -> None:
                 f"{name}: the state{jax.tree_util.keystr(path)} is {describe(x)} after reset, {describe(y)} after a"
                 " step; a scan needs them alike"
             )
+
+
+def check_action(name: str, action: Any, num_actions: int) -> None:
+    """Check that an action is one whole number, and one of an environment's where it is concrete.
+
+    Raises:
+        TypeError: it is no whole number, traced or not.
+        ValueError: there is no such action.
+
+    """
+    check_whole(f"an action of {name}", action)
+    check_index(f"an action of {name}", action, num_actions)
 
 
 def check_gymnax() -> None:

@@ -58,8 +58,9 @@ def sequences(
 
     Raises:
         TypeError: a size is traced or no whole number.
-        ValueError: a size is not positive, the burn-in is as long as a sequence, or (in `init`) capacity or length
-            are no multiple of a block, or the length is more than the rows of an environment; and as for `replay`.
+        ValueError: a size is not positive, the burn-in is as long as a sequence, `replay` stores frames, or (in
+            `init`) capacity or length are no multiple of a block, or the length is more than the rows of an
+            environment; and as for `replay`.
 
     """
     capacity, batch_size = check_size("capacity", capacity), check_size("batch_size", batch_size)
@@ -67,6 +68,9 @@ def sequences(
     check_callable("replay", replay, "(capacity, batch_size) -> memory")
     if burn_in >= length:
         raise ValueError(f"a burn_in of {burn_in} rows leaves none of a sequence's {length} (length) to learn from")
+    single = replay(batch_size, batch_size, window=1)
+    if single.frames is not None:
+        raise ValueError("sequences store blocks as they come, and no observation once: give replay no frames")
 
     def of_blocks(steps):
         return replay(capacity // steps, batch_size, window=length // steps)
@@ -89,7 +93,7 @@ def sequences(
         carry = jax.tree.map(lambda x: x[0], batch.data.carry)
         return Batch(rows, weight, batch.slot, batch.env, carry)
 
-    if replay(batch_size, batch_size, window=1).update is no_update:
+    if single.update is no_update:
         return Memory(init, add, sample, replays=True)
 
     def update(state, slot, priority):

@@ -660,6 +660,31 @@ def test_an_action_outside_the_range_is_told():
         env.step(jax.random.key(0), env.reset(jax.random.key(0))[1], 2)
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        qjax.make("CartPole-v1"),
+        qjax.make("FrozenLake-v1"),
+        qjax.make("Pendulum-v1", action_bins=3),
+        wrappers.sticky_actions(wrappers.frame_stack(qjax.make("CartPole-v1"), 2), 0.5),
+    ],
+    ids=["box", "states", "bins", "wrapped"],
+)
+def test_an_action_is_one_whole_number(env):
+    key = jax.random.key(0)
+    state = env.reset(key)[1]
+    for action in (1, np.int64(1), jnp.int32(1)):
+        env.step(key, state, action)
+    for action in (1.0, True, np.float32(1), jnp.float32(1), [1], jnp.ones(2, jnp.int32), None, "1"):
+        with pytest.raises(TypeError, match="must be a whole number, got"):
+            env.step(key, state, action)
+    for action in (-1, env.num_actions):
+        with pytest.raises(ValueError, match=r"must lie in \[0, "):
+            env.step(key, state, action)
+    with pytest.raises(TypeError, match="must be a whole number, got"):
+        jax.eval_shape(env.step, key, state, jnp.float32(1))
+
+
 def test_objects_of_the_old_interface_are_cut_too():
     class Old(Probe):
         limit = 3

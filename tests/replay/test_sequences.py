@@ -122,6 +122,12 @@ def test_a_uniform_memory_hears_of_no_priorities():
     assert qjax.sequences(8, 2, 4, replay=PRIORITIZED).update is not no_update
 
 
+def test_observations_that_are_stored_once_are_refused():
+    for replay in (qjax.ring, partial(qjax.prioritized, alpha=0.6, beta=0.4)):
+        with pytest.raises(ValueError, match="give replay no frames"):
+            qjax.sequences(24, 3, length=4, replay=partial(replay, frames=qjax.Frames(5)))
+
+
 @pytest.mark.parametrize(
     ("capacity", "length", "burn_in", "message"),
     [

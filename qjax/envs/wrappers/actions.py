@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from qjax.core.checks import check_range, check_record, check_size, concrete
+from qjax.envs.interface import check_action
 from qjax.envs.wrappers.base import WrapperState, where, words, wrapped
 from qjax.types import Env, Step
 
@@ -39,6 +40,7 @@ def sticky_actions(env: Env, probability: Any) -> Env:
         return obs, WrapperState(inner, Sticky(jnp.int32(0), jnp.bool_(False)))
 
     def step(key: Any, state: WrapperState, action: Any) -> Any:
+        check_action(env.name, action, env.num_actions)  # before it may be another
         stick_key, step_key = jax.random.split(key)
         sticks = jax.random.bernoulli(stick_key, probability) & state.own.may
         action = jnp.where(sticks, state.own.action, action).astype(jnp.int32)
