@@ -50,13 +50,24 @@ def phases(loop: Loop, steps: int | None, log_points: int) -> list[Phase]:
 
     found = []
     for length, learns in ((loop.warmup, False), (learning, True)):
-        whole, rest = divmod(length, interval)
-        for stretch in [interval] * whole + [rest] * (rest > 0):
+        for stretch in _stretches(length, interval, learns):
             most = (stretch - 1) // longest
             if most:
                 found.append(Phase(longest, learns, False, most))
             found.append(Phase(stretch - most * longest, learns, learns or stretch == interval))
     return found
+
+
+def _stretches(length: int, interval: int, learns: bool) -> list[int]:
+    """Return the iterations from log point to log point, of which the last are what is left of `length`.
+
+    Where that is less than half an interval it is added to the one before: few episodes end in it, most of them
+    long ones that began before, so their mean return would stand out.
+    """
+    whole, rest = divmod(length, interval)
+    if learns and whole and 2 * rest < interval:
+        return [interval] * (whole - 1) + [interval + rest]
+    return [interval] * whole + [rest] * (rest > 0)
 
 
 def remaining(phases: list[Phase], passed: int) -> Iterator[tuple[Phase, int]]:

@@ -113,7 +113,8 @@ def sweep(
         seed: root of all randomness: a number, or a typed key, `qjax.fast_key(0)` for instance.
         steps: environment steps per lane, rounded up to multiples of `sync_every` iterations; may be left out
             where the loop has a number of episodes, and then bounds nothing.
-        log_points: how many intervals `steps` is cut into; where steps are left out, the interval is
+        log_points: about how many intervals `steps` is cut into, each of whole iterations, the last at least half
+            as long as the others and less than one and a half times; where steps are left out, the interval is
             `episodes * max_steps / log_points` and the run ends with its slowest lane.
         width: lanes per device in a group, more than there are of which are padding; default
             `qjax.machine.devices.default_width`, or a resumed run's own.

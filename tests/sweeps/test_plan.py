@@ -36,6 +36,12 @@ def lengths(loop, steps, log_points):
 def test_phases_end_at_log_points():
     assert lengths(endless(), 100, 2) == [(50, True, True)] * 2
     assert lengths(endless(), 110, 4) == [(28, True, True)] * 3 + [(26, True, True)]
+    # What is left is an interval of its own from half of one on; episodes of less would not be like the others.
+    assert lengths(endless(), 100, 9) == [(11, True, True)] * 8 + [(12, True, True)]
+    assert lengths(endless(), 105, 10) == [(10, True, True)] * 10 + [(5, True, True)]
+    assert lengths(endless(sync_every=10, warmup=1000), 2010, 10) == [(200, False, True)] * 5 + [
+        (200, True, True)
+    ] * 4 + [(210, True, True)]
     # Warm-up that fills no interval belongs to the first one with learning.
     assert lengths(endless(warmup=30), 100, 4) == [
         (25, False, True), (5, False, False), (25, True, True), (25, True, True), (20, True, True),
