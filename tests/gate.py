@@ -67,6 +67,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "experiments/test_experiments.py::test_train": (),
     "experiments/test_records.py::test_the_page_says_what_is_the_most_that_a_lake_allows": (),
     "experiments/test_records.py::test_training_returns_are_of_the_last_episodes": (),
+    "experiments/test_textbook.py::test_who_explores_comes_to_the_treasure_of_a_small_sea": (),
     "experiments/test_textbook.py::test_the_page_reports_the_exact_distance": (),
     # core, exploration
     "core/test_default_rules.py::test_algorithms_are_traced_alike": (),  # in the part with the newest JAX

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import qjax
-from experiments import family, textbook
+from experiments import exploration, family, textbook
 from qjax.mdp import examples, solve
 
 
@@ -118,3 +118,10 @@ def test_the_page_reports_the_exact_distance(tmp_path):
 def test_a_task_or_algorithm_that_there_is_not(tmp_path):
     with pytest.raises(ValueError, match=r"\['lake'\] is none of lake-4x4, "):
         family.run(family.Arguments(seeds=2, tasks=("lake",), out=tmp_path))
+
+
+def test_who_explores_comes_to_the_treasure_of_a_small_sea():
+    args, task = exploration.Arguments(seeds=4, log_points=1), exploration.sea(4, episodes=200)
+    found = {name: exploration.trained(args, task, *pieces) for name, pieces in exploration.agents(task).items()}
+    regret = {name: points[-1].values["regret"] for name, points in found.items()}
+    assert all((regret[name] < 1e-5).all() for name in ("MBIE-EB", "count bonus", "optimism"))
