@@ -79,6 +79,7 @@ def exploring(size: int) -> dict[str, tuple[str, dict[str, Any]]]:
         "bootstrapped": ("bootstrapped-dqn", same | {"prior_scale": 0.0}),
         "noisy": ("noisy-dqn", same),
         "epsilon-greedy": ("dqn", same),
+        "epsilon-z-greedy": ("dqn", same | {"epsilon_z": 2.0}),
     }
 
 
