@@ -10,9 +10,11 @@ if _startup.is_command():  # the rest imports JAX, which takes seconds
 # isort: split
 from qjax import algorithms, mdp, plot, stats
 from qjax.agents.acting import memoryless
+from qjax.agents.averaged import averaged_dqn
 from qjax.agents.counts import count_bonus, mbie_eb
 from qjax.agents.dqn import dqn, td_loss
 from qjax.agents.ensembles import bootstrapped
+from qjax.agents.maxmin import maxmin_dqn
 from qjax.agents.normalized import normalized
 from qjax.agents.pqn import pqn
 from qjax.agents.recurrent import recurrent_dqn, recurrent_pqn
@@ -85,6 +87,7 @@ __all__ = [
     "argmax",
     "as_network",
     "as_recurrent",
+    "averaged_dqn",
     "boltzmann",
     "bootstrapped",
     "categorical",
@@ -114,6 +117,7 @@ __all__ = [
     "make_loop",
     "masked",
     "maximum",
+    "maxmin_dqn",
     "mbie_eb",
     "mdp",
     "memoryless",

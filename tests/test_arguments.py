@@ -146,6 +146,15 @@ def factories() -> dict[str, Entry]:
         "mbie_eb": entry(
             num_states=states, num_actions=states, beta=k.number(0.1, 0), initial=initial, sweeps=k.size(),
         ),
+        "averaged_dqn": entry(
+            network=network, optimizer=optimizer, copies=k.size(2), head=k.optional(head), target_policy=targets,
+            reward=k.function(qjax.objectives.environment_reward), target=k.optional(k.record(qjax.periodic(5))),
+        ),
+        "maxmin_dqn": entry(
+            network=network, optimizer=optimizer, size=k.size(3, 2), learners=k.size(1, most=3),
+            head=k.optional(head), target_policy=targets,
+            reward=k.function(qjax.objectives.environment_reward), target=k.optional(sync),
+        ),
         "with_prior": entry(network=network, scale=k.positive()),
         "boltzmann": entry(temperature=k.scheduled(k.positive())),
         "categorical": entry(
@@ -832,6 +841,8 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "rescale": ("drqn", k.flag()),
         "eta": ("r2d2", k.unit()),
         "members": ("bootstrapped-dqn", k.size(3, 2)),
+        "copies": ("averaged-dqn", k.size(2)),
+        "learners": ("maxmin-dqn", k.size(1, most=4)),
         "mask_probability": ("bootstrapped-dqn", k.half_open()),
         "prior_scale": ("bootstrapped-dqn", k.number(2.0, 0)),
         "vote": ("bootstrapped-dqn", k.flag()),

@@ -169,6 +169,50 @@ COMPOSITIONS = {
     "normalized, recurrent": lambda _: cartpole(
         qjax.normalized(qjax.recurrent_pqn(gru(), ADAM, minibatches=1), rewards=True), qjax.online(), rollout=4
     ),
+    "averaged iqn, munchausen, noisy, prioritized": lambda _: cartpole(
+        qjax.averaged_dqn(
+            qjax.MLP(2, levels=5, noisy=True),
+            ADAM,
+            3,
+            head=qjax.quantile(),
+            target=qjax.periodic(4),
+            **qjax.munchausen(),
+        ),
+        qjax.prioritized(64, 8, 0.6, 0.4),
+    ),
+    "averaged, rescaled, swept target period": lambda hyper: cartpole(
+        qjax.averaged_dqn(
+            qjax.MLP(2),
+            ADAM,
+            3,
+            head=qjax.scalar(rescale=qjax.signed_hyperbolic()),
+            target=qjax.periodic(hyper["period"]),
+        ),
+        RING,
+    ),
+    "maxmin c51, expected, n-step, prioritized": lambda _: cartpole(
+        qjax.maxmin_dqn(
+            qjax.MLP(2, atoms=5), ADAM, 3, head=qjax.categorical(0.0, 100.0, 5), target_policy=qjax.expected(POLICY)
+        ),
+        qjax.n_step(PER, 3),
+    ),
+    "maxmin quantiles, double, prior, normalized": lambda _: cartpole(
+        qjax.normalized(
+            qjax.maxmin_dqn(
+                qjax.with_prior(qjax.MLP(2, atoms=5)),
+                ADAM,
+                3,
+                2,
+                head=qjax.quantile(),
+                target_policy=qjax.double,
+                target=qjax.polyak(0.1),
+            )
+        ),
+        RING,
+    ),
+    "epsilon-z, recurrent": lambda _: cartpole(
+        qjax.recurrent_dqn(gru(), ADAM), SEQUENCES, qjax.epsilon_z_greedy(schedules.ladder(2)), rollout=4
+    ),
     "static target period": lambda _: cartpole(
         qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(10)), RING, sync_every=5
     ),

@@ -1,6 +1,7 @@
 """Agents, made of the pieces below them: they know no loop and no environment.
 
-Read `tabular`, `dqn`, then `traces`, `pqn`, `recurrent` and `ensembles`. Imports `replay` and what is below.
+Read `tabular`, `dqn`, then `traces`, `pqn`, `recurrent`, `averaged`, `maxmin` and `ensembles`. Imports `replay` and
+what is below.
 """
 
 from qjax.agents.dqn import DQNState

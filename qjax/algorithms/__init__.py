@@ -20,14 +20,15 @@ from qjax.algorithms.deep import (
     assumed,
     support_of,
 )
-from qjax.algorithms.ensembles import BootstrappedDQN
+from qjax.algorithms.ensembles import AveragedDQN, BootstrappedDQN, MaxminDQN
 from qjax.algorithms.presets import PRESETS, Preset, preset
 from qjax.algorithms.recurrent import DRQN, R2D2, RecurrentPQN
 from qjax.algorithms.tabular import DynaQ, NStepQ, Tabular, Traces
 
 __all__ = [
     "ALGORITHMS", "C51", "DEEP", "DQN", "DRQN", "IQN", "PQN", "PRESETS", "QRDQN", "R2D2", "TABULAR", "Algorithm",
-    "BootstrappedDQN", "Config", "DynaQ", "EpsilonGreedy", "MunchausenDQN", "NStepDQN", "NStepQ", "NoisyDQN",
-    "Parts", "Preset", "PrioritizedDQN", "Rainbow", "Real", "RecurrentPQN", "Tabular", "Traced", "Traces", "Whole",
-    "algorithm", "assumed", "config", "fields", "make", "meanings", "parts", "preset", "support_of", "traced",
+    "AveragedDQN", "BootstrappedDQN", "Config", "DynaQ", "EpsilonGreedy", "MaxminDQN", "MunchausenDQN", "NStepDQN",
+    "NStepQ", "NoisyDQN", "Parts", "Preset", "PrioritizedDQN", "Rainbow", "Real", "RecurrentPQN", "Tabular",
+    "Traced", "Traces", "Whole", "algorithm", "assumed", "config", "fields", "make", "meanings", "parts", "preset",
+    "support_of", "traced",
 ]  # fmt: skip

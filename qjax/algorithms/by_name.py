@@ -107,6 +107,13 @@ DEEP = _known(
         "bootstrapped-dqn", ensembles.bootstrapped_dqn, ensembles.BootstrappedDQN,
         "bootstrapped(dqn, 10) of networks with_prior(scale=3), policy=greedy", "Osband et al. 2016, 2018",
     ),
+    Algorithm(
+        "averaged-dqn", ensembles.averaged_dqn, ensembles.AveragedDQN, "averaged_dqn(copies=10)",
+        "Anschel et al. 2017",
+    ),
+    Algorithm(
+        "maxmin-dqn", ensembles.maxmin_dqn, ensembles.MaxminDQN, "maxmin_dqn(size=4)", "Lan et al. 2020"
+    ),
 )  # fmt: skip
 """The deep family."""
 

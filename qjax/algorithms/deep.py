@@ -326,6 +326,7 @@ def compose_dqn(
     head: Head | None = None,
     policy: Policy | None = None,
     net: dict[str, Any] | None = None,
+    learns: Callable[..., Agent] = dqn_agent,
     **agent: Any,
 ) -> Parts:
     """Return a DQN with one thing or several changed: what every algorithm with replay is.
@@ -337,12 +338,13 @@ def compose_dqn(
         head: default plain values with the config's loss.
         policy: what acts; default the config's exploration.
         net: options of `network`.
-        agent: arguments of `dqn`.
+        learns: makes the agent, `dqn` or one with its arguments.
+        agent: arguments of that.
 
     """
     n, sizes = check_size("n", config.n), loop_sizes(config)
     held = memory(whole_capacity(config, sizes), config.batch_size, window=n)
-    learner = dqn_agent(
+    learner = learns(
         network(env, config, **(net or {})),
         optimizer(config, config.learning_rate),
         head=scalar(one_of("loss", config.loss, LOSSES)) if head is None else head,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from qjax.core.checks import check_range, check_unit
 from qjax.core.default_rules import makes_usual
+from qjax.objectives.members import Members
 from qjax.types import Params, State, Sync, Time
 
 
@@ -40,6 +41,30 @@ def periodic(period: Any, unit: str = "step") -> Sync:
         return jnp.where(due, since % jnp.asarray(period, jnp.int32), since), target
 
     return Sync(lambda: jnp.int32(0), step)
+
+
+@makes_usual
+def latest_copies(copy: Sync) -> Sync:
+    """Keep the last K copies of the online parameters, made when `copy` makes one, as `Members`, the newest first.
+
+    Raises:
+        ValueError: `copy` does not copy, but mixes.
+
+    """
+
+    def step(state: State, online: Params, target: Members, elapsed: Time) -> tuple[State, Members]:
+        # What it makes of a flag tells whether a copy is due.
+        state, due = copy.step(state, jnp.bool_(True), jnp.bool_(False), elapsed)
+        if due.dtype != bool:
+            raise ValueError("the last copies need a target that is copied, as by qjax.periodic(500)")
+
+        def moved(new: Any, old: Any) -> Any:
+            return jnp.where(due, jnp.concatenate([new[None], old[:-1]]), old)
+
+        return state, Members(jax.tree.map(moved, online, target.each))
+
+    jax.eval_shape(lambda: step(copy.init(), (), Members(()), Time(0, 0, 0))[0])
+    return Sync(copy.init, step)
 
 
 @makes_usual

@@ -1,4 +1,4 @@
-"""Named algorithms whose actors remember are the compositions that they are called, and say what does not fit."""
+"""Named recurrent agents and ensembles are the compositions that they are called, and say what does not fit."""
 
 from functools import partial
 
@@ -55,9 +55,37 @@ BOOTSTRAPPED_DQN = {
 }  # fmt: skip
 
 
+def of_several(make, **numbers):
+    """Return a function that composes a loop of one of two agents with several networks or copies."""
+
+    def composed(env):
+        network = qjax.encoded(qjax.MLP(env.num_actions, (5,)), env.encode)
+        agent = make(network, optax.adam(1e-2), target=qjax.periodic(16), **numbers)
+        policy = qjax.epsilon_greedy(qjax.schedules.linear(1.0, 0.05, 100.0))
+        sizes = {"num_envs": 2, "warmup": 6, "sync_every": 8}
+        return qjax.make_loop(env, agent, policy, qjax.ring(48, 4), gamma=0.99, **sizes)
+
+    return composed
+
+
+OF_SEVERAL = {
+    "steps": 200, "hidden": (5,), "learning_rate": 1e-2, "capacity": 48, "batch_size": 4, "target_period": 16,
+    "num_envs": 2, "warmup": 12,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "composed", "given"),
-    [("r2d2", r2d2, R2D2), ("bootstrapped-dqn", bootstrapped_dqn, BOOTSTRAPPED_DQN)],
+    [
+        ("r2d2", r2d2, R2D2),
+        ("bootstrapped-dqn", bootstrapped_dqn, BOOTSTRAPPED_DQN),
+        ("averaged-dqn", of_several(qjax.averaged_dqn, copies=3), {**OF_SEVERAL, "copies": 3}),
+        (
+            "maxmin-dqn",
+            of_several(qjax.maxmin_dqn, size=3, learners=2),
+            {**OF_SEVERAL, "members": 3, "learners": 2},
+        ),
+    ],
 )
 def test_a_name_is_its_composition(name, composed, given):
     env = qjax.make(probes.Walk(box=True, limit=5))
@@ -92,6 +120,9 @@ def test_what_only_memory_can_know_is_known(name, cell):
         ("bootstrapped-dqn", {"members": 1}, "members must be at least 2, got 1"),
         ("bootstrapped-dqn", {"mask_probability": 0.0}, r"mask_probability must lie in \(0, 1\], got 0.0"),
         ("bootstrapped-dqn", {"prior_scale": -1.0}, "prior_scale must lie in"),
+        ("maxmin-dqn", {"members": 1}, "members must be at least 2, got 1"),
+        ("maxmin-dqn", {"learners": 5}, "learners must be at most 4, got 5"),
+        ("averaged-dqn", {"copies": 0}, "copies must be at least 1, got 0"),
     ],
 )
 def test_constants_that_do_not_fit(name, change, said):

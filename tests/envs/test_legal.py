@@ -66,6 +66,7 @@ SMALL = {"hidden": (8,), "steps": 1500, "capacity": 64, "batch_size": 8, "warmup
          "target_period": 20}  # fmt: skip
 CONSTANTS = {
     "dqn": SMALL, "munchausen-dqn": SMALL, "iqn": SMALL, "prioritized-dqn": SMALL,
+    "averaged-dqn": SMALL, "maxmin-dqn": SMALL,
     "c51": {**SMALL, "support": (-3.0, 1.0)}, "qr-dqn": {**SMALL, "quantiles": 8},
     "pqn": {"hidden": (8,), "steps": 1500, "rollout": 8},
 }  # fmt: skip
