@@ -27,8 +27,6 @@ class Arguments(Common):
     """cleanrl: 500,000 steps of 10 environments; tutorial: 500 episodes of one."""
     steps: int | None = None
     """Environment steps per seed; default the preset's. For the tutorial, a limit beside its episodes."""
-    eval_episodes: int = 20
-    """Greedy episodes per seed at the end."""
     out: Path = Path("runs/cartpole")
 
 

@@ -453,7 +453,7 @@ def runs() -> dict[str, Entry]:
         ),
         "sweep": entry(
             **work, schedules=k.optional(k.record({"a": schedules.constant(1.0)}), first=True),
-            report=k.optional(k.function(lambda hyper, agent: {}), first=True),
+            report=k.optional(k.function(lambda hyper, agent, key: {}), first=True),
             on_log=k.optional(k.function(print), first=True),
             on_progress=k.optional(k.function(print), first=True),
             progress=k.Kind((False, True, "title"), (0, 1, 1.0, None, [])),

@@ -58,8 +58,6 @@ class Arguments(Common):
     exact: bool = False
     """Log how far the values are from the exact solution (distance, weighted_distance, greedy_start_value, regret),
     where the environment's MDP is known: FrozenLake, CliffWalking, Taxi."""
-    eval_episodes: int = 20
-    """Greedy episodes per seed at the end."""
     out: Path
     """Folder for the results; refused if it holds something. A dry run needs none."""
 

@@ -104,6 +104,10 @@ class Common(Setting):
     """Seconds between two checkpoints."""
     log_points: int = 100
     """Intervals into which the run is cut, each with a row of the table for every seed."""
+    evaluate_every: int | None = None
+    """Log points between two evaluations of every seed while it trains; default none."""
+    eval_episodes: int = 20
+    """Greedy episodes of each seed in an evaluation, at the end or while it trains."""
     chunk_seconds: float = 2.0
     """Seconds between two looks at progress, signals and the checkpoint's date."""
     stop_on_nan: bool = False
@@ -254,7 +258,8 @@ def train(
     that was to be resumed has ended.
     """
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
-    work["log_points"] = args.log_points
+    work |= {"log_points": args.log_points, "evaluate_every": args.evaluate_every}
+    work["evaluate_episodes"] = args.eval_episodes
     arguments = args.recorded
     if assumed is not None:
         arguments["assumed"] = assumed

@@ -14,6 +14,7 @@ from qjax.core.text import shown
 from qjax.runs.points import Schedules
 from qjax.runs.run import Run
 from qjax.runs.tables import KNOWN
+from qjax.sweeps.evaluating import RETURN, SPREAD, Evaluation
 from qjax.sweeps.programs import Report
 from qjax.training.evaluation import EVALUATION
 from qjax.training.loop import Loop
@@ -53,7 +54,7 @@ def check_hooks(schedules: Any, report: Any, on_log: Any, on_progress: Any, run:
         for name, schedule in schedules.items():
             check_callable(f"schedules[{name!r}]", schedule, "(time) -> value")
     hooks = (
-        ("report", report, "(hyper, agent) -> {name: number}"),
+        ("report", report, "(hyper, agent, key) -> {name: number}"),
         ("on_log", on_log, "(point) -> None"),
         ("on_progress", on_progress, "(progress) -> None"),
     )
@@ -64,7 +65,14 @@ def check_hooks(schedules: Any, report: Any, on_log: Any, on_progress: Any, run:
         check_record("run", run, Run)
 
 
-def logged(loop: Loop, hyper: Any, swept: list[str], schedules: Schedules, report: Report | None) -> list[str]:
+def logged(
+    loop: Loop,
+    hyper: Any,
+    swept: list[str],
+    schedules: Schedules,
+    report: Report | None,
+    evaluation: Evaluation | None,
+) -> list[str]:
     """Return the names of what is logged beside the usual columns.
 
     Args:
@@ -73,6 +81,7 @@ def logged(loop: Loop, hyper: Any, swept: list[str], schedules: Schedules, repor
         swept: the hyper-parameters' own columns.
         schedules: those of the sweep.
         report: that of the sweep.
+        evaluation: what is evaluated while it trains.
 
     Raises:
         ValueError: a name stands for two columns, or the report is no flat dict of numbers.
@@ -81,6 +90,8 @@ def logged(loop: Loop, hyper: Any, swept: list[str], schedules: Schedules, repor
     names = _scheduled(schedules(hyper) if callable(schedules) else schedules)
     if report is not None:
         names += _reported(report, hyper, loop)
+    if evaluation is not None:
+        names += [RETURN, SPREAD]
     if twice := sorted(set(swept) & {*KNOWN, *names}):
         raise ValueError(
             f"hyper-parameters {shown(twice)} have the name of another logged column: rename one of the two"
@@ -102,7 +113,7 @@ def _scheduled(schedules: Any) -> list[str]:
 def _reported(report: Report, hyper: Any, loop: Loop) -> list[str]:
     """Return the names of what a report returns, by its shapes."""
     agent = jax.eval_shape(loop.init, root_key(0)).agent
-    found = jax.eval_shape(returning_arrays("report", report), hyper, agent)
+    found = jax.eval_shape(returning_arrays("report", report), hyper, agent, root_key(0))
     if not isinstance(found, dict) or any(getattr(x, "shape", None) != () for x in found.values()):
         got = {k: describe(x) for k, x in found.items()} if isinstance(found, dict) else describe(found)
         raise ValueError(f"report must return a dict of numbers for one lane, got {shown(got)}")

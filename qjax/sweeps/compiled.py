@@ -41,7 +41,7 @@ def compiled(described: Described, programs: Programs, devices: Sequence[Any] | 
 
     With `watch` there is one that looks for divergence between log points, too.
     """
-    programs.compile(described.inner_iterations, watch, described.report)
+    programs.compile(described.inner_iterations, watch, described.report, described.evaluation)
     return Compiled(described, programs, _plan_of(described, programs, devices))
 
 
@@ -50,6 +50,7 @@ def _plan_of(described: Described, programs: Programs, devices: Sequence[Any] | 
     placement, lanes, settings = programs.placement, len(described.seeds), int(described.settings.max()) + 1
     padded, temp = placement.size * placement.count, programs.temp_bytes
     lane_bytes = bytes_of(programs.shapes) // placement.size
+    points = sum(phase.repeat for phase in described.phases if phase.log)
     limit, local = memory_of(placement.mesh.devices.flat)
     return Plan(
         lanes=lanes,
@@ -63,6 +64,7 @@ def _plan_of(described: Described, programs: Programs, devices: Sequence[Any] | 
         hosts=jax.process_count(),
         iterations=sum(phase.iterations * phase.repeat for phase in described.phases),
         phases=sum(phase.repeat for phase in described.phases),
+        evaluation_steps=described.evaluation.steps(described.loop, points) if described.evaluation else 0,
         programs=programs.names,
         lane_bytes=lane_bytes,
         transition_bytes=transition_bytes(programs.shapes.memory),

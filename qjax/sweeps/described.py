@@ -12,6 +12,7 @@ from qjax.runs.points import Schedules
 from qjax.runs.versions import numerics
 from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.asked import check_devices, check_seeds, logged
+from qjax.sweeps.evaluating import Evaluation, check_evaluation
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.phases import Phase, inner_iterations, phases
 from qjax.sweeps.plan import check_lanes
@@ -50,6 +51,8 @@ class Described(NamedTuple):
     """Schedules that are logged, by name."""
     report: Report | None
     """Gives numbers of a lane to log, where it is not None."""
+    evaluation: Evaluation | None
+    """What is evaluated while it trains, where that is not None."""
     logged: list[str]
     """Names of what is logged beside the usual columns."""
 
@@ -90,6 +93,7 @@ class Described(NamedTuple):
             "episodes": loop.episodes,
             "columns": list(self.swept),
             "logged": self.logged,
+            **({"evaluation": self.evaluation._asdict()} if self.evaluation is not None else {}),
             **({"jax": unusual} if (unusual := numerics()) else {}),
         }
 
@@ -120,6 +124,8 @@ def describe(
     devices: Sequence[Any] | None,
     schedules: Schedules | None = None,
     report: Report | None = None,
+    evaluate_every: int | None = None,
+    evaluate_episodes: int = 20,
 ) -> Described:
     """Return a sweep's arguments, checked; they are those of `qjax.sweep`."""
     check_callable("build", build, "(hyper) -> loop")
@@ -128,6 +134,7 @@ def describe(
     swept, num_settings = hyperparameters.check(build, hypers)
     loop, numbers = build(hyperparameters.setting(swept, 0)), np.asarray(given)
     check_lanes(loop, num_settings * len(given), check_devices(devices))
+    evaluation = check_evaluation(loop, evaluate_every, evaluate_episodes)
     found, named = phases(loop, steps, log_points), {} if schedules is None else schedules
     columns = {} if swept is None else hyperparameters.columns(swept)
     jaxpr = None if swept is None else traced.program(build, swept)
@@ -146,7 +153,8 @@ def describe(
         log_points=log_points,
         schedules=named,
         report=report,
-        logged=logged(loop, hyperparameters.setting(swept, 0), list(columns), named, report),
+        evaluation=evaluation,
+        logged=logged(loop, hyperparameters.setting(swept, 0), list(columns), named, report, evaluation),
     )
 
 

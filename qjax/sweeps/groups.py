@@ -46,17 +46,18 @@ class Groups:
     def read_metrics(self) -> dict[str, np.ndarray]:
         """Return some of the sums so far, as they are."""
         if "read_metrics" in self.programs.compiled:
-            return self._asked("read_metrics")
+            return self._read("read_metrics")
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
 
-    def report(self) -> dict[str, np.ndarray]:
-        """Return what the compiled report says of this process's lanes; nothing where there is none."""
-        if "report" not in self.programs.compiled:
-            return {}
-        return self._asked("report")
+    def at_point(self, name: str, point: int) -> dict[str, np.ndarray]:
+        """Return what "report" or "evaluate" says of this process's lanes, at the log point of this number."""
+        programs, found = self.programs, []
+        for given in zip(programs.hypers, programs.seeds, self.states, strict=True):
+            found.append(programs.compiled[name](given[:2], given[2], np.uint32(point)))
+        return self._joined(found)
 
-    def _asked(self, name: str) -> dict[str, np.ndarray]:
+    def _read(self, name: str) -> dict[str, np.ndarray]:
         """Return what a program that changes nothing says of this process's lanes."""
         program = self.programs.compiled[name]
         return self._joined([program(h, s) for h, s in zip(self.programs.hypers, self.states, strict=True)])

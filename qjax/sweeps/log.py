@@ -12,6 +12,7 @@ from qjax.runs.run import Run
 from qjax.runs.sinks import Feed, Sink, Start
 from qjax.stats import estimates
 from qjax.sweeps.described import Described
+from qjax.sweeps.evaluating import RETURN
 
 
 class Log:
@@ -23,7 +24,7 @@ class Log:
         self.notes: list[tuple[float, ...]] = []
         """Of each point: updates, share done, seconds and environment steps, of all hosts together."""
         self._run, self._lanes, self._columns = run, lanes, described.columns(lanes)
-        self._returns = np.full(len(lanes), np.nan)
+        self._returns = self._evaluated = np.full(len(lanes), np.nan)
         folder, arguments = (None, {}) if run is None else (run.folder, flat(run.arguments))
         self._feed = Feed(sinks, Start(folder, self._columns, arguments))
 
@@ -52,12 +53,22 @@ class Log:
     def _keep(self, point: Point) -> None:
         self.points.append(point)
         self._returns = np.where(np.isnan(point.mean_return), self._returns, point.mean_return)
+        evaluated = point.values.get(RETURN, np.nan)
+        self._evaluated = np.where(np.isnan(evaluated), self._evaluated, evaluated)
 
     def iqm_return(self) -> float:
         """Return the interquartile mean of the last returns that lanes reported."""
-        known = self._returns[~np.isnan(self._returns)]
-        return float(estimates.iqm(known)) if known.size else float("nan")
+        return _iqm(self._returns)
+
+    def iqm_evaluation(self) -> float:
+        """Return the interquartile mean of the lanes' last evaluations."""
+        return _iqm(self._evaluated)
 
     def close(self) -> None:
         """End the sinks."""
         self._feed.close()
+
+
+def _iqm(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(estimates.iqm(known)) if known.size else float("nan")

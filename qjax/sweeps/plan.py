@@ -40,6 +40,8 @@ class Plan(NamedTuple):
     """Iterations of each lane, at most."""
     phases: int
     """Stretches of iterations at whose ends the lanes' sums are fetched."""
+    evaluation_steps: int
+    """Environment steps with which each lane is evaluated while it trains, at most."""
     programs: tuple[str, ...]
     """Names of the programs that are compiled."""
     lane_bytes: int
@@ -96,6 +98,9 @@ class Plan(NamedTuple):
             else f"those of a width of {self.width} on this kind of device;"
             f" without a width given it depends on the number of {self.platform} devices",
             "iterations": f"{self.iterations:,} at most, in {self.phases} phases",
+            "evaluation": ""
+            if not self.evaluation_steps
+            else f"{self.evaluation_steps:,} steps of each lane beside those, at most",
             "compiles": f"{len(self.programs)}: {', '.join(self.programs)}",
             "per lane": size(self.lane_bytes),
             "transition": ""

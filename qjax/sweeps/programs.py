@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
+from jaxtyping import Array, Key
 
 from qjax.core import clock as clocks
-from qjax.sweeps import compiler
+from qjax.sweeps import compiler, evaluating
+from qjax.sweeps.evaluating import Evaluation
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.placement import AXIS, Placement
 from qjax.training.lane import Lane, pop_metrics
@@ -24,12 +26,13 @@ from qjax.training.lane import Lane, pop_metrics
 class Report(Protocol):
     """A function of yours that says what else a sweep logs."""
 
-    def __call__(self, hyper: Any, agent: Any, /) -> dict[str, Any]:
+    def __call__(self, hyper: Any, agent: Any, key: Key[Array, ""], /) -> dict[str, Any]:
         """Return numbers of one lane by their names; it is computed on the device.
 
         Args:
             hyper: the lane's setting, None where nothing is swept.
             agent: its agent's state.
+            key: another one for each lane and log point, from which nothing else is drawn.
 
         """
 
@@ -95,9 +98,12 @@ class Programs:
             for (path, x), impl in zip(paths, self.keys, strict=True)
         ]
 
+    def root(self) -> Any:
+        """Return the key that lanes' keys are folded from, with their seeds."""
+        return jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
+
     def _init(self, hyper: Any, number: Any) -> Lane:
-        root = jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
-        return self.build(hyper).init(jax.random.fold_in(root, number))
+        return self.build(hyper).init(jax.random.fold_in(self.root(), number))
 
     def _program(self, function: Callable[..., Any], *more: PartitionSpec) -> Callable[..., Any]:
         """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh.
@@ -113,7 +119,11 @@ class Programs:
         )
 
     def compile(
-        self, inner_iterations: dict[bool, int], watch: bool = False, report: Report | None = None
+        self,
+        inner_iterations: dict[bool, int],
+        watch: bool = False,
+        report: Report | None = None,
+        evaluation: Evaluation | None = None,
     ) -> "Programs":
         """Compile the programs: the start, what `pop_metrics` fetches, and one for each kind of iteration.
 
@@ -121,6 +131,7 @@ class Programs:
             inner_iterations: of the programs' inner loops, without and with learning.
             watch: compile `read_metrics`, which looks at the agents' states too.
             report: compile what `report` returns.
+            evaluation: compile an evaluation of every lane.
 
         Returns:
             Itself; `compile_s` is how many seconds it took.
@@ -134,7 +145,11 @@ class Programs:
             if watch:
                 self._compile("read_metrics", lambda _, lane: pop_metrics(lane)[1])
             if report is not None:
-                self._compile("report", lambda hyper, lane: report(hyper, lane.agent))
+                self._compile_at_points("report", evaluating.REPORT, report)
+            if evaluation is not None:
+                evaluated = evaluating.of_lane(evaluation)
+                of_setting = lambda hyper, agent, key: evaluated(self.build(hyper), agent, key)  # noqa: E731
+                self._compile_at_points("evaluate", evaluating.GREEDY, of_setting)
             for learning, inner in inner_iterations.items():
                 self._compile_run(inner, learning)
         self.compile_s, self.temp_bytes = time.perf_counter() - began, self._temp_bytes()
@@ -154,14 +169,33 @@ class Programs:
         none = (clocks.at(0), self.placement.spread(self.placement.busy[0]))
         self._compile("learn" if learning else "warm up", run, *none, more=(PartitionSpec(), AXIS), donate=True)
 
+    def _compile_at_points(self, name: str, stream: int, function: Report) -> None:
+        """Compile what is said of a lane at a log point of some number, with a key for it from a stream of keys."""
+
+        def at_point(given: tuple[Any, Any], lane: Lane, point: Any) -> dict[str, Any]:
+            hyper, seed = given
+            return function(hyper, lane.agent, evaluating.key_at(self.root(), seed, stream, point))
+
+        none = jnp.uint32(0)
+        self._compile(name, at_point, none, more=(PartitionSpec(),), given=(self.hypers[0], self.seeds[0]))
+
     def _compile(
-        self, name: str, function: Any, *arguments: Any, more: tuple[PartitionSpec, ...] = (), donate: bool = False
+        self,
+        name: str,
+        function: Any,
+        *arguments: Any,
+        more: tuple[PartitionSpec, ...] = (),
+        donate: bool = False,
+        given: Any = None,
     ) -> None:
-        """Compile a function of one lane's setting and the lane, and of `arguments`; `donate` the lanes."""
+        """Compile a function of what is `given` of a lane, its setting, of the lane and `arguments`.
+
+        The lanes may be donated.
+        """
         # What a program does not read is kept as well: what is donated comes back in its own buffer.
         donated = (1,) if donate else ()
         program = jax.jit(self._program(function, *more), donate_argnums=donated, keep_unused=True)
-        lowered = program.lower(self.hypers[0], self.shapes, *arguments)
+        lowered = program.lower(self.hypers[0] if given is None else given, self.shapes, *arguments)
         self.compiled[name] = lowered.compile(compiler_options=compiler.known_options(compiler.OPTIONS))
 
     @property

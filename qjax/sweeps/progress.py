@@ -32,6 +32,9 @@ class Progress(NamedTuple):
     several hosts, over this one's lanes."""
     diverged: int
     """Lanes whose loss or parameters are no longer finite."""
+    iqm_evaluation: float = float("nan")
+    """Interquartile mean over lanes of their last evaluations while training; NaN before the first. On several
+    hosts, over this one's lanes."""
 
 
 @contextmanager
@@ -76,6 +79,8 @@ def describe(progress: Progress) -> str:
     known = progress.iqm_return == progress.iqm_return  # not NaN
     mean = f"{progress.iqm_return:.3g}" if known else "none yet"
     text = f"{rates[0]} env-steps/s, {rates[1]} updates/s, {clock} left, IQM return {mean}"
+    if progress.iqm_evaluation == progress.iqm_evaluation:
+        text += f" (greedy {progress.iqm_evaluation:.3g})"
     return text + (f", {progress.diverged} diverged" if progress.diverged else "")
 
 

@@ -14,6 +14,7 @@ from qjax.machine import hosts
 from qjax.machine.interrupt import Again, Interrupt
 from qjax.runs.points import NEVER, Point, Tally
 from qjax.sweeps.compiled import Compiled
+from qjax.sweeps.evaluating import nothing
 from qjax.sweeps.groups import Groups
 from qjax.sweeps.log import Log
 from qjax.sweeps.options import Options
@@ -112,10 +113,21 @@ class Running:
         self.tally.add(self.groups.pop_metrics())
         self.seconds += time.perf_counter() - began
         if phase.log:
-            point = self.tally.point(self.seconds)
-            point = point._replace(values={**point.values, **self.groups.report()})
+            point = self._told(self.tally.point(self.seconds))
+            self.seconds = point.seconds
             self.log.add(point)
             self._show("on_log", point)
+
+    def _told(self, point: Point) -> Point:
+        """Return a log point with what the report says, and with an evaluation where one is due."""
+        began, number, values = time.perf_counter(), len(self.log.notes), dict(point.values)
+        if self.described.report is not None:
+            values |= self.groups.at_point("report", number)
+        if (evaluation := self.described.evaluation) is not None:
+            done = min(message["done"] for message in hosts.gather({"done": point.done}))
+            due = evaluation.due(number, done >= 1)
+            values |= self.groups.at_point("evaluate", number) if due else nothing(len(point.env_steps))
+        return point._replace(values=values, seconds=point.seconds + time.perf_counter() - began)
 
     def _show(self, name: str, news: Point | Progress) -> None:
         """Call what watches the sweep; an error of its own comes after a checkpoint."""
@@ -166,6 +178,7 @@ class Running:
             updates=sum(message["updates"] for message in messages),
             iqm_return=self.log.iqm_return(),
             diverged=sum(message["diverged"] for message in messages),
+            iqm_evaluation=self.log.iqm_evaluation(),
         )
 
     def _flag(self, phase: Phase) -> None:

@@ -47,9 +47,12 @@ class Sweep:
         devices: Sequence[Any] | None,
         schedules: Schedules | None = None,
         report: Report | None = None,
+        evaluate_every: int | None = None,
+        evaluate_episodes: int = 20,
     ):
         """Check the arguments, those of `qjax.sweep`; nothing is compiled."""
-        self.described = describe(build, seeds, hypers, seed, steps, log_points, devices, schedules, report)
+        logs = (schedules, report, evaluate_every, evaluate_episodes)
+        self.described = describe(build, seeds, hypers, seed, steps, log_points, devices, *logs)
         self.width, self.devices = width, devices
 
     def compile(self, watch: bool = False) -> Compiled:
@@ -87,6 +90,8 @@ def sweep(
     devices: Sequence[Any] | None = None,
     schedules: Schedules | None = None,
     report: Report | None = None,
+    evaluate_every: int | None = None,
+    evaluate_episodes: int = 20,
     on_log: Callable[[Point], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     progress: bool | str = False,
@@ -120,8 +125,12 @@ def sweep(
             `qjax.machine.devices.default_width`, or a resumed run's own.
         devices: default all, of all hosts.
         schedules: named schedules to log, "epsilon" for instance, or a function of one setting that returns them.
-        report: `(hyper, agent) -> {name: number}`, of one lane's setting (None without `hypers`) and its agent's
-            state: what else to log, computed on the device at each log point.
+        report: `(hyper, agent, key) -> {name: number}`, of one lane's setting (None without `hypers`), its agent's
+            state and a key for this log point: what else to log, computed on the device at each log point.
+        evaluate_every: log points between two evaluations of every lane, and at the end; default none. Their mean
+            returns and the standard deviation over episodes are the columns `eval_return` and `eval_std`, NaN in
+            between. Keys are their own: training is the same with and without, bit for bit.
+        evaluate_episodes: greedy ones of each lane in an evaluation, whole however long they are.
         on_log: called with every new `Point`. Where it or `on_progress` cannot write (OSError), that is told of and
             it is called no more; any other error ends the sweep, after a checkpoint where there is a run.
         on_progress: called at the end of every chunk.
@@ -137,8 +146,8 @@ def sweep(
 
     Raises:
         ValueError: no seeds or one twice, hypers of different lengths, a value that a factory refuses, steps that
-            end before warm-up does, a sink that needs a run, or a run that cannot be resumed; the first difference
-            is named.
+            end before warm-up does, an evaluation of episodes without a limit, a sink that needs a run, or a run
+            that cannot be resumed; the first difference is named.
         TypeError: a hyper-parameter that shapes the program.
         MemoryError: more lanes than the devices hold; the largest number that fits is named.
         OSError: the folder cannot be written to, or another process runs in it.
@@ -148,7 +157,7 @@ def sweep(
     check_hooks(schedules, report, on_log, on_progress, run)
     check_sinks(sinks, run is not None)
     asked = (seeds, hypers, seed, steps, log_points, width, devices, schedules, report)
-    return Sweep(build, *asked).run(options, run)
+    return Sweep(build, *asked, evaluate_every, evaluate_episodes).run(options, run)
 
 
 @usual_rules()
@@ -162,13 +171,16 @@ def plan(
     log_points: int = 100,
     width: int | None = None,
     devices: Sequence[Any] | None = None,
+    evaluate_every: int | None = None,
+    evaluate_episodes: int = 20,
 ) -> Plan:
     """Return what a sweep with these arguments will take, without running it: also `sweep.plan`.
 
     It compiles the programs, for they alone know their temporary memory. `print` shows it; `Plan.check` raises
     where it does not fit, as `sweep` does.
     """
-    return Sweep(build, seeds, hypers, seed, steps, log_points, width, devices).compile().plan
+    logs = (None, None, evaluate_every, evaluate_episodes)
+    return Sweep(build, seeds, hypers, seed, steps, log_points, width, devices, *logs).compile().plan
 
 
 sweep.plan = plan  # type: ignore[attr-defined]

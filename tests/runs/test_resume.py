@@ -79,13 +79,13 @@ def compiled_once(compile):
     """Return `Programs.compile`, which shares the programs of the same work of `BUILDS` on the same devices."""
     made = {}
 
-    def compile_once(self, inner_iterations, watch=False, report=None):
-        if self.build not in BUILDS.values() or report is not None:
-            return compile(self, inner_iterations, watch, report)
+    def compile_once(self, inner_iterations, watch=False, *asked):
+        if self.build not in BUILDS.values() or any(asked):
+            return compile(self, inner_iterations, watch, *asked)
         root, devices = (self._root.tobytes(), self._impl), tuple(self.placement.mesh.devices.flat)
         work = (self.build, root, devices, self.placement.size, *inner_iterations.items(), watch)
         if work not in made:
-            made[work] = compile(self, inner_iterations, watch, report)
+            made[work] = compile(self, inner_iterations, watch)
         self.__dict__ |= {
             name: getattr(made[work], name) for name in ("compiled", "compile_s", "temp_bytes", "_look")
         }

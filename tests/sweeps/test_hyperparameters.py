@@ -168,7 +168,7 @@ def test_logged_schedules_with_swept_ends():
 def test_a_report_on_the_agents_is_logged(tmp_path):
     """Computed from the agents as they are at each log point, of each lane's own setting, and kept in the table."""
     hypers = qjax.grid(alpha=[0.1, 0.5])
-    report = lambda hyper, table: {"largest": table.max(), "scaled": table.sum() * hyper["alpha"]}
+    report = lambda hyper, table, key: {"largest": table.max(), "scaled": table.sum() * hyper["alpha"]}
     seen = []
     with qjax.Run(tmp_path / "run", "tabular", {}) as run:
         work = {**SMALL, "log_points": 4, "hypers": hypers, "report": report, "run": run}
@@ -185,10 +185,16 @@ def test_a_report_on_the_agents_is_logged(tmp_path):
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        (lambda hyper, table: {"rows": table.max(1)}, r"dict of numbers for one lane, got .*rows.*float32"),
-        (lambda hyper, table: table.max(), "dict of numbers for one lane"),
-        (lambda hyper, table: {"loss": table.max()}, r"logged values \['loss'\] have the name of another column"),
-        (lambda hyper, table: {"alpha": table.max()}, r"hyper-parameters \['alpha'\] have the name of another"),
+        (lambda hyper, table, _: {"rows": table.max(1)}, r"dict of numbers for one lane, got .*rows.*float32"),
+        (lambda hyper, table, _: table.max(), "dict of numbers for one lane"),
+        (
+            lambda hyper, table, key: {"loss": table.max()},
+            r"logged values \['loss'\] have the name of another column",
+        ),
+        (
+            lambda hyper, table, key: {"alpha": table.max()},
+            r"hyper-parameters \['alpha'\] have the name of another",
+        ),
     ],
 )
 def test_a_bad_report(report, message):

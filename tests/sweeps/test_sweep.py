@@ -493,7 +493,7 @@ sys.path.insert(0, {folder!r})
 import qjax
 qjax.use_cores({cores})
 import victim
-report = lambda _, agent: {{"ones": jnp.zeros(3).at[:].set(1.0).sum()}}
+report = lambda _, agent, key: {{"ones": jnp.zeros(3).at[:].set(1.0).sum()}}
 asked = {{"seeds": [4, 1, 11, 0, 7], "steps": 200, "log_points": 2, "width": 2}}
 result = qjax.sweep(lambda _: victim.build("deep"), report=report, **asked)
 print("".join(x.tobytes().hex() for x in victim.leaves(result)))
