@@ -28,6 +28,7 @@ from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import double
+from qjax.replay.frames import Frames
 from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import prioritized
 from qjax.types import Agent, Env, Head, Memory, NetworkLike, Policy
@@ -98,6 +99,9 @@ class Replay(Deep):
     """Unit of `target_period`: step (of an environment), episode or update."""
     n: int = 1
     """Steps of a target."""
+    frames: int | None = None
+    """Frames of a stacked observation, each stored once: 4 with frame_stack=4; with 1 each observation is. It takes
+    less memory and more time. None: transitions are stored whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,7 +338,7 @@ def compose_dqn(
     Args:
         env: the environment.
         config: the constants.
-        memory: `memory(capacity, batch_size, window=n)`.
+        memory: `memory(capacity, batch_size, window=n)`, or with `frames`, too.
         head: default plain values with the config's loss.
         policy: what acts; default the config's exploration.
         net: options of `network`.
@@ -343,7 +347,8 @@ def compose_dqn(
 
     """
     n, sizes = check_size("n", config.n), loop_sizes(config)
-    held = memory(whole_capacity(config, sizes), config.batch_size, window=n)
+    stored = {} if config.frames is None else {"frames": Frames(env.max_steps, check_size("frames", config.frames))}
+    held = memory(whole_capacity(config, sizes), config.batch_size, window=n, **stored)
     learner = learns(
         network(env, config, **(net or {})),
         optimizer(config, config.learning_rate),
@@ -389,8 +394,8 @@ def by_priority(config: Any) -> Callable[..., Memory]:
     check_range("beta", config.beta, 0, 1)
     beta = schedules.linear(config.beta, 1.0, steps_of(config))
 
-    def memory(capacity: int, batch_size: int, window: int = 1) -> Memory:
-        return prioritized(capacity, batch_size, config.alpha, beta, window=window)
+    def memory(capacity: int, batch_size: int, window: int = 1, frames: Frames | None = None) -> Memory:
+        return prioritized(capacity, batch_size, config.alpha, beta, window=window, frames=frames)
 
     return memory
 

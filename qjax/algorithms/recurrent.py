@@ -115,6 +115,10 @@ def recurrent_network(env: Env, config: Any, **options: Any) -> NetworkLike | Re
 
 def _compose(env: Env, config: DRQN, replay: Callable[..., Memory], **agent: Any) -> Parts:
     """Return a recurrent DQN on sequences, whose blocks such a memory holds; arguments of `recurrent_dqn`."""
+    if config.frames is not None:
+        raise ValueError(
+            f"sequences store blocks as they come, no frame once: leave out frames, got {config.frames}"
+        )
     sizes = loop_sizes(config)
     rescale = signed_hyperbolic() if check_flag("rescale", config.rescale) else None
     learner = recurrent_dqn(

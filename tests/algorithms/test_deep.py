@@ -380,3 +380,25 @@ def test_the_support_follows_gamma_and_the_time_limit():
     endless = cartpole._replace(max_steps=None)
     with pytest.raises(ValueError, match="gamma is 1 and CartPole-v1 has no time limit"):
         algorithms.make("c51", endless, algorithms.C51(gamma=1.0))
+
+
+def test_frames_stored_once_are_learned_from_alike():
+    env = qjax.make("CartPole-v1", max_episode_steps=12)
+    constants = {
+        "hidden": (4,),
+        "capacity": 100,
+        "batch_size": 8,
+        "warmup": 20,
+        "num_envs": 1,
+        "steps": 200,
+        "target_period": 10,
+    }
+    config = algorithms.config("dqn", **constants)
+    found = []
+    for each in (config, config.replace(frames=1)):
+        loop = algorithms.make("dqn", env, each)
+        lane = loop.run(loop.init(jax.random.key(0)), qjax.clock.at(0), 100)
+        found.append(jax.tree.leaves(lane.agent.params))
+    assert all(map(np.array_equal, *found))
+    with pytest.raises(ValueError, match=r"sequences store blocks as they come, no frame once: .* got 1"):
+        algorithms.make("r2d2", env, algorithms.config("r2d2", frames=1))
