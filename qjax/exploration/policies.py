@@ -27,8 +27,9 @@ from qjax.types import Policy, State, StatefulPolicy, Time
 def greedy(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A"]:
     """Return equal probabilities for all the largest values, so that ties are broken at random."""
     # Not q == q.max(): a compiler may compute q twice, once for the maximum and once to compare with it, differ in
-    # the last digit, and find no largest value at all. Here one operation computes both sides.
-    best = (q[:, None] >= q).all(1).astype(jnp.float32)
+    # the last digit, and find no largest value at all. Here one operation computes both sides; and where a compiler
+    # computes even those twice, as of rescaled values, a value is still at least itself.
+    best = ((q[:, None] >= q) | jnp.eye(q.size, dtype=bool)).all(1).astype(jnp.float32)
     return best / best.sum()
 
 

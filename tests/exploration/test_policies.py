@@ -440,3 +440,11 @@ def test_a_ladder_of_another_length(num_envs):
 def test_a_ladder_stays_within_the_unit_interval(rung, message):
     with pytest.raises(ValueError, match=message):
         schedules.ladder(4, **rung)
+
+
+def test_the_largest_is_found_of_values_that_are_computed_twice():
+    """With few optimisations the compiler computes h^-1 for each side of a comparison, with other roundings."""
+    out = jax.random.normal(jax.random.key(0), (100, 3))
+    inverse = qjax.signed_hyperbolic().inverse
+    found = jax.jit(jax.vmap(lambda x: qjax.greedy(inverse(x))))(out)
+    np.testing.assert_array_equal(found, np.eye(3)[out.argmax(-1)])
