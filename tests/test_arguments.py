@@ -385,6 +385,7 @@ def runs() -> dict[str, Entry]:
         "steps": k.optional(k.size(9, most=2**53))._replace(good=(9,)), "log_points": k.size(),
         "width": k.optional(k.size()),
         "devices": k.optional(k.listed(k.record(jax.devices()[0]), jax.devices()), first=True),
+        "evaluate_every": k.optional(k.size(), first=True), "evaluate_episodes": k.size(),
     }  # fmt: skip
     bad = (1j, "3", None, [3], np.nan, 1e39, 10**400, 1e-46)
     values = k.listed(k.Kind((), bad), [1.0, 2.0], np.ones(2), [1, 2], [True, False], called="rate")
@@ -454,6 +455,7 @@ def runs() -> dict[str, Entry]:
         "sweep": entry(
             **work, schedules=k.optional(k.record({"a": schedules.constant(1.0)}), first=True),
             report=k.optional(k.function(lambda hyper, agent, key: {}), first=True),
+            initial=k.raw(None, "checked in sweeps/test_initial.py"),
             on_log=k.optional(k.function(print), first=True),
             on_progress=k.optional(k.function(print), first=True),
             progress=k.Kind((False, True, "title"), (0, 1, 1.0, None, [])),

@@ -104,6 +104,8 @@ class Common(Setting):
     """Seconds between two checkpoints."""
     log_points: int = 100
     """Intervals into which the run is cut, each with a row of the table for every seed."""
+    initial_agents: Path | None = None
+    """A run whose agents are begun with, seed by seed; by default fresh ones are."""
     evaluate_every: int | None = None
     """Log points between two evaluations of every seed while it trains; default none."""
     eval_episodes: int = 20
@@ -162,8 +164,10 @@ def agents_of(loop: Loop, lanes: int) -> Any:
 FREE = (
     "out", "overwrite", "resume", "accept_program", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan",
     "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
+    "initial_agents",
 )  # fmt: skip
-"""Arguments that may change when a run is resumed; the width is the one that the run began with."""
+"""Arguments that may change when a run is resumed; the width is the one that it began with, and its config has a
+digest of initial agents."""
 
 LONGEST = 1000
 """Characters of an error on one line; ours are shorter, those of libraries may be anything."""
@@ -260,6 +264,7 @@ def train(
     work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
     work |= {"log_points": args.log_points, "evaluate_every": args.evaluate_every}
     work["evaluate_episodes"] = args.eval_episodes
+    initial = None if args.initial_agents is None else qjax.load_agents(args.initial_agents)
     arguments = args.recorded
     if assumed is not None:
         arguments["assumed"] = assumed
@@ -281,6 +286,7 @@ def train(
             width=args.width,
             schedules=schedules,
             report=report,
+            initial=initial,
             progress=f"{experiment}, {args.count}",
             run=folder,
             chunk_seconds=args.chunk_seconds,

@@ -22,7 +22,7 @@ def place(described: Described, width: int | None, devices: Sequence[Any] | None
     else:
         width = check_size("width", width)
     placement = Placement(described.settings, seeds, width, given)
-    return Programs(described.build, described.hypers, described.root, placement)
+    return Programs(described.build, described.hypers, described.root, placement, described.initial)
 
 
 class Compiled(NamedTuple):

@@ -14,6 +14,7 @@ from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.asked import check_devices, check_seeds, logged
 from qjax.sweeps.evaluating import Evaluation, check_evaluation
 from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.initial import Initial, check_initial_agents
 from qjax.sweeps.phases import Phase, inner_iterations, phases
 from qjax.sweeps.plan import check_lanes
 from qjax.sweeps.programs import Report
@@ -53,6 +54,8 @@ class Described(NamedTuple):
     """Gives numbers of a lane to log, where it is not None."""
     evaluation: Evaluation | None
     """What is evaluated while it trains, where that is not None."""
+    initial: Initial | None
+    """The agents that lanes begin with, where they are not fresh."""
     logged: list[str]
     """Names of what is logged beside the usual columns."""
 
@@ -93,6 +96,7 @@ class Described(NamedTuple):
             "episodes": loop.episodes,
             "columns": list(self.swept),
             "logged": self.logged,
+            **({"initial": self.initial.digest} if self.initial is not None else {}),
             **({"evaluation": self.evaluation._asdict()} if self.evaluation is not None else {}),
             **({"jax": unusual} if (unusual := numerics()) else {}),
         }
@@ -126,6 +130,7 @@ def describe(
     report: Report | None = None,
     evaluate_every: int | None = None,
     evaluate_episodes: int = 20,
+    initial: Any = None,
 ) -> Described:
     """Return a sweep's arguments, checked; they are those of `qjax.sweep`."""
     check_callable("build", build, "(hyper) -> loop")
@@ -154,6 +159,7 @@ def describe(
         schedules=named,
         report=report,
         evaluation=evaluation,
+        initial=check_initial_agents(loop, initial, num_settings * len(given)),
         logged=logged(loop, hyperparameters.setting(swept, 0), list(columns), named, report, evaluation),
     )
 

@@ -24,7 +24,8 @@ class Groups:
     def start(self) -> None:
         """Make every lane's first state."""
         init, programs = self.programs.compiled["init"], self.programs
-        self.states = [init(h, n) for h, n in zip(programs.hypers, programs.seeds, strict=True)]
+        each = zip(programs.hypers, programs.seeds, strict=True)
+        self.states = [init(h, (n, programs.agents(group))) for group, (h, n) in enumerate(each)]
         jax.block_until_ready(self.states)  # here an allocation that failed is raised; reading it would hang
 
     def run(self, ticks: int, outer_iterations: int, learning: bool) -> None:

@@ -18,6 +18,7 @@ from qjax.core import clock as clocks
 from qjax.sweeps import compiler, evaluating
 from qjax.sweeps.evaluating import Evaluation
 from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.initial import Initial
 from qjax.sweeps.placement import AXIS, Placement
 from qjax.training.lane import Lane, pop_metrics
 
@@ -40,7 +41,7 @@ class Report(Protocol):
 class Programs:
     """Programs of lanes where they stand: known by their shapes from the start, callable once they are compiled."""
 
-    def __init__(self, build: Build, hypers: Any, root: Any, placement: Placement):
+    def __init__(self, build: Build, hypers: Any, root: Any, placement: Placement, initial: Initial | None = None):
         """Put the lanes' settings and seeds in their places; nothing is traced yet.
 
         Args:
@@ -48,9 +49,10 @@ class Programs:
             hypers: NumPy arrays `[settings, ...]`, or None.
             root: the key that lanes' keys are folded from, with their seeds.
             placement: where the lanes stand.
+            initial: the agents that they begin with; None for fresh ones.
 
         """
-        self.build, self.placement = build, placement
+        self.build, self.placement, self._initial = build, placement, initial
         self._root, self._impl = np.asarray(jax.random.key_data(root)), jax.random.key_impl(root)
         spread = placement.spread
         self.hypers = [None if hypers is None else spread(_cells(hypers, s)) for s in placement.settings]
@@ -79,12 +81,12 @@ class Programs:
         """
         found: list[Any] = []
 
-        def look(hyper: Any, number: Any) -> Lane:
-            lane = self._init(hyper, number)
+        def look(hyper: Any, begun: tuple[Any, Any]) -> Lane:
+            lane = self._init(hyper, begun)
             found.extend(jax.random.key_impl(x) if is_key(x) else None for x in jax.tree.leaves(lane))
             return lane
 
-        traced = jax.jit(self._program(look)).trace(self.hypers[0], self.seeds[0])
+        traced = jax.jit(self._program(look)).trace(self.hypers[0], (self.seeds[0], self.agents(0)))
         placed = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.placement.place), traced.out_info
         )
@@ -102,8 +104,17 @@ class Programs:
         """Return the key that lanes' keys are folded from, with their seeds."""
         return jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
 
-    def _init(self, hyper: Any, number: Any) -> Lane:
-        return self.build(hyper).init(jax.random.fold_in(self.root(), number))
+    def agents(self, group: int) -> Any:
+        """Return the agents that a group's lanes begin with, None for fresh ones."""
+        if self._initial is None:
+            return None
+        size = self.placement.size
+        return self.placement.spread(self._initial.rows(group * size + np.arange(size)))
+
+    def _init(self, hyper: Any, begun: tuple[Any, Any]) -> Lane:
+        number, agent = begun
+        key = jax.random.fold_in(self.root(), number)
+        return self.build(hyper).init(key) if agent is None else self.build(hyper).init(key, agent)
 
     def _program(self, function: Callable[..., Any], *more: PartitionSpec) -> Callable[..., Any]:
         """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh.

@@ -49,10 +49,11 @@ class Sweep:
         report: Report | None = None,
         evaluate_every: int | None = None,
         evaluate_episodes: int = 20,
+        initial: Any = None,
     ):
         """Check the arguments, those of `qjax.sweep`; nothing is compiled."""
-        logs = (schedules, report, evaluate_every, evaluate_episodes)
-        self.described = describe(build, seeds, hypers, seed, steps, log_points, devices, *logs)
+        more = (schedules, report, evaluate_every, evaluate_episodes, initial)
+        self.described = describe(build, seeds, hypers, seed, steps, log_points, devices, *more)
         self.width, self.devices = width, devices
 
     def compile(self, watch: bool = False) -> Compiled:
@@ -92,6 +93,7 @@ def sweep(
     report: Report | None = None,
     evaluate_every: int | None = None,
     evaluate_episodes: int = 20,
+    initial: Any = None,
     on_log: Callable[[Point], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     progress: bool | str = False,
@@ -131,6 +133,9 @@ def sweep(
             returns and the standard deviation over episodes are the columns `eval_return` and `eval_std`, NaN in
             between. Keys are their own: training is the same with and without, bit for bit.
         evaluate_episodes: greedy ones of each lane in an evaluation, whole however long they are.
+        initial: agents to begin with in place of fresh ones: states `[lanes, ...]`, a result's or a run's for
+            instance, or one state for all lanes, or parameters alone, as a state's `params`. A run's config has a
+            digest of them, and one that is resumed needs them again.
         on_log: called with every new `Point`. Where it or `on_progress` cannot write (OSError), that is told of and
             it is called no more; any other error ends the sweep, after a checkpoint where there is a run.
         on_progress: called at the end of every chunk.
@@ -146,8 +151,8 @@ def sweep(
 
     Raises:
         ValueError: no seeds or one twice, hypers of different lengths, a value that a factory refuses, steps that
-            end before warm-up does, an evaluation of episodes without a limit, a sink that needs a run, or a run
-            that cannot be resumed; the first difference is named.
+            end before warm-up does, an evaluation of episodes without a limit, initial agents of another shape, a
+            sink that needs a run, or a run that cannot be resumed; the first difference is named.
         TypeError: a hyper-parameter that shapes the program.
         MemoryError: more lanes than the devices hold; the largest number that fits is named.
         OSError: the folder cannot be written to, or another process runs in it.
@@ -157,7 +162,7 @@ def sweep(
     check_hooks(schedules, report, on_log, on_progress, run)
     check_sinks(sinks, run is not None)
     asked = (seeds, hypers, seed, steps, log_points, width, devices, schedules, report)
-    return Sweep(build, *asked, evaluate_every, evaluate_episodes).run(options, run)
+    return Sweep(build, *asked, evaluate_every, evaluate_episodes, initial).run(options, run)
 
 
 @usual_rules()

@@ -38,8 +38,9 @@ from qjax.types import Agent, Clock, Env, Memory, Policy, StatefulPolicy
 class Loop(NamedTuple):
     """A training loop for one lane. Sizes are static; hyper-parameters may be traced."""
 
-    init: Callable[[Key[Array, ""]], Lane]
-    """`key -> lane`: the lane before its first step, of a typed key."""
+    init: Callable[..., Lane]
+    """`(key, agent=None) -> lane`: the lane before its first step, of a typed key; where an agent's state or
+    its parameters alone are given, it begins with them."""
     step: Callable[[Lane, Clock], Lane]
     """`(lane, clock) -> lane`: T ticks in N environments, added to the memory."""
     learn: Callable[[Lane, Clock], Lane]

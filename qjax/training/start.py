@@ -17,13 +17,15 @@ from qjax.training.lane import Lane, Stats
 from qjax.types import State, Time, Transition
 
 
-def init(setup: Setup, key: Any) -> Lane:
-    """Return a lane before its first step."""
+def init(setup: Setup, key: Any, agent: Any = None) -> Lane:
+    """Return a lane before its first step; it begins with the state of an `agent`, or its parameters, if given."""
     check_key(key)
     agent_remembers, policy_remembers = remembers(setup.agent), remembers(setup.policy)
     lane_key, env_key, agent_key, *begin_keys = jax.random.split(key, 3 + agent_remembers + policy_remembers)
     obs, env_state = jax.vmap(resetting(setup.env))(jax.random.split(env_key, setup.num_envs))
     state = returning_arrays("agent.init", setup.agent.init)(agent_key, obs)
+    if agent is not None:
+        state = begun_with(state, agent)
     carry, remembered = (), ()
     if agent_remembers:
         carry = begin(setup.agent, jax.random.split(begin_keys[0], setup.num_envs), state)
@@ -53,6 +55,24 @@ def init(setup: Setup, key: Any) -> Lane:
     _, info = jax.eval_shape(partial(update_once, setup), lane, (state, held), key, start, none)
     logged = {name: sums.zero() for name, value in info.items() if value.shape == ()}
     return lane._replace(memory=held, stats=lane.stats._replace(sums=logged))
+
+
+def begun_with(fresh: State, given: Any) -> State:
+    """Return a given state of an agent, or a fresh one with the parameters given, its target network's, too.
+
+    Raises:
+        ValueError: what is given is neither the whole state nor its parameters, by structure, shapes and dtypes.
+
+    """
+    if _alike(fresh, given):
+        return given
+    if not hasattr(fresh, "params") or not _alike(fresh.params, given):
+        raise ValueError(f"the lane's agent is {describe(fresh)}, it cannot begin with {describe(given)}")
+    changed = {"params": given}
+    if hasattr(fresh, "target_params"):
+        copies = jax.tree.map(lambda x, y: jnp.broadcast_to(x, y.shape), given, fresh.target_params)
+        changed["target_params"] = copies
+    return fresh._replace(**changed)
 
 
 def _check_step(setup: Setup, lane: Lane, after: Lane, row: Transition) -> None:
