@@ -208,7 +208,7 @@ def draw_sea(found: Found, seeds: str) -> Any:
             error = np.stack([value - low, np.where(np.isfinite(high), high - value, 0)])[:, known]
             at = np.array(list(each))[known]
             right.errorbar(at, value[known], error, marker="o", elinewidth=0.8, capsize=1.5, **look(number))
-        right.set(xlabel="size of the sea", ylabel="episodes", yscale="log", xlim=(0, None))
+        right.set(xlabel="size of the sea", ylabel="episodes", xlim=(0, None), ylim=(0, EPISODES))
         right.set_title("episodes until half of the seeds reach it, 95% interval", loc="left")
         legend(drawn, left)
     return drawn
