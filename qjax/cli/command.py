@@ -261,9 +261,7 @@ def train(
     Return None where there is nothing left to do: on a dry run, on a host that is not the first, and where the run
     that was to be resumed has ended.
     """
-    work: dict[str, Any] = {"seeds": args.seeds, "seed": args.root, "steps": steps, "hypers": hypers}
-    work |= {"log_points": args.log_points, "evaluate_every": args.evaluate_every}
-    work["evaluate_episodes"] = args.eval_episodes
+    work = {"steps": steps, "hypers": hypers, **_asked(args)}
     initial = None if args.initial_agents is None else qjax.load_agents(args.initial_agents)
     arguments = args.recorded
     if assumed is not None:
@@ -297,6 +295,17 @@ def train(
         )
     _tell(result, several=hypers is not None)
     return (folder, result) if hosts.is_first() else None
+
+
+def _asked(args: Common) -> dict[str, Any]:
+    """Return what of a command's arguments a sweep and its plan take alike."""
+    return {
+        "seeds": args.seeds,
+        "seed": args.root,
+        "log_points": args.log_points,
+        "evaluate_every": args.evaluate_every,
+        "evaluate_episodes": args.eval_episodes,
+    }
 
 
 def _show_plan(
