@@ -230,6 +230,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "runs/test_resume.py::test_static_sweeps_take_ended_runs_from_their_folders": (),
     "runs/test_resume.py::test_two_hosts": (),
     # sweeps and loops
+    "sweeps/test_evaluating.py::test_the_best_agent_is_the_one_of_the_best_evaluation": (),
     "sweeps/test_evaluating.py::test_settings_are_evaluated_as_themselves_and_the_table_has_it": (),
     "sweeps/test_evaluating.py::test_training_does_not_change": (),
     "sweeps/test_hyperparameters.py::test_static_sweeps_run_one_after_another_with_the_same_seeds": (),

@@ -411,7 +411,8 @@ def runs() -> dict[str, Entry]:
             sync_every=k.size(2), warmup=k.size(0, 0), episodes=k.optional(k.size(3, 1, 2**30)),
         )._replace(call=_one_ratio),
         "load_agents": entry(
-            folder=folder, like=k.raw(None, "of any structure: a run with another is refused"), runs=False
+            folder=folder, like=k.raw(None, "of any structure: a run with another is refused"),
+            which=k.name("last", "best"), runs=False,
         ),
         "load_config": entry(folder=folder, runs=False),
         "runs.load_metrics": entry(folder=folder, runs=False),

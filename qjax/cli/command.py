@@ -383,6 +383,9 @@ def conclude(
     table.add_row("mean, worst, best seed", ", ".join(f"{score:.{places}f}" for score in spread))
     if solved is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
+    if result.best is not None:
+        again = greedy_scores(loop, result.best.agents, result.seeds, args.root, args.eval_episodes)
+        table.add_row("that of each seed's best agent", f"{float(stats.iqm(again)):.{places}f} (evaluated again)")
     table.add_row("episodes per seed", f"{args.eval_episodes}")
     table.add_row("env-steps/s", f"{result.env_steps / result.run_s:,.0f}")
     table.add_row("run, compile", f"{result.run_s:.1f} s, {result.compile_s:.1f} s")

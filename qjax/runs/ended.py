@@ -41,7 +41,9 @@ def altered(folder: Path, under: str = "") -> list[str]:
     """
     written, wrong = _written(folder)
     meant = {
-        name: kept for name, kept in written.items() if name.startswith(f"{under or 'agents'}/") == bool(under)
+        name: kept
+        for name, kept in written.items()
+        if (name.startswith(f"{under}/") if under else not name.startswith(("agents/", "best_agents/")))
     }
     tables = {(folder / name).parent for name in meant if name.endswith(".parquet")}
     parts = {path.relative_to(folder).as_posix() for table in tables for path in table.glob("[0-9]*")}

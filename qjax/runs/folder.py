@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qjax.runs import checkpoint, files, jsonfile
-from qjax.runs.agents import AGENTS
+from qjax.runs.agents import AGENTS, BEST
 from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.config import CONFIG, SUMMARY, flat, load_config
 from qjax.runs.difference import first_difference
@@ -15,7 +15,7 @@ from qjax.runs.tables import METRICS, PARQUET, TIMING
 
 CHECKPOINTS, PARTS, LOCK, NEW_CONFIG = "checkpoints", "parts", "lock", f"{CONFIG}.new"
 WRITTEN = (
-    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
+    METRICS, PARQUET, TIMING, SUMMARY, AGENTS, BEST, ENDED, "ended.old", CHECKPOINTS, "checkpoints.old", PARTS,
     "tensorboard", "wandb", "learning_curve.png", "policy.png", "watch_*.gif", "plots",
 )  # fmt: skip
 """What a run writes beside its config, and what is made of it there: what replaces it removes them."""

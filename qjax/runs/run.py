@@ -150,8 +150,10 @@ class Run:
         if hosts.is_first():
             self.recorder.time(point.seconds, *(totals or (int(point.env_steps.sum()), point.updates)))
 
-    def save_agents(self, agents: Any) -> None:
+    def save_agents(self, agents: Any, which: str = "last") -> None:
         """Write the agents' final states (without their memories); all processes call. A sweep does so at its end.
+
+        Those of the best evaluations are the "best" ones, not the "last".
 
         Raises:
             FileExistsError: a sweep has ended in the run.
@@ -160,7 +162,7 @@ class Run:
         if self.lifecycle.ended is not None:
             self.lifecycle.refuse_ended()
         self.lifecycle.begin()
-        write_agents(self.folder, agents)
+        write_agents(self.folder, agents, which)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, drop the checkpoint and let others at the folder; one that was there before stands."""

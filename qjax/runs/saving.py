@@ -11,7 +11,7 @@ from typing import Any
 
 from qjax.machine import hosts
 from qjax.runs import checkpoint, files
-from qjax.runs.agents import AGENTS
+from qjax.runs.agents import AGENTS, BEST
 from qjax.runs.config import CONFIG
 from qjax.runs.ended import ENDED
 from qjax.runs.folder import CHECKPOINTS, Folder
@@ -63,7 +63,7 @@ class Checkpoints:
         if self._lifecycle.ended is not None:
             return self._lifecycle.ended["tables"]
         folder = self._place.path
-        agents = sorted((folder / AGENTS).rglob("*"))
+        agents = sorted(path for held in (AGENTS, BEST) for path in (folder / held).rglob("*"))
         paths = [folder / CONFIG, *(path for path in agents if path.is_file())]
         found = {path.relative_to(folder).as_posix(): list(files.digest(path)) for path in paths}
         return found | self._recorder.digests()

@@ -22,7 +22,8 @@ def place(described: Described, width: int | None, devices: Sequence[Any] | None
     else:
         width = check_size("width", width)
     placement = Placement(described.settings, seeds, width, given)
-    return Programs(described.build, described.hypers, described.root, placement, described.initial)
+    begun = (described.initial, described.evaluation)
+    return Programs(described.build, described.hypers, described.root, placement, *begun)
 
 
 class Compiled(NamedTuple):
@@ -41,7 +42,7 @@ def compiled(described: Described, programs: Programs, devices: Sequence[Any] | 
 
     With `watch` there is one that looks for divergence between log points, too.
     """
-    programs.compile(described.inner_iterations, watch, described.report, described.evaluation)
+    programs.compile(described.inner_iterations, watch, described.report)
     return Compiled(described, programs, _plan_of(described, programs, devices))
 
 

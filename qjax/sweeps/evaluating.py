@@ -1,14 +1,17 @@
 """Evaluation while a sweep trains: whole greedy episodes at log points, on keys that nothing else draws from."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
 from qjax.core.checks import check_size
+from qjax.runs.points import Point
 from qjax.training.evaluation import evaluate, evaluation_key
+from qjax.training.lane import Best, Lane
 from qjax.training.loop import Loop
 
 RETURN, SPREAD = "eval_return", "eval_std"
@@ -61,16 +64,30 @@ def key_at(root: Key[Array, ""], seed: Any, stream: int, point: Any) -> Key[Arra
     return jax.random.fold_in(jax.random.fold_in(evaluation_key(root, seed), stream), point)
 
 
-def of_lane(evaluation: Evaluation) -> Callable[[Loop, Any, Key[Array, ""]], dict[str, Any]]:
-    """Return what is logged of a lane's loop, agent and key: mean and spread of the returns of its episodes."""
+def unevaluated(lane: Lane) -> Lane:
+    """Return a lane that has a place for the best of its agents."""
+    return lane._replace(best=Best(jax.tree.map(jnp.copy, lane.agent), jnp.float32(-jnp.inf)))
 
-    def evaluated(loop: Loop, agent: Any, key: Key[Array, ""]) -> dict[str, Any]:
-        returns = evaluate(loop.env, loop.agent, agent, key, evaluation.episodes).returns
-        return {RETURN: returns.mean(), SPREAD: returns.std()}
 
-    return evaluated
+def evaluated(loop: Loop, lane: Lane, key: Key[Array, ""], episodes: int) -> tuple[Lane, dict[str, Any]]:
+    """Return the lane with the best of its agents so far, and what is logged: the returns' mean and spread."""
+    returns = evaluate(loop.env, loop.agent, lane.agent, key, episodes).returns
+    value, before = returns.mean(), lane.best
+    better = value > before.value
+    agent = jax.tree.map(lambda new, old: jnp.where(better, new, old), lane.agent, before.agent)
+    best = Best(agent, jnp.where(better, value, before.value))
+    return lane._replace(best=best), {RETURN: value, SPREAD: returns.std()}
 
 
 def nothing(lanes: int) -> dict[str, np.ndarray]:
     """Return the columns of a log point at which nothing is evaluated."""
     return {name: np.full(lanes, np.nan, np.float32) for name in (RETURN, SPREAD)}
+
+
+def steps_of_best(points: Sequence[Point]) -> np.ndarray:
+    """Return each lane's environment steps at its best evaluation, the first of equal ones, 0 where it had none."""
+    values = np.stack([point.values[RETURN] for point in points])
+    steps = np.stack([point.env_steps for point in points])
+    first = np.where(np.isnan(values), -np.inf, values).argmax(0)
+    lanes = np.arange(values.shape[1])
+    return np.where(np.isfinite(values[first, lanes]), steps[first, lanes], 0)

@@ -24,8 +24,7 @@ class Groups:
     def start(self) -> None:
         """Make every lane's first state."""
         init, programs = self.programs.compiled["init"], self.programs
-        each = zip(programs.hypers, programs.seeds, strict=True)
-        self.states = [init(h, (n, programs.agents(group))) for group, (h, n) in enumerate(each)]
+        self.states = [init(h, (n, programs.agents(group))) for group, (h, n) in enumerate(self._given())]
         jax.block_until_ready(self.states)  # here an allocation that failed is raised; reading it would hang
 
     def run(self, ticks: int, outer_iterations: int, learning: bool) -> None:
@@ -51,12 +50,22 @@ class Groups:
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
 
-    def at_point(self, name: str, point: int) -> dict[str, np.ndarray]:
-        """Return what "report" or "evaluate" says of this process's lanes, at the log point of this number."""
-        programs, found = self.programs, []
-        for given in zip(programs.hypers, programs.seeds, self.states, strict=True):
-            found.append(programs.compiled[name](given[:2], given[2], np.uint32(point)))
+    def report(self, point: int) -> dict[str, np.ndarray]:
+        """Return what the compiled report says of this process's lanes, at the log point of this number."""
+        program, states = self.programs.compiled["report"], zip(self._given(), self.states, strict=True)
+        return self._joined([program(given, state, np.uint32(point)) for given, state in states])
+
+    def evaluate(self, point: int) -> dict[str, np.ndarray]:
+        """Evaluate every lane, keep its agent where it is the best so far, and return what is logged."""
+        program, found = self.programs.compiled["evaluate"], []
+        for i, given in enumerate(self._given()):
+            self.states[i], said = program(given, self.states[i], np.uint32(point))
+            found.append(said)
         return self._joined(found)
+
+    def _given(self) -> list[tuple[Any, Any]]:
+        """Return the settings and the seeds of each group."""
+        return list(zip(self.programs.hypers, self.programs.seeds, strict=True))
 
     def _read(self, name: str) -> dict[str, np.ndarray]:
         """Return what a program that changes nothing says of this process's lanes."""
@@ -68,7 +77,14 @@ class Groups:
 
     def agents(self) -> Any:
         """Return the agents of all lanes, on every host: NumPy arrays `[lanes, ...]`."""
-        found = [jax.tree.map(hosts.everywhere, state.agent) for state in self.states]
+        return self._everywhere([state.agent for state in self.states])
+
+    def best(self) -> Any:
+        """Return the best agents of all lanes, as `agents` does."""
+        return self._everywhere([state.best.agent for state in self.states])
+
+    def _everywhere(self, groups: list[Any]) -> Any:
+        found = [jax.tree.map(hosts.everywhere, group) for group in groups]
         return jax.tree.map(lambda *xs: np.concatenate(xs)[: self.placement.lanes], *found)
 
     def leaves(self) -> Iterator[list[jax.Array]]:

@@ -41,7 +41,15 @@ class Report(Protocol):
 class Programs:
     """Programs of lanes where they stand: known by their shapes from the start, callable once they are compiled."""
 
-    def __init__(self, build: Build, hypers: Any, root: Any, placement: Placement, initial: Initial | None = None):
+    def __init__(
+        self,
+        build: Build,
+        hypers: Any,
+        root: Any,
+        placement: Placement,
+        initial: Initial | None = None,
+        evaluation: Evaluation | None = None,
+    ):
         """Put the lanes' settings and seeds in their places; nothing is traced yet.
 
         Args:
@@ -50,9 +58,10 @@ class Programs:
             root: the key that lanes' keys are folded from, with their seeds.
             placement: where the lanes stand.
             initial: the agents that they begin with; None for fresh ones.
+            evaluation: what is evaluated while they train; None for nothing.
 
         """
-        self.build, self.placement, self._initial = build, placement, initial
+        self.build, self.placement, self._initial, self._evaluation = build, placement, initial, evaluation
         self._root, self._impl = np.asarray(jax.random.key_data(root)), jax.random.key_impl(root)
         spread = placement.spread
         self.hypers = [None if hypers is None else spread(_cells(hypers, s)) for s in placement.settings]
@@ -114,7 +123,8 @@ class Programs:
     def _init(self, hyper: Any, begun: tuple[Any, Any]) -> Lane:
         number, agent = begun
         key = jax.random.fold_in(self.root(), number)
-        return self.build(hyper).init(key) if agent is None else self.build(hyper).init(key, agent)
+        lane = self.build(hyper).init(key) if agent is None else self.build(hyper).init(key, agent)
+        return lane if self._evaluation is None else evaluating.unevaluated(lane)
 
     def _program(self, function: Callable[..., Any], *more: PartitionSpec) -> Callable[..., Any]:
         """Return `function` of one lane for a whole group: vmapped over a device's lanes, sharded over the mesh.
@@ -130,11 +140,7 @@ class Programs:
         )
 
     def compile(
-        self,
-        inner_iterations: dict[bool, int],
-        watch: bool = False,
-        report: Report | None = None,
-        evaluation: Evaluation | None = None,
+        self, inner_iterations: dict[bool, int], watch: bool = False, report: Report | None = None
     ) -> "Programs":
         """Compile the programs: the start, what `pop_metrics` fetches, and one for each kind of iteration.
 
@@ -142,7 +148,6 @@ class Programs:
             inner_iterations: of the programs' inner loops, without and with learning.
             watch: compile `read_metrics`, which looks at the agents' states too.
             report: compile what `report` returns.
-            evaluation: compile an evaluation of every lane.
 
         Returns:
             Itself; `compile_s` is how many seconds it took.
@@ -156,11 +161,11 @@ class Programs:
             if watch:
                 self._compile("read_metrics", lambda _, lane: pop_metrics(lane)[1])
             if report is not None:
-                self._compile_at_points("report", evaluating.REPORT, report)
-            if evaluation is not None:
-                evaluated = evaluating.of_lane(evaluation)
-                of_setting = lambda hyper, agent, key: evaluated(self.build(hyper), agent, key)  # noqa: E731
-                self._compile_at_points("evaluate", evaluating.GREEDY, of_setting)
+                self._compile_at_points(
+                    "report", evaluating.REPORT, lambda hyper, lane, key: report(hyper, lane.agent, key)
+                )
+            if self._evaluation is not None:
+                self._compile_at_points("evaluate", evaluating.GREEDY, self._evaluate, donate=True)
             for learning, inner in inner_iterations.items():
                 self._compile_run(inner, learning)
         self.compile_s, self.temp_bytes = time.perf_counter() - began, self._temp_bytes()
@@ -180,15 +185,21 @@ class Programs:
         none = (clocks.at(0), self.placement.spread(self.placement.busy[0]))
         self._compile("learn" if learning else "warm up", run, *none, more=(PartitionSpec(), AXIS), donate=True)
 
-    def _compile_at_points(self, name: str, stream: int, function: Report) -> None:
-        """Compile what is said of a lane at a log point of some number, with a key for it from a stream of keys."""
+    def _evaluate(self, hyper: Any, lane: Lane, key: Any) -> tuple[Lane, dict[str, Any]]:
+        assert self._evaluation is not None
+        return evaluating.evaluated(self.build(hyper), lane, key, self._evaluation.episodes)
 
-        def at_point(given: tuple[Any, Any], lane: Lane, point: Any) -> dict[str, Any]:
+    def _compile_at_points(
+        self, name: str, stream: int, function: Callable[[Any, Lane, Any], Any], donate: bool = False
+    ) -> None:
+        """Compile a function `(hyper, lane, key)` for log points, with a key for each from a stream of keys."""
+
+        def at_point(given: tuple[Any, Any], lane: Lane, point: Any) -> Any:
             hyper, seed = given
-            return function(hyper, lane.agent, evaluating.key_at(self.root(), seed, stream, point))
+            return function(hyper, lane, evaluating.key_at(self.root(), seed, stream, point))
 
-        none = jnp.uint32(0)
-        self._compile(name, at_point, none, more=(PartitionSpec(),), given=(self.hypers[0], self.seeds[0]))
+        given = (self.hypers[0], self.seeds[0])
+        self._compile(name, at_point, jnp.uint32(0), more=(PartitionSpec(),), given=given, donate=donate)
 
     def _compile(
         self,

@@ -9,6 +9,18 @@ from qjax.runs.points import Point
 from qjax.runs.results import Table
 
 
+class Best(NamedTuple):
+    """Each lane's agent at its best evaluation while it trained.
+
+    The best of several evaluations looks better than it is: evaluate it again, on fresh keys.
+    """
+
+    agents: Any
+    """Their states, NumPy arrays `[lanes, ...]`."""
+    env_steps: np.ndarray
+    """Environment steps of the lane by then, `[lanes]`."""
+
+
 class Result(NamedTuple):
     """What a sweep returns. Lanes are ordered by setting, then by seed."""
 
@@ -34,6 +46,8 @@ class Result(NamedTuple):
     """Seconds of running."""
     stopped: str | None
     """Why it ended before its time: "SIGINT", "SIGTERM", "SIGHUP" or "nan"; None where it did not."""
+    best: Best | None = None
+    """The agents of the best evaluations, where there were any while it trained."""
 
     def table(self) -> Table:
         """Return its log points as arrays `[settings, seeds, points]`, by name as the columns of a run's table.

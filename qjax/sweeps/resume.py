@@ -15,8 +15,9 @@ from qjax.runs.points import of_lanes
 from qjax.runs.run import Run
 from qjax.runs.versions import versions
 from qjax.sweeps.described import Described
+from qjax.sweeps.evaluating import steps_of_best
 from qjax.sweeps.programs import Programs
-from qjax.sweeps.result import Result
+from qjax.sweeps.result import Best, Result
 
 
 class Opened(NamedTuple):
@@ -52,7 +53,9 @@ def returned(opened: Opened, described: Described, programs: Programs) -> Result
     agents = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((placement.lanes, *x.shape[1:]), x.dtype), programs.shapes.agent
     )
-    points = reading.points(opened.run.folder, manifest["points"])
+    points, best = reading.points(opened.run.folder, manifest["points"]), None
+    if described.evaluation is not None:
+        best = Best(load_agents(opened.run.folder, agents, "best"), steps_of_best(points))
     return Result(
         agents=load_agents(opened.run.folder, agents),
         points=[of_lanes(point, placement.local) for point in points],
@@ -65,6 +68,7 @@ def returned(opened: Opened, described: Described, programs: Programs) -> Result
         compile_s=manifest["compile_s"],
         run_s=manifest["seconds"],
         stopped=None,
+        best=best,
     )
 
 

@@ -14,13 +14,13 @@ from qjax.machine import hosts
 from qjax.machine.interrupt import Again, Interrupt
 from qjax.runs.points import NEVER, Point, Tally
 from qjax.sweeps.compiled import Compiled
-from qjax.sweeps.evaluating import nothing
+from qjax.sweeps.evaluating import nothing, steps_of_best
 from qjax.sweeps.groups import Groups
 from qjax.sweeps.log import Log
 from qjax.sweeps.options import Options
 from qjax.sweeps.phases import Phase, remaining
 from qjax.sweeps.progress import Progress
-from qjax.sweeps.result import Result
+from qjax.sweeps.result import Best, Result
 from qjax.sweeps.resume import Opened
 from qjax.sweeps.saving import Saving
 
@@ -122,11 +122,11 @@ class Running:
         """Return a log point with what the report says, and with an evaluation where one is due."""
         began, number, values = time.perf_counter(), len(self.log.notes), dict(point.values)
         if self.described.report is not None:
-            values |= self.groups.at_point("report", number)
+            values |= self.groups.report(number)
         if (evaluation := self.described.evaluation) is not None:
             done = min(message["done"] for message in hosts.gather({"done": point.done}))
             due = evaluation.due(number, done >= 1)
-            values |= self.groups.at_point("evaluate", number) if due else nothing(len(point.env_steps))
+            values |= self.groups.evaluate(number) if due else nothing(len(point.env_steps))
         return point._replace(values=values, seconds=point.seconds + time.perf_counter() - began)
 
     def _show(self, name: str, news: Point | Progress) -> None:
@@ -192,12 +192,14 @@ class Running:
     def end(self, stopped: str | None) -> Result:
         """Write what the sweep ends with into its run where nothing `stopped` it, and return it."""
         groups, programs, totals = self.groups, self.groups.programs, self.tally.totals
-        agents = groups.agents()
-        everywhere = groups.placement.everywhere
+        agents, everywhere, best = groups.agents(), groups.placement.everywhere, None
+        if self.described.evaluation is not None:
+            steps = steps_of_best(self.log.points) if self.log.points else np.zeros(len(groups.local), np.int64)
+            best = Best(groups.best(), everywhere(steps))
         env_steps = int(everywhere(totals.env_steps + groups.read_metrics()["steps"]).sum())
         if self.saving is not None and stopped is None:
             ended = {"env_steps": env_steps, "compile_s": programs.compile_s}
-            self.saving.end(self.tick, self.seconds, agents, ended)
+            self.saving.end(self.tick, self.seconds, agents, best and best.agents, ended)
             if self.signal is not None:  # it came too late to stop the sweep, and is not to be lost
                 signal.raise_signal(signal.Signals[self.signal])
         return Result(
@@ -212,4 +214,5 @@ class Running:
             compile_s=programs.compile_s,
             run_s=self.seconds,
             stopped=stopped,
+            best=best,
         )

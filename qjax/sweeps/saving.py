@@ -44,9 +44,11 @@ class Saving:
         self._last = time.monotonic()
         self._took = self._last - began
 
-    def end(self, tick: int, seconds: float, agents: Any, ended: dict[str, Any]) -> None:
-        """Write what the sweep ends with into its run."""
+    def end(self, tick: int, seconds: float, agents: Any, best: Any, ended: dict[str, Any]) -> None:
+        """Write what the sweep ends with into its run; `best` is None where nothing was evaluated."""
         self._run.save_agents(agents)
+        if best is not None:
+            self._run.save_agents(best, "best")
         manifest = {**self._manifest(tick, seconds), **ended}
         self._run.checkpoints.end(self._groups, self._totals(), self._opened.program, manifest)
 

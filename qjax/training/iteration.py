@@ -237,10 +237,11 @@ def frozen(setup: Setup, advance: Advance) -> Advance:
 def _where(running: Array, new: Lane, old: Lane, zero_weight_noop: bool) -> Lane:
     """Return the new lane where it is running, else the old one.
 
-    What a select would copy without need is always the new one's: the memory, which nothing reads any more, and an
-    agent that learned with weights of 0, where these leave it as it is (`zero_weight_noop`).
+    What a select would copy without need is always the new one's: the memory, which nothing reads any more, the
+    best agent, which no iteration changes, and an agent that learned with weights of 0, where these leave it as it
+    is (`zero_weight_noop`).
     """
-    kept: dict[str, Any] = {"memory": None, "key": None, **({"agent": None} if zero_weight_noop else {})}
+    kept: dict[str, Any] = dict.fromkeys(["memory", "key", "best"] + ["agent"] * zero_weight_noop)
     still = {name: getattr(new, name) for name in kept}
     selected = jax.tree.map(lambda x, y: jnp.where(running, x, y), new._replace(**kept), old._replace(**kept))
     return selected._replace(**still)

@@ -36,6 +36,15 @@ class Stats(NamedTuple):
     """Sum over the updates of every scalar that the agent reports (`loss`, `q`, ...)."""
 
 
+class Best(NamedTuple):
+    """The agent of the best evaluation so far."""
+
+    agent: State
+    """Its state."""
+    value: Float[Array, ""]
+    """What the evaluation gave: minus infinity before the first one."""
+
+
 class Lane(NamedTuple):
     """All state of one seed."""
 
@@ -63,6 +72,8 @@ class Lane(NamedTuple):
     """Steps so far of the running episodes."""
     stats: Stats
     """Sums since they were last fetched, by `pop_metrics`."""
+    best: Any = ()
+    """The `Best` of its agents, where a sweep evaluates them while they train; else `()`."""
 
 
 @usual

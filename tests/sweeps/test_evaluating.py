@@ -1,6 +1,7 @@
 """Evaluation while a sweep trains: on keys of its own, as often as asked, and without a trace in training."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import probes
@@ -83,6 +84,45 @@ def test_settings_are_evaluated_as_themselves_and_the_table_has_it(tmp_path):
         for name in ("eval_return", "eval_std"):
             np.testing.assert_array_equal(again.values[name], point.values[name])
     assert qjax.load_config(tmp_path / "run")["sweep"]["evaluation"] == {"every": 3, "episodes": EPISODES}
+
+
+def test_the_best_agent_is_the_one_of_the_best_evaluation(tmp_path):
+    """The first of equal ones; a run that goes on, or has ended, has the same."""
+    sums = lambda hyper, table, key: {"sum": (table * jnp.arange(table.size).reshape(table.shape)).sum()}
+    work = {**WORK, "evaluate_every": 1, "evaluate_episodes": EPISODES, "report": sums}
+    result = qjax.sweep(build, **work)
+    values = np.array([point.values["eval_return"] for point in result.points])
+    first = values.argmax(0)
+    assert len(set(first.tolist()) - {5}) > 0  # not only the last ones
+    for lane, point in enumerate(first):
+        assert sums(None, result.best.agents[lane], None)["sum"] == result.points[point].values["sum"][lane]
+        assert result.best.env_steps[lane] == result.points[point].env_steps[lane]
+
+    def fail(point):
+        if point.done > 0.5:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError), qjax.Run(tmp_path / "run", "tabular", {}) as run:
+        qjax.sweep(build, run=run, on_log=fail, **work)
+    for _ in range(2):  # gone on with, and returned
+        with qjax.Run(tmp_path / "run", "tabular", {}, resume=True) as run:
+            again = qjax.sweep(build, run=run, **work)
+        np.testing.assert_array_equal(again.best.agents, result.best.agents)
+        np.testing.assert_array_equal(again.best.env_steps, result.best.env_steps)
+    np.testing.assert_array_equal(qjax.load_agents(tmp_path / "run", which="best"), result.best.agents)
+    np.testing.assert_array_equal(qjax.load_agents(tmp_path / "run"), result.agents)
+    with pytest.raises(ValueError, match="did you mean best"):
+        qjax.load_agents(tmp_path / "run", which="bset")
+    (tmp_path / "run/best_agents/structure.json").write_text("{}")
+    with pytest.raises(ValueError, match="damaged"):
+        qjax.load_agents(tmp_path / "run", which="best")
+
+
+def test_without_an_evaluation_there_is_no_best_agent(tmp_path):
+    with qjax.Run(tmp_path / "run", "tabular", {}) as run:
+        assert qjax.sweep(build, run=run, **WORK).best is None
+    with pytest.raises(FileNotFoundError, match="none were evaluated while it trained"):
+        qjax.load_agents(tmp_path / "run", which="best")
 
 
 def test_a_run_goes_on_with_the_evaluations_it_would_have_had(evaluated, tmp_path):
