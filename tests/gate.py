@@ -76,6 +76,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "experiments/test_textbook.py::test_who_explores_comes_to_the_treasure_of_a_small_sea": (),
     "experiments/test_textbook.py::test_the_page_reports_the_exact_distance": (),
     # core, exploration
+    "cli/test_watch.py::test_the_best_agent_of_a_setting_is_shown_where_there_is_one": (),
     "core/test_default_rules.py::test_algorithms_are_traced_alike": (),  # in the part with the newest JAX
     "core/test_default_rules.py::test_pieces_give_the_same_numbers": (),  # in the part with the newest JAX
     "core/test_random.py::test_streams_of_related_keys_are_uncorrelated": ("1",),

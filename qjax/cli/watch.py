@@ -11,7 +11,7 @@ with which the run's end evaluated that seed.
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,8 @@ class Arguments(Machine):
     """Which of its seeds."""
     setting: int = 0
     """Which of its settings, where it has several: the column `setting` of its metrics.csv."""
+    which: Literal["last", "best"] = "last"
+    """The agent that the run ended with, or the one of the best evaluation while it trained."""
     episodes: int = 1
     """Episodes, shown one after the other."""
     max_steps: int | None = None
@@ -66,8 +68,8 @@ class Trained(NamedTuple):
     """The key that it was evaluated with."""
 
 
-def load(folder: Path, seed: int, setting: int = 0) -> Trained:
-    """Return the last agent of a run's seed in one of its settings.
+def load(folder: Path, seed: int, setting: int = 0, which: str = "last") -> Trained:
+    """Return the last, or the best, agent of a run's seed in one of its settings.
 
     Raises:
         OSError: there is no such folder, or no run in it, or one that has not ended.
@@ -90,6 +92,11 @@ def load(folder: Path, seed: int, setting: int = 0) -> Trained:
         root = qjax.fast_key(arguments["seed"]) if arguments["fast_keys"] else arguments["seed"]
     except KeyError as error:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {error}") from None
+    if which == "best":
+        place += setting * len(jax.tree.leaves(agents)[0])  # they are those of all settings
+        agents = jax.tree.unflatten(
+            jax.tree.structure(agents), jax.tree.leaves(qjax.load_agents(folder, which="best"))
+        )
     return Trained(loop, jax.tree.map(lambda x: jnp.asarray(x[place]), agents), policy, evaluation_key(root, seed))
 
 
@@ -166,7 +173,7 @@ def run(args: Arguments) -> None:
         check_size("max_steps", args.max_steps)
     if args.fps is not None:
         check_range("fps", args.fps, 0, 50, open_low=True)  # players slow down what is faster
-    trained = load(args.folder, args.seed, args.setting)
+    trained = load(args.folder, args.seed, args.setting, args.which)
     out, drawn = destination(args), renderer(trained.loop.env)
     print("compiling, then playing", flush=True)
     recording = play(trained, args.episodes, args.max_steps)

@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 import qjax
 from experiments import frozenlake
-from qjax.cli import command, render, watch
+from qjax.cli import command, main, render, watch
 from qjax.training.evaluation import Episodes
 from qjax.training.recording import Recording, record
 
@@ -252,3 +252,15 @@ def test_recordings_of_several_arrays_are_drawn():
     recording = record(env, agent, state, jax.random.key(1), 1, max_steps=3)
     drawn = list(render.frames(render.renderer(env), recording))
     assert len(drawn) == 1 + recording.episodes.lengths[0] and drawn[-1][1]
+
+
+def test_the_best_agent_of_a_setting_is_shown_where_there_is_one(tmp_path, monkeypatch):
+    given = ["train", "q-learning", "--alpha", "0.1", "0.5", "--seeds", "3", "--steps", "600", "--log-points", "3"]
+    for name, more in (("with", ["--evaluate-every", "1", "--eval-episodes", "2"]), ("without", [])):
+        monkeypatch.setattr(sys, "argv", ["qjax", *given, *more, "--cores", "2", "--out", str(tmp_path / name)])
+        main.main()
+    best = qjax.load_agents(tmp_path / "with", which="best")
+    np.testing.assert_array_equal(watch.load(tmp_path / "with", 2, 1, "best").state, best[5])
+    assert (watch.load(tmp_path / "with", 2, 1).state != best[5]).any()
+    with pytest.raises(FileNotFoundError, match="none were evaluated while it trained"):
+        watch.load(tmp_path / "without", 2, 1, "best")
