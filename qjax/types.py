@@ -87,7 +87,7 @@ class Batch(NamedTuple):
     weight: Float[Array, "T B"]
     """Multiplies each transition's loss; 0 leaves a transition out."""
     slot: Int[Array, " B"]
-    """Where the streams stand in the memory, for `Memory.update`."""
+    """Where the streams stand in the memory, for `Memory.update`; of what is learned from once, its own number."""
     env: Int[Array, " B"]
     """The environment each stream was recorded in."""
     carry: Carry = ()

@@ -35,9 +35,9 @@ def bootstrapped(agent: Agent, size: int, probability: Any = 0.5, vote: bool = F
 
     Members start with other parameters, and each has its own optimiser and target. One of them is drawn when an
     episode begins, and its values are acted on until it ends. A member learns from a transition with some
-    probability, decided once, by the place of the transition in memory, and so the same at every update. Without
-    noise, in an evaluation, all members act together. Networks that differ by a fixed random function explore more
-    (`qjax.with_prior`; Osband et al. 2018).
+    probability, decided once, by the place of the transition in memory, and so the same at every update; from a
+    sequence or a rollout as a whole, by where it begins. Without noise, in an evaluation, all members act together.
+    Networks that differ by a fixed random function explore more (`qjax.with_prior`; Osband et al. 2018).
 
     Args:
         agent: any; what is logged is the members' mean, and so is the priority.
@@ -73,7 +73,8 @@ def bootstrapped(agent: Agent, size: int, probability: Any = 0.5, vote: bool = F
 
     def learn(key, state, batch, time):
         weight = jnp.where(masks(state.seed, batch.slot, size, probability)[:, None], batch.weight, 0)
-        carries = batch.carry.carries if remembers else ()
+        # A memory may drop the carry; of members that learn from it, each says so.
+        carries = batch.carry.carries if isinstance(batch.carry, Member) else ()
         own = batch._replace(weight=weight, carry=carries)
         learns = jax.vmap(agent.learn, in_axes=(0, 0, _OF_MEMBERS, None))
         members, info = learns(jax.random.split(key, size), state.members, own, time)

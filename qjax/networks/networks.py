@@ -374,12 +374,16 @@ def as_network(network: NetworkLike) -> Network:
     and "per_sample", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
 
     Raises:
-        TypeError: `init` or `apply` is missing or takes other arguments, or `network` is a class.
+        TypeError: `init` or `apply` is missing or takes other arguments, or `network` is a class, or recurrent.
 
     """
     if isinstance(network, Network):
         check_record("network", network, Network)
         return network
+    if isinstance(network, RecurrentNetwork):
+        raise TypeError(
+            "a recurrent network is for qjax.recurrent_dqn and qjax.recurrent_pqn, and takes no other place"
+        )
     if isinstance(network, type):
         raise TypeError(
             f"a network is an object, got the class {network.__name__}: make one, {network.__name__}(...)"

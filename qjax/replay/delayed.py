@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from qjax.core.checks import check_size
 from qjax.core.clock import missing
 from qjax.core.default_rules import makes_usual
 from qjax.objectives.returns import n_step_transition
-from qjax.types import Batch, Memory, Transition
+from qjax.types import Batch, Clock, Memory, Transition
 
 
 class DelayedState(NamedTuple):
@@ -52,9 +52,8 @@ def delayed(wait: int, merge: Callable[[Transition], Transition]) -> Memory:
     def sample(key, state, clock, time):
         held = jax.tree.map(partial(windows, wait=wait), state.rows)
         data = jax.vmap(jax.vmap(merge, in_axes=1), in_axes=1)(held)
-        streams = jnp.arange(state.left.shape[1], dtype=jnp.int32)
         weight = (state.left & _complete(state.rows.last, wait)).astype(jnp.float32)
-        return Batch(data, weight, slot=streams, env=streams)
+        return Batch(data, weight, *new_places(clock, state.left.shape[1]))
 
     return Memory(init, add, sample)
 
@@ -81,6 +80,12 @@ def with_next_action(n: int = 1) -> Memory:
         return n_step_transition(first._replace(next_action=following))
 
     return delayed(n, merge)._replace(steps=n)
+
+
+def new_places(clock: Clock, envs: int) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
+    """Return the slots and environments of a block that is learned from once: no block before it had its slots."""
+    env = jnp.arange(envs, dtype=jnp.int32)
+    return (clock.low * jnp.uint32(envs)).astype(jnp.int32) + env, env
 
 
 def windows(rows: Array, wait: int) -> Array:

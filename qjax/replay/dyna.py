@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from qjax.core.checks import check_key, check_pairs, check_size, check_states
 from qjax.core.clock import missing
 from qjax.core.default_rules import makes_usual
+from qjax.replay.delayed import new_places
 from qjax.types import Batch, Memory, Transition
 
 
@@ -92,8 +93,7 @@ def dyna(num_states: int, num_actions: int, planning: int) -> Memory:
         planned = _recall(state, pair, num_actions)
         data = jax.tree.map(lambda x, y: jnp.concatenate([x, y.astype(x.dtype)]), state.block, planned)
         weight = jnp.broadcast_to((state.number > 0).astype(jnp.float32), pair.shape)
-        streams = jnp.arange(envs, dtype=jnp.int32)
-        return Batch(data, jnp.concatenate([state.weight, weight]), slot=streams, env=streams)
+        return Batch(data, jnp.concatenate([state.weight, weight]), *new_places(clock, envs))
 
     return Memory(init, add, sample, table=(num_states, num_actions), replays=True)
 

@@ -15,7 +15,7 @@ from qjax.core.checks import check_key, check_record, check_size
 from qjax.core.clock import MODULUS_LIMIT, capped, missing, modulo
 from qjax.core.default_rules import makes_usual
 from qjax.objectives.returns import n_step_transition
-from qjax.replay.delayed import delayed
+from qjax.replay.delayed import delayed, new_places
 from qjax.replay.frames import Frames, FrameStore, zeros
 from qjax.replay.packing import Packed, block_axes, pack
 from qjax.replay.slices import write_slice
@@ -51,8 +51,7 @@ def online(n: int = 1) -> Memory:
 
     def sample(key, state, clock, time):
         block, weight, carry = state
-        streams = jnp.arange(weight.shape[1], dtype=jnp.int32)
-        return Batch(block, weight, slot=streams, env=streams, carry=carry)
+        return Batch(block, weight, *new_places(clock, weight.shape[1]), carry)
 
     return Memory(init, add, sample)
 

@@ -115,7 +115,7 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     lane = jax.eval_shape(_built(build, hypers, 0).init, root_key(0))
     for number in range(num_settings):
         _built(build, hypers, number).check(lane)
-    _check_traced(build, hypers)
+    _check_alike(build, hypers, num_settings, _check_traced(build, hypers))
     return hypers, num_settings
 
 
@@ -165,15 +165,27 @@ def _built(build: Build, hypers: Any, number: int) -> Loop:
         ) from error
 
 
-def _check_traced(build: Build, hypers: Any) -> None:
-    """Check that `build` takes traced values, and name those of which it needs the concrete value."""
+def _check_alike(build: Build, hypers: Any, num_settings: int, lane: Any) -> None:
+    """Check that the agent of every setting has the parts of that in the program, in which values are traced."""
+    for number in range(num_settings):
+        own = jax.eval_shape(build(setting(hypers, number)).agent.init, root_key(0), lane.obs)
+        if len(jax.tree.leaves(own)) != len(jax.tree.leaves(lane.agent)):
+            given = dict(zip(names(hypers), map(np.asarray, jax.tree.leaves(setting(hypers, number))), strict=True))
+            raise ValueError(
+                f"{shown({name: x.tolist() for name, x in given.items()})} makes an agent without the parts that"
+                " others have in the same program: give it a sweep of its own (qjax.static_sweeps)"
+            )
+
+
+def _check_traced(build: Build, hypers: Any) -> Any:
+    """Return the shapes of a lane of traced values, or raise what `build` needs the concrete values of."""
     key = root_key(0)
 
     def start(hyper: Any) -> Any:
         return build(hyper).init(key)
 
     try:
-        jax.eval_shape(start, setting(hypers, 0))
+        return jax.eval_shape(start, setting(hypers, 0))
     except TypeError as error:
         leaves, structure = jax.tree.flatten(setting(hypers, 0))
         static = []

@@ -128,6 +128,44 @@ def test_members_may_remember():
     assert lane.carry.carries.shape == (2, SIZE, 6) and jnp.isfinite(lane.stats.sums["loss"].total)
 
 
+@pytest.mark.parametrize("memory", [qjax.online(), qjax.online(2)])
+def test_each_member_learns_from_some_of_the_blocks_that_are_learned_once(memory):
+    """With one environment: were the places of blocks the same, half of the members would never learn anything."""
+    env = qjax.make(probes.Endless(box=True))
+    loop = qjax.make_loop(env, qjax.bootstrapped(dqn(), SIZE), qjax.greedy, memory, gamma=0.9)
+    lane = loop.init(KEY)
+    learned = jax.jit(lambda lane: loop.run(lane, clocks.at(0), 30))(lane)
+    before, after = (jax.tree.leaves(lane.agent.members.params) for lane in (lane, learned))
+    moved = [(x != y).reshape(SIZE, -1).any(1) for x, y in zip(before, after, strict=True)]
+    np.testing.assert_array_equal(np.any(moved, axis=0), True)
+
+
+def test_members_that_remember_may_learn_without_it():
+    """Where a memory drops what was remembered: an ensemble of ensembles does, recurrent networks say so."""
+    env, memory = qjax.make(probes.Endless(box=True)), qjax.ring(8, 2)
+    inner = qjax.bootstrapped(dqn(), 2)
+    loop = qjax.make_loop(env, qjax.bootstrapped(inner, 3), qjax.greedy, memory, gamma=0.9)
+    lane = jax.jit(lambda key: loop.run(loop.init(key), clocks.at(0), 4))(KEY)
+    assert lane.carry.carries.number.shape == (1, 3)
+    net = qjax.recurrent(nn.GRUCell(6), qjax.MLP(2, (5,)))
+    recurrent = qjax.bootstrapped(qjax.recurrent_dqn(net, optax.adam(1e-3)), 2)
+    with pytest.raises(ValueError, match=r"float32\[6\], which the memory does not store"):
+        qjax.make_loop(env, recurrent, qjax.greedy, memory, gamma=0.9).init(KEY)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net: qjax.with_prior(net, 1.0),
+        lambda net: qjax.averaged_dqn(net, optax.adam(1e-3)),
+        lambda net: qjax.maxmin_dqn(net, optax.adam(1e-3), 2),
+    ],
+)
+def test_recurrent_networks_are_for_recurrent_agents(make):
+    with pytest.raises(TypeError, match=r"a recurrent network is for qjax.recurrent_dqn and qjax.recurrent_pqn"):
+        make(qjax.recurrent(nn.GRUCell(6), qjax.MLP(2, (5,))))
+
+
 def test_an_ensemble_of_one_is_refused():
     with pytest.raises(ValueError, match="size must be at least 2, got 1"):
         qjax.bootstrapped(dqn(), 1)

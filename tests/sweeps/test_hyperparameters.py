@@ -128,6 +128,19 @@ def test_an_unknown_name():
         qjax.sweep(tabular, hypers=qjax.grid(alhpa=[0.1, 0.2]), **SMALL)
 
 
+def test_a_value_that_leaves_out_a_part_of_the_agent():
+    """No prior beside some: the one program has one, and what was trained could not be evaluated."""
+    env = qjax.make("CartPole-v1")
+
+    def build(hyper):
+        config = qjax.algorithms.config("bootstrapped-dqn", hidden=(4,), members=2, prior_scale=hyper["scale"])
+        return qjax.algorithms.make("bootstrapped-dqn", env, config)
+
+    with pytest.raises(ValueError, match=r"\{'scale': 0.0\} makes an agent without the parts"):
+        hyperparameters.check(build, qjax.grid(scale=[3.0, 0.0]))
+    hyperparameters.check(build, qjax.grid(scale=[3.0, 1.0]))
+
+
 @pytest.mark.parametrize("name", ["envs", "flag"])
 def test_static_settings_passed_as_swept_ones(name, monkeypatch):
     def build(hyper):
