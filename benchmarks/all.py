@@ -2,14 +2,14 @@
 
     python -m benchmarks.all --quick
 
-`--quick` measures less often and shorter, within ten minutes on two cores.
+`--quick` measures less often and shorter, within twelve minutes on two cores.
 """
 
 from pathlib import Path
 
 import tyro
 
-from benchmarks import dqn, lake, ring, scaling, startup
+from benchmarks import dqn, lake, recurrent, ring, scaling, startup
 from benchmarks.harness import machine, markdown
 
 
@@ -21,7 +21,7 @@ def main(quick: bool = False, out: Path = Path("runs/benchmarks.md")) -> None:
         out: a file for the table.
 
     """
-    rows = [row for script in (lake, dqn, scaling, ring, startup) for row in script.rows(quick)]
+    rows = [row for script in (lake, dqn, recurrent, scaling, ring, startup) for row in script.rows(quick)]
     text = f"{machine()}\n\n{markdown(rows)}\n"
     print(text)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -60,17 +60,33 @@ def plain_dqn(seeds: int = 64) -> Measure:
 def plain_lake(seeds: int = 1024, sharded: bool = False) -> Measure:
     """Return plain JAX on JAX's default device, or sharded over one device per core, env-steps/s."""
     import jax
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    if sharded:
-        jax.config.update("jax_num_cpu_devices", _cores())
+    sharding = _over_cores() if sharded else None
     from benchmarks.baselines import plain_lake as plain  # gymnax starts JAX
 
-    sharding = None
-    if sharded:
-        sharding = NamedSharding(Mesh(np.array(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
     start, chunk = plain.programs(seeds, sharding)
     return chunked(lambda carry: chunk(carry, 500), start(jax.random.key(0)), seeds * 500)
+
+
+def plain_recurrent_pqn(seeds: int = 16, sharded: bool = False) -> Measure:
+    """Return plain JAX on JAX's default device, or sharded over one device per core, env-steps/s."""
+    import jax
+
+    sharding = _over_cores() if sharded else None
+    from benchmarks.baselines import plain_recurrent_pqn as plain  # gymnax starts JAX
+
+    start, chunk = plain.programs(seeds, sharding)
+    steps = seeds * plain.ENVS * plain.ROLLOUT * 4
+    return chunked(lambda carry: chunk(carry, 4), start(jax.random.key(0)), steps)
+
+
+def _over_cores() -> Any:
+    """Return a sharding over one device per core, which it makes: before JAX starts."""
+    import jax
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    jax.config.update("jax_num_cpu_devices", _cores())
+    return NamedSharding(Mesh(np.array(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
 
 
 def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = None, without: str = "") -> Measure:
@@ -115,13 +131,18 @@ def random_steps(env_name: str, envs: int = 160, steps: int = 200) -> Measure:
     return chunked(run, start, envs * steps)
 
 
-def qjax_training(env_name: str, lanes: int = 16, width: int | None = None) -> Measure:
-    """Return a sweep of DQN on an environment by name, with its usual constants, after its warm-up, env-steps/s."""
+def qjax_training(
+    algorithm: str, env_name: str, lanes: int = 16, iterations: int = 50, **constants: Any
+) -> Measure:
+    """Return a sweep of an algorithm on an environment, both by name, after its warm-up, env-steps/s.
+
+    `iterations` is the least of a call, the other constants are the algorithm's.
+    """
     _prepare("")
     import qjax
 
-    loop = qjax.algorithms.make("dqn", qjax.make(env_name), qjax.algorithms.DQN(episodes=None, warmup=1000))
-    return _sweep(loop, lanes, width, False, "")
+    config = qjax.algorithms.config(algorithm, **constants)
+    return _sweep(qjax.algorithms.make(algorithm, qjax.make(env_name), config), lanes, None, False, "", iterations)
 
 
 def lake_loop() -> Any:
@@ -223,7 +244,7 @@ def _separate(tree: Any, axes: int) -> Any:
     return _Separate(jax.tree.map(lambda leaf: pack(leaf, axes), tree))
 
 
-def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -> Measure:
+def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str, iterations: int = 50) -> Measure:
     """Return the compiled groups of a sweep at work, as between two looks of the host."""
     import jax
     import jax.numpy as jnp
@@ -249,7 +270,7 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str) -
     root = qjax.fast_key(0) if fast else jax.random.key(0)
     placement = Placement(np.zeros(lanes, int), np.arange(lanes), width, jax.devices())
     programs = Programs(lambda _: loop, None, root, placement)
-    inner = -(-50 // loop.sync_every) * loop.sync_every if loop.sync_every < 50 else loop.sync_every
+    inner = -(-iterations // loop.sync_every) * loop.sync_every
     first = math.gcd(loop.warmup, 50)
     groups = Groups(programs.compile({False: first, True: inner} if loop.warmup else {True: inner}))
     groups.start()

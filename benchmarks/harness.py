@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
@@ -117,6 +118,21 @@ def ablated(
                 rounds([whole, without], seconds, repeats)
                 found.append(versus(f"{claim}: without {trick}", whole, without))
     return found
+
+
+def program(code: str, cache: str = "") -> tuple[list[float], float]:
+    """Return the seconds, or other numbers, that a program says, and how long its process takes.
+
+    Nothing is compiled before it, but for what a folder of JAX's persistent cache holds.
+    """
+    environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    if cache:
+        environment["JAX_COMPILATION_CACHE_DIR"] = cache
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    took = time.perf_counter() - began
+    return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else []), took
 
 
 def cores() -> int:

@@ -3,16 +3,11 @@
 python -m benchmarks.startup
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 
 import numpy as np
 
-from benchmarks.harness import Row, ratio, run_as_script
+from benchmarks.harness import Row, program, ratio, run_as_script
 
 OURS = """
 import collections, json, time
@@ -44,18 +39,6 @@ print(json.dumps([time.perf_counter() - began]))
 """
 
 
-def _run(code: str, cache: str = "") -> tuple[list[float], float]:
-    """Return the seconds that a program says, and how long its process takes."""
-    environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    if cache:
-        environment["JAX_COMPILATION_CACHE_DIR"] = cache
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    took = time.perf_counter() - began
-    return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else []), took
-
-
 def rows(quick: bool) -> list[Row]:
     """Return all of them."""
     repeats = 2 if quick else 5
@@ -63,14 +46,14 @@ def rows(quick: bool) -> list[Row]:
     imports: dict[str, list[float]] = {"ours": [], "theirs": []}
     first, parts = [], []
     with tempfile.TemporaryDirectory() as cache:
-        _run(OURS, cache)
+        program(OURS, cache)
         for number in range(repeats):
-            compiled["ours"].append(_run(OURS)[0][0])
-            compiled["plain"].append(_run(PLAIN)[0][0])
-            parts.append(_run(OURS, cache)[0])
+            compiled["ours"].append(program(OURS)[0][0])
+            compiled["plain"].append(program(PLAIN)[0][0])
+            parts.append(program(OURS, cache)[0])
             compiled["warm"].append(parts[-1][0])
-            imports["ours"].append(_run("import qjax")[1])
-            imports["theirs"].append(_run("import flax, optax")[1])
+            imports["ours"].append(program("import qjax")[1])
+            imports["theirs"].append(program("import flax, optax")[1])
             first.append(_first_step(f"{cache}/run{number}", cache))
     middle = {name: f"{np.median(found):.1f} s" for name, found in compiled.items()}
     loaded = {name: f"{np.median(found):.2f} s" for name, found in imports.items()}
@@ -127,7 +110,7 @@ def _first_step(folder: str, cache: str) -> float:
         f"sys.argv = ['cartpole', '--out', {folder!r}]\n"
         "import runpy; runpy.run_module('experiments.cartpole', run_name='__main__')\n"
     )
-    return _run(code, cache)[1]
+    return program(code, cache)[1]
 
 
 if __name__ == "__main__":

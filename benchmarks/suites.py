@@ -21,7 +21,7 @@ def rows(quick: bool) -> list[Row]:
     for name in names():
         with (
             Contender("random_steps", env_name=name) as alone,
-            Contender("qjax_training", env_name=name) as training,
+            Contender("qjax_training", algorithm="dqn", env_name=name, warmup=1000) as training,
         ):
             rounds([alone, training], seconds, repeats)
             found.append(versus(f"{name}, random actions in 160 environments: DQN, 16 seeds", alone, training))

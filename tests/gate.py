@@ -77,6 +77,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "experiments/test_records.py::test_training_returns_are_of_the_last_episodes": (),
     "experiments/test_textbook.py::test_who_explores_comes_to_the_treasure_of_a_small_sea": (),
     "experiments/test_textbook.py::test_the_page_reports_the_exact_distance": (),
+    "test_benchmarks.py::test_plain_recurrent_pqn_takes_the_steps_of_qjaxs": (),
     # core, exploration
     "cli/test_watch.py::test_the_best_agent_of_a_setting_is_shown_where_there_is_one": (),
     "core/test_default_rules.py::test_algorithms_are_traced_alike": (),  # in the part with the newest JAX
