@@ -2,7 +2,7 @@
 
     python -m benchmarks.all --quick
 
-`--quick` measures less often and shorter, within twelve minutes on two cores.
+`--quick` measures less often and shorter, in some twelve minutes on two cores.
 """
 
 from pathlib import Path

@@ -2,8 +2,8 @@
 
     python -m benchmarks.contenders NAME '{"argument": value}'
 
-speaks the harness's protocol: it prints a line of JSON when ready, and a line with its speed for each line of
-seconds that it reads.
+speaks the harness's protocol: it prints a line of JSON when ready, and a line with its speed and how many cores it
+had for each line of seconds that it reads.
 """
 
 import json
@@ -448,7 +448,10 @@ def main() -> None:
     measure = globals()[name](**arguments)
     print(json.dumps({"ready_s": time.perf_counter() - began}), flush=True)
     for line in sys.stdin:
-        print(json.dumps({"speed": measure(float(line))}), flush=True)
+        began, used = time.perf_counter(), time.process_time()
+        speed = measure(float(line))
+        cores = (time.process_time() - used) / (time.perf_counter() - began)
+        print(json.dumps({"speed": speed, "cores": cores}), flush=True)
 
 
 if __name__ == "__main__":

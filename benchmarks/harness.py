@@ -36,12 +36,16 @@ class Row(NamedTuple):
 
 
 class Contender:
-    """A process, or several at once, that measures itself when told to; its speeds so far are in `speeds`."""
+    """A process, or several at once, that measures itself when told to; its speeds so far are in `speeds`.
+
+    `cores` has how many cores it had each time, on average: under other work that is fewer than it could use.
+    """
 
     def __init__(self, name: str, copies: int = 1, **arguments: Any):
         """Start `benchmarks.contenders.<name>(**arguments)`, `copies` times."""
         self.label = f"{name} {arguments or ''}".strip()
         self.speeds: list[float] = []
+        self.cores: list[float] = []
         command = [sys.executable, "-m", "benchmarks.contenders", name]
         self._processes = [
             subprocess.Popen(
@@ -69,7 +73,9 @@ class Contender:
             assert process.stdin is not None
             process.stdin.write(f"{seconds}\n")
             process.stdin.flush()
-        self.speeds.append(sum(self._answer(process)["speed"] for process in self._processes))
+        answers = [self._answer(process) for process in self._processes]
+        self.speeds.append(sum(answer["speed"] for answer in answers))
+        self.cores.append(sum(answer["cores"] for answer in answers))
 
     @property
     def speed(self) -> float:

@@ -55,12 +55,15 @@ def against_plain(quick: bool) -> list[Row]:
     ):
         rounds([ours, plain, sharded], seconds, repeats)
     claim = f"PQN with a GRU, {SEEDS} seeds: plain `vmap(scan)`"
+    each, base = (np.array(x.speeds) / x.cores for x in (ours, plain))
+    speeds = (f"{np.median(each):,.0f} env-steps/s", f"{np.median(base):,.0f}")
     pairs = [(program(OURS)[0][0], program(PLAIN)[0][0]) for _ in range(1 if quick else 3)]
     compiled = np.array(pairs).T
     theirs = f"{np.median(compiled[1]):.1f} s"
     return [
         versus(f"{claim}, JAX's default device", ours, plain),
         versus("the same, sharded over the cores", ours, sharded),
+        Row("the first, by seconds of a core that each had", *speeds, ratio(list(each), list(base))),
         Row("its compilation, cold: plain JAX", f"{np.median(compiled[0]):.1f} s", theirs, ratio(*compiled)),
     ]
 
