@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import zeta
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from qjax.core.annotations import checked
 from qjax.core.checks import check_callable, check_range, check_record, concrete
@@ -47,8 +47,8 @@ def uniform(q: Float[Array, " A"], time: Time | None = None) -> Float[Array, " A
     return greedy((q != -jnp.inf).astype(jnp.float32))
 
 
-def legal_or_all(mask: Bool[Array, "*rows A"]) -> Bool[Array, "*rows A"]:
-    """Return which actions are legal, all where none is: values are finite there, too, as after an end."""
+def legal_or_all(mask: Any) -> Any:
+    """Return which actions are legal, `[..., A]`, all where none is, so that values are finite there, too."""
     return mask | ~mask.any(-1, keepdims=True)
 
 

@@ -56,7 +56,7 @@ def values_of_one(agent: Agent, key: Key[Array, ""], state: State, obs: Any) -> 
     return found[0]
 
 
-def probabilities_of_one(policy: StatefulPolicy, key: Key[Array, ""], q: Any, time: Time) -> Float[Array, " A"]:
+def probabilities_of_one(policy: StatefulPolicy, key: Key[Array, ""], q: Any, time: Time) -> Any:
     """Return the probabilities of the actions at one first observation of an episode.
 
     Raises:

@@ -31,7 +31,8 @@ def test_a_sum_is_right_to_its_last_digit(numbers):
     for number in numbers:
         found = sums.plus(found, jnp.float32(number))
     size = math.fsum(map(abs, numbers))
-    assert abs(float(found.total) + float(found.rest) - math.fsum(numbers)) <= 2.0**-45 * size + 2.0**-140
+    tiny = 2.0**-120  # what is smaller may be flushed to zero
+    assert abs(float(found.total) + float(found.rest) - math.fsum(numbers)) <= 2.0**-45 * size + tiny
 
 
 def test_a_long_sum_is_right_as_users_compile_it():
