@@ -870,7 +870,6 @@ def tabular_constants() -> dict[str, tuple[str, k.Kind]]:
         "epsilon_fraction": k.half_open(),
         "epsilon_decay": k.optional(k.unit()),
         "epsilon_z": k.optional(ABOVE_ONE),
-        "frames": k.optional(k.size(1)),
         "initial": initial,
         "ties": k.name("random", "first"),
         "temperature": k.optional(k.scheduled(k.positive())),
