@@ -70,8 +70,9 @@ def begun_with(fresh: State, given: Any) -> State:
         raise ValueError(f"the lane's agent is {describe(fresh)}, it cannot begin with {describe(given)}")
     changed = {"params": given}
     if hasattr(fresh, "target_params"):
-        copies = jax.tree.map(lambda x, y: jnp.broadcast_to(x, y.shape), given, fresh.target_params)
-        changed["target_params"] = copies
+        copies, structure = jax.tree.flatten(fresh.target_params)  # of several networks there are several
+        pairs = zip(jax.tree.leaves(given), copies, strict=True)
+        changed["target_params"] = jax.tree.unflatten(structure, [jnp.broadcast_to(x, y.shape) for x, y in pairs])
     return fresh._replace(**changed)
 
 

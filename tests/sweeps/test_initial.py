@@ -61,6 +61,17 @@ def test_parameters_alone_are_those_of_both_networks():
     assert all((x == 0.5).all() for x in jax.tree.leaves(result.agents.params))
 
 
+@pytest.mark.parametrize("name", ["averaged-dqn", "maxmin-dqn"])
+def test_parameters_alone_are_those_of_all_the_copies(name):
+    env = qjax.make(probes.Walk(box=True))
+    config = qjax.algorithms.config(name, hidden=(4,), capacity=100, batch_size=4, warmup=10)
+    loop = qjax.algorithms.make(name, env, config)
+    given = jax.tree.map(lambda x: jnp.full_like(x, 0.5), loop.init(jax.random.key(0)).agent.params)
+    agent = loop.init(jax.random.key(1), given).agent
+    assert all((x == 0.5).all() for x in jax.tree.leaves((agent.params, agent.target_params)))
+    assert jax.tree.structure(agent) == jax.tree.structure(loop.init(jax.random.key(1)).agent)
+
+
 def test_what_an_actor_remembers_is_begun_by_the_agent_that_is_given():
     agent = table().agent
     remembering = agent._replace(
