@@ -196,9 +196,11 @@ def test_coins_have_the_distribution(seed, n, evenness, holes):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(n, evenness)) * (rng.random(n) < 0.5 if holes else 1)
     p = np.float32(p / p.sum() if p.sum() else np.eye(n)[seed % n])
-    for make, tolerance in ((alias, 1e-6), (jax.jit(alias), 1e-5)):
+    share = p / p.sum(dtype=np.float64) * n
+    rounding = 2**-22 * n * share.max()  # of float32 sums up to n, in each coin that gives the likeliest category
+    for make, tolerance in ((alias, 1e-6), (jax.jit(alias), rounding)):
         coins = make(jnp.asarray(p))
-        np.testing.assert_allclose(distribution(coins) * n, p / p.sum(dtype=np.float64) * n, atol=tolerance)
+        np.testing.assert_allclose(distribution(coins) * n, share, atol=tolerance)
         assert (np.asarray(coins.keep)[p == 0] == 0).all()
         assert (p[np.asarray(coins.other)] > 0).all()
 
