@@ -79,7 +79,10 @@ def point(number):
 def groups(tick):
     """Stand for the lanes of a sweep."""
     leaves = [jnp.full(LANES, tick), jnp.zeros((LANES, 3))]
-    return types.SimpleNamespace(leaves=lambda: [leaves], local=np.arange(LANES), count=1, size=LANES)
+    lanes, none = np.arange(LANES), (np.zeros(0, int), [])
+    return types.SimpleNamespace(
+        leaves=lambda: [leaves], local=lanes, count=1, size=LANES, slots=lanes, kept=lambda: none
+    )
 
 
 def describe(tick):

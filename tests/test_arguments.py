@@ -457,6 +457,7 @@ def runs() -> dict[str, Entry]:
             **work, schedules=k.optional(k.record({"a": schedules.constant(1.0)}), first=True),
             report=k.optional(k.function(lambda hyper, agent, key: {}), first=True),
             initial=k.raw(None, "checked in sweeps/test_initial.py"),
+            drop=k.optional(k.function(lambda point, number: None), first=True), drop_diverged=k.flag(),
             on_log=k.optional(k.function(print), first=True),
             on_progress=k.optional(k.function(print), first=True),
             progress=k.Kind((False, True, "title"), (0, 1, 1.0, None, [])),

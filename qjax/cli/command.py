@@ -114,6 +114,8 @@ class Common(Setting):
     """Seconds between two looks at progress, signals and the checkpoint's date."""
     stop_on_nan: bool = False
     """Stop at the end of the chunk in which a seed's loss or parameters become NaN or infinite."""
+    drop_diverged: bool = False
+    """Drop seeds at the log point by which their loss or parameters have become NaN or infinite, and go on."""
     width: int | None = None
     """Lanes that run side by side on one device; default by their number and the size of the agent."""
     distributed: bool = False
@@ -290,6 +292,7 @@ def train(
             chunk_seconds=args.chunk_seconds,
             checkpoint_every=args.checkpoint_every,
             stop_on_nan=args.stop_on_nan,
+            drop_diverged=args.drop_diverged,
             sinks=sinks,
             **work,
         )
@@ -326,6 +329,8 @@ def _tell(result: qjax.Result, several: bool) -> None:
     for lane in np.flatnonzero(result.diverged_at != NEVER)[:10]:
         where = f" of setting {result.settings[lane]}" if several else ""
         print(f"seed {result.seeds[lane]}{where} diverged at step {result.diverged_at[lane]}", file=sys.stderr)
+    if dropped := int((result.dropped_at != NEVER).sum()):
+        print(f"{dropped} of {len(result.seeds)} seeds were dropped before their end", file=sys.stderr)
     if result.stopped is not None:
         done = result.env_steps
         print(f"stopped by {result.stopped} after {done:,} env-steps; go on with --resume", file=sys.stderr)
@@ -445,7 +450,8 @@ def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray | None, 
 
     The flags are None where no score is known at which the environment counts as solved.
     """
-    lost = np.flatnonzero((result.diverged_at != NEVER) & (result.settings == setting))
+    own = result.settings == setting
+    lost, dropped = (np.flatnonzero((at != NEVER) & own) for at in (result.diverged_at, result.dropped_at))
     return {
         "solved_fraction": None if solved is None else solved.mean(),
         "final_return_mean": scores.mean(),
@@ -453,6 +459,8 @@ def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray | None, 
         "final_return_per_seed": scores,
         "diverged": len(lost),
         "diverged_seeds": [{"seed": result.seeds[i], "step": result.diverged_at[i]} for i in lost],
+        "dropped": len(dropped),
+        "dropped_seeds": [{"seed": result.seeds[i], "step": result.dropped_at[i]} for i in dropped],
     }
 
 

@@ -23,6 +23,9 @@ from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.hyperparameters import Build
 from qjax.training.carry import values_of_one
 
+KEPT = ("final", "solved", "diverged", "dropped")
+"""What the names of a setting's outcome begin with."""
+
 CURVES = len(plot.COLOURS)
 """So many settings are drawn at most: those with the best final scores."""
 
@@ -103,7 +106,7 @@ def join(run: qjax.Run, folders: Mapping[str, Mapping[str, Any]], args: Any, tit
     for name, static in folders.items():
         summary = load_summary(run.folder / name, {"settings": list_of(RECORD)}, needs=total)
         total = {key: value + summary[key] for key, value in total.items()}
-        kept = {key: value for key, value in summary.items() if key.startswith(("final", "solved", "diverged"))}
+        kept = {key: value for key, value in summary.items() if key.startswith(KEPT)}
         found = summary.get("settings", [{"setting": {}, **kept}])
         for each, (_, points) in zip(found, curves(run.folder / name), strict=True):
             settings.append({**each, "run": name, "setting": {**static, **each["setting"]}})

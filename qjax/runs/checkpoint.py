@@ -5,7 +5,8 @@ instant, after a power cut too: first the tables are on the disk, then its own f
 with the checksums of all of them, then its new name, and only then the last one goes.
 
 Its folder holds `group_0000`, ... (Orbax, one array for each leaf of the lanes, keys as their data),
-`totals_0.npz`, ... (each process's counts), `program.txt.gz` (the first iteration as a jaxpr) and `manifest.json`.
+`totals_0.npz`, ... (each process's counts, and where its lanes stood in the groups), `left_0.npz`, ... (the agents
+of those that had left), `program.txt.gz` (the first iteration as a jaxpr) and `manifest.json`.
 """
 
 import gc
@@ -25,7 +26,7 @@ from qjax.runs import files, jsonfile
 from qjax.runs.config import FILES
 from qjax.runs.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"
 _LEAF = jsonfile.Kind(
     "a record with name, shape and dtype",
@@ -61,21 +62,30 @@ class Checkpoint(NamedTuple):
 
     def totals(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """Return the counts of some lanes, by name, whichever processes wrote them."""
-        names = sorted(name for name in self.manifest["files"] if name.startswith("totals_"))
-        parts = [dict(np.load(self.folder / name)) for name in names]
-        known = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        known = self._joined("totals_")
         order = np.argsort(known.pop("lanes"))
         return {name: column[order][lanes] for name, column in known.items()}
 
-    def rows(self, first: int, last: int) -> list[np.ndarray]:
-        """Return the leaves of lanes `first` to `last`; for padding beyond what was saved, some lanes' leaves.
+    def left(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return which lanes had left, and the leaves of their agents, `[lanes that had left, ...]`."""
+        known = self._joined("left_")
+        return known.pop("lanes", np.zeros(0, int)), [known[name] for name in sorted(known)]
+
+    def _joined(self, kind: str) -> dict[str, np.ndarray]:
+        """Return the arrays of all processes' files of a kind, by name."""
+        names = sorted(name for name in self.manifest["files"] if name.startswith(kind))
+        parts = [dict(np.load(self.folder / name)) for name in names]
+        return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+    def rows(self, slots: np.ndarray) -> list[np.ndarray]:
+        """Return the leaves of the lanes that stood in some slots: rows of all groups together.
 
         Groups are read whole and one at a time, so the host needs the memory of one of them.
         """
-        size, groups = self.manifest["group_size"], self.manifest["groups"]
-        first = min(first, size * groups - (last - first))
-        group, offset = divmod(first, size)
-        return [leaf[offset : offset + last - (group * size + offset)] for leaf in _group(self.folder, group)]
+        groups, rows = np.divmod(slots, self.manifest["group_size"])
+        parts = [[leaf[rows[groups == g]] for leaf in _group(self.folder, int(g))] for g in np.unique(groups)]
+        order = np.argsort(np.argsort(groups, kind="stable"))
+        return [np.concatenate(each)[order] for each in zip(*parts, strict=True)]
 
 
 def write(
@@ -110,7 +120,11 @@ def write(
     def save() -> None:
         if states:
             _save_groups(new, groups)
-        np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, **totals)
+            lanes, leaves = groups.kept()
+            if len(lanes):
+                named = {f"{number:04d}": leaf for number, leaf in enumerate(leaves)}
+                np.savez(new / f"left_{_process()}.npz", lanes=lanes, **named)
+        np.savez(new / f"totals_{_process()}.npz", lanes=groups.local, slots=groups.slots, **totals)
         if not hosts.is_first():  # which syncs all that it sees before it writes the manifest
             files.sync_all(new)
 

@@ -11,7 +11,10 @@ from qjax.training.loop import Loop
 from qjax.types import Schedule, Time
 
 NEVER = -1
-"""Stands for the step at which a lane diverged where none has."""
+"""Stands for the step at which a lane diverged, or was dropped, where none has."""
+
+DROPPED = "dropped"
+"""Value of the log points of a sweep that may drop lanes: 1 where a lane was dropped, in its last row, else 0."""
 
 
 @runtime_checkable
@@ -80,6 +83,10 @@ class Totals(NamedTuple):
     """Finished episodes."""
     diverged_at: np.ndarray
     """Environment steps at which the lane diverged; `NEVER` while it has not."""
+    left: np.ndarray
+    """Whether the lane has left the sweep, bool."""
+    dropped_at: np.ndarray
+    """Environment steps at which it left before its work was done; `NEVER` where it has not."""
 
 
 class Tally:
@@ -93,7 +100,8 @@ class Tally:
         """Start at zero. `hypers` is None, or one setting for each lane."""
         self.loop, self.steps = loop, steps
         zero = np.zeros(lanes, np.int64)
-        self.totals = Totals(zero, zero, zero, np.full(lanes, NEVER))
+        never = np.full(lanes, NEVER)
+        self.totals = Totals(zero, zero, zero, never, np.zeros(lanes, bool), never)
         self._sums: dict[str, np.ndarray] = {}
         self._episodes = np.zeros(lanes, np.int32)
         self._hypers = hypers
@@ -112,11 +120,11 @@ class Tally:
         steps, updates, episodes = (report[k].astype(np.int64) for k in ("steps", "updates", "episodes"))
         before, diverged = self.totals, report.pop("diverged_at").astype(np.int64)
         first = (before.diverged_at == NEVER) & (diverged > 0)
-        self.totals = Totals(
-            before.env_steps + steps,
-            before.updates + updates,
-            before.episodes + episodes,
-            np.where(first, before.env_steps + diverged, before.diverged_at),
+        self.totals = before._replace(
+            env_steps=before.env_steps + steps,
+            updates=before.updates + updates,
+            episodes=before.episodes + episodes,
+            diverged_at=np.where(first, before.env_steps + diverged, before.diverged_at),
         )
         for name, value in report.items():
             self._sums[name] = self._sums.get(name, 0) + value.astype(np.float64)
@@ -137,7 +145,7 @@ class Tally:
             episodes=totals.episodes,
             mean_return=_mean(returns, episodes),
             means={name: _mean(value, updates) for name, value in sums.items()},
-            values={name: np.asarray(x) for name, x in self._values(self._hypers, at).items()},
+            values={name: _of_living(x, totals.left) for name, x in self._values(self._hypers, at).items()},
             changed=steps > 0,
             diverged_at=totals.diverged_at,
             updates=int(updates.sum()),
@@ -154,14 +162,33 @@ class Tally:
         self.totals = totals
         self._sums = {name.removeprefix("sum_"): value for name, value in pending.items()}
 
-    def done(self, steps: int | np.ndarray) -> float:
-        """Return the share of the work done when the lanes have made `steps` more than the totals say."""
+    def leave(self, gone: np.ndarray, dropped: np.ndarray) -> None:
+        """Note which lanes leave, bool `[lanes]`, and which of them do before their work is done."""
+        totals = self.totals
+        dropped_at = np.where(dropped, totals.env_steps, totals.dropped_at)
+        self.totals = totals._replace(left=totals.left | gone, dropped_at=dropped_at)
+
+    def shares(self, steps: int | np.ndarray) -> np.ndarray:
+        """Return the share of its work that each lane has done when it has made `steps` more, `[lanes]`."""
         shares = []
         if self.steps is not None:
             shares.append((self.totals.env_steps + steps) / self.steps)
         if self.loop.episodes is not None:
             shares.append(self.totals.episodes / self.loop.episodes)
-        return float(np.minimum(np.max(shares, axis=0), 1).min(initial=1.0))
+        return np.minimum(np.max(shares, axis=0), 1)
+
+    def done(self, steps: int | np.ndarray) -> float:
+        """Return the share of the work done when the lanes have made `steps` more than the totals say.
+
+        It is that of the lane that is furthest behind; one that has left has nothing to do.
+        """
+        return float(np.where(self.totals.left, 1, self.shares(steps)).min(initial=1.0))
+
+
+def _of_living(values: Any, left: np.ndarray) -> np.ndarray:
+    """Return a column without the numbers of lanes that have left: NaN there, where it is one of floats."""
+    column = np.asarray(values)
+    return np.where(left, np.nan, column).astype(column.dtype) if column.dtype.kind == "f" else column
 
 
 def _mean(total: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.runs.config import CONFIG, flat, lane_seeds, load_config
 from qjax.runs.ended import WHEN_ENDED, altered, has_ended
 from qjax.runs.folder import CHECKPOINTS
-from qjax.runs.points import NEVER, Point
+from qjax.runs.points import DROPPED, NEVER, Point
 from qjax.runs.reading import read_csv, read_points
 from qjax.runs.tables import COLUMNS, TIMING, argument
 
@@ -40,6 +40,8 @@ class Table:
     means over the interval that ends at the log point, NaN where there is none."""
     diverged_at: np.ndarray
     """Environment steps at which each lane diverged, -1 where it has not, `[S, N]`."""
+    dropped_at: np.ndarray
+    """Environment steps at which each lane was dropped before its end, -1 where it was not, `[S, N]`."""
     lengths: np.ndarray
     """Log points until a lane's last row, `[S, N]`; fewer than P where it ended before, or the run was cut off."""
     seconds: np.ndarray
@@ -70,12 +72,14 @@ class Table:
             )
         found = {name: np.stack(column, -1).reshape(*shape, -1) for name, column in _columns(points).items()}
         changed, env_steps = found.pop("changed"), found.pop("env_steps")
+        dropped = found.pop(DROPPED, np.zeros(shape)[..., None]) == 1
         return Table(
             hypers=hypers,
             seeds=seeds,
             env_steps=env_steps,
             metrics=found,
             diverged_at=points[-1].diverged_at.reshape(shape),
+            dropped_at=np.where(dropped, env_steps, NEVER).max(-1),
             lengths=changed.shape[-1] - changed[..., ::-1].argmax(-1),
             seconds=np.array([point.seconds for point in points]),
         )
@@ -198,6 +202,7 @@ def load(run: str | Path, metrics: Sequence[str] | None = None) -> Results:
     wrong = [f"{name} {WHEN_ENDED}" for name in altered(folder)]
     notes = (
         *wrong,
+        *_dropped(found),
         *map(_elsewhere, config.get("resumed", [])),
         *(() if complete else [cut] if cut else _missing(sweep, changed)),
     )
@@ -293,6 +298,12 @@ def _elsewhere(resumed: Mapping[str, Any]) -> str:
     return f"resumed after {resumed['log_points']} log points{program}{changed and ': '}{changed}"
 
 
+def _dropped(found: Table) -> list[str]:
+    """Return what to say of lanes that were dropped: their last rows are no full run's."""
+    count = int((found.dropped_at != NEVER).sum())
+    return [f"{count} of {found.dropped_at.size} lanes were dropped before their end"] if count else []
+
+
 def _cut(folder: Path, points: int) -> str:
     """Return what to say of a run that has ended and whose table has fewer log points than were timed."""
     if not (has_ended(folder) and (folder / TIMING).is_file()):
@@ -319,9 +330,15 @@ def _at(run: Results, index: np.ndarray) -> Results:
         env_steps=run.env_steps[..., index],
         metrics={name: column[..., index] for name, column in run.metrics.items()},
         lengths=(index < run.lengths[..., None]).sum(-1),
-        diverged_at=np.where(run.diverged_at > run.env_steps[..., index[-1]], NEVER, run.diverged_at),
+        diverged_at=_until(run.diverged_at, run.env_steps[..., index[-1]]),
+        dropped_at=_until(run.dropped_at, run.env_steps[..., index[-1]]),
         seconds=run.seconds[index],
     )
+
+
+def _until(happened: np.ndarray, steps: Any) -> np.ndarray:
+    """Return at which environment steps something happened, `NEVER` where it was after so many."""
+    return np.where(happened > steps, NEVER, happened)
 
 
 def _interpolated(run: Results, axis: np.ndarray, steps: np.ndarray) -> Results:
@@ -346,6 +363,7 @@ def _interpolated(run: Results, axis: np.ndarray, steps: np.ndarray) -> Results:
         env_steps=np.minimum(steps, ends),
         metrics={name: every(column) for name, column in run.metrics.items()},
         lengths=(steps <= ends).sum(-1),
-        diverged_at=np.where(run.diverged_at > steps[-1], NEVER, run.diverged_at),
+        diverged_at=_until(run.diverged_at, steps[-1]),
+        dropped_at=_until(run.dropped_at, steps[-1]),
         seconds=np.interp(steps, axis, run.seconds),
     )

@@ -11,10 +11,11 @@ from qjax.core.checks import check_callable, check_listed, check_mapping, check_
 from qjax.core.random import root_key
 from qjax.core.returned import check_returned, returning_arrays
 from qjax.core.text import shown
-from qjax.runs.points import Schedules
+from qjax.runs.points import DROPPED, Schedules
 from qjax.runs.run import Run
 from qjax.runs.tables import KNOWN
 from qjax.sweeps.evaluating import RETURN, SPREAD, Evaluation
+from qjax.sweeps.leaving import Drops
 from qjax.sweeps.programs import Report
 from qjax.training.evaluation import EVALUATION
 from qjax.training.loop import Loop
@@ -72,6 +73,7 @@ def logged(
     schedules: Schedules,
     report: Report | None,
     evaluation: Evaluation | None,
+    drops: Drops | None,
 ) -> list[str]:
     """Return the names of what is logged beside the usual columns.
 
@@ -82,6 +84,7 @@ def logged(
         schedules: those of the sweep.
         report: that of the sweep.
         evaluation: what is evaluated while it trains.
+        drops: what takes lanes away.
 
     Raises:
         ValueError: a name stands for two columns, or the report is no flat dict of numbers.
@@ -92,6 +95,8 @@ def logged(
         names += _reported(report, hyper, loop)
     if evaluation is not None:
         names += [RETURN, SPREAD]
+    if drops is not None:
+        names.append(DROPPED)
     if twice := sorted(set(swept) & {*KNOWN, *names}):
         raise ValueError(
             f"hyper-parameters {shown(twice)} have the name of another logged column: rename one of the two"

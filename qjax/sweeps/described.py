@@ -15,6 +15,7 @@ from qjax.sweeps.asked import check_devices, check_seeds, logged
 from qjax.sweeps.evaluating import Evaluation, check_evaluation
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.initial import Initial, check_initial_agents
+from qjax.sweeps.leaving import Drops
 from qjax.sweeps.phases import Phase, inner_iterations, phases
 from qjax.sweeps.plan import check_lanes
 from qjax.sweeps.programs import Report
@@ -54,6 +55,8 @@ class Described(NamedTuple):
     """Gives numbers of a lane to log, where it is not None."""
     evaluation: Evaluation | None
     """What is evaluated while it trains, where that is not None."""
+    drops: Drops | None
+    """What takes lanes away before their work is done, where anything does."""
     initial: Initial | None
     """The agents that lanes begin with, where they are not fresh."""
     logged: list[str]
@@ -94,6 +97,7 @@ class Described(NamedTuple):
             "sync_every": loop.sync_every,
             "warmup": loop.warmup,
             "episodes": loop.episodes,
+            **({"drops": {**self.drops._asdict(), "own": self.drops.own is not None}} if self.drops else {}),
             "columns": list(self.swept),
             "logged": self.logged,
             **({"initial": self.initial.digest} if self.initial is not None else {}),
@@ -131,6 +135,7 @@ def describe(
     evaluate_every: int | None = None,
     evaluate_episodes: int = 20,
     initial: Any = None,
+    drops: Drops | None = None,
 ) -> Described:
     """Return a sweep's arguments, checked; they are those of `qjax.sweep`."""
     check_callable("build", build, "(hyper) -> loop")
@@ -159,8 +164,9 @@ def describe(
         schedules=named,
         report=report,
         evaluation=evaluation,
+        drops=drops,
         initial=check_initial_agents(loop, initial, num_settings * len(given)),
-        logged=logged(loop, hyperparameters.setting(swept, 0), list(columns), named, report, evaluation),
+        logged=logged(loop, hyperparameters.setting(swept, 0), list(columns), named, report, evaluation, drops),
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from qjax.core import clock as clocks
-from qjax.machine import hosts
+from qjax.sweeps.placement import EMPTY
 from qjax.sweeps.programs import Programs, is_key
 from qjax.training.lane import Lane
 
@@ -19,6 +19,8 @@ class Groups:
         """Hold nothing yet: `start` or `restore` makes the states."""
         self.programs, self.placement = programs, programs.placement
         self.states: list[Lane] = []
+        self.left: list[tuple[np.ndarray, list[np.ndarray]]] = []
+        """Of lanes that left, each time: which of this process's, and the leaves of what is kept of them."""
         self.local, self.count, self.size = self.placement.local, self.placement.count, self.placement.size
 
     def start(self) -> None:
@@ -53,7 +55,7 @@ class Groups:
     def report(self, point: int) -> dict[str, np.ndarray]:
         """Return what the compiled report says of this process's lanes, at the log point of this number."""
         program, states = self.programs.compiled["report"], zip(self._given(), self.states, strict=True)
-        return self._joined([program(given, state, np.uint32(point)) for given, state in states])
+        return self._joined([program(given, state, np.uint32(point)) for given, state in states], np.nan)
 
     def evaluate(self, point: int) -> dict[str, np.ndarray]:
         """Evaluate every lane, keep its agent where it is the best so far, and return what is logged."""
@@ -61,7 +63,7 @@ class Groups:
         for i, given in enumerate(self._given()):
             self.states[i], said = program(given, self.states[i], np.uint32(point))
             found.append(said)
-        return self._joined(found)
+        return self._joined(found, np.nan)
 
     def _given(self) -> list[tuple[Any, Any]]:
         """Return the settings and the seeds of each group."""
@@ -72,33 +74,73 @@ class Groups:
         program = self.programs.compiled[name]
         return self._joined([program(h, s) for h, s in zip(self.programs.hypers, self.states, strict=True)])
 
-    def _joined(self, groups: list[Any]) -> Any:
-        return jax.tree.map(lambda *xs: np.concatenate([hosts.local(x) for x in xs])[: len(self.local)], *groups)
+    def _joined(self, groups: list[Any], fill: float = 0) -> Any:
+        return jax.tree.map(lambda *xs: self.placement.column(xs, fill), *groups)
+
+    def leave(self, gone: np.ndarray) -> None:
+        """Let some of this process's lanes go, bool `[local lanes]`: their agents stay as they are now."""
+        rows = [x[gone] for x in jax.tree.leaves(self._joined([_kept(state) for state in self.states]))]
+        self.left.append((np.flatnonzero(gone), rows))
+        self.placement = self.placement.without(self.local[gone])
 
     def agents(self) -> Any:
         """Return the agents of all lanes, on every host: NumPy arrays `[lanes, ...]`."""
-        return self._everywhere([state.agent for state in self.states])
+        return self._all()[0]
 
     def best(self) -> Any:
         """Return the best agents of all lanes, as `agents` does."""
-        return self._everywhere([state.best.agent for state in self.states])
+        return self._all()[1]
 
-    def _everywhere(self, groups: list[Any]) -> Any:
-        found = [jax.tree.map(hosts.everywhere, group) for group in groups]
-        return jax.tree.map(lambda *xs: np.concatenate(xs)[: self.placement.lanes], *found)
+    def _all(self) -> Any:
+        """Return what is kept of all lanes, on every host; of those that have left as it was then."""
+        found, structure = jax.tree.flatten(self._joined([_kept(state) for state in self.states]))
+        for places, rows in self.left:
+            for column, kept in zip(found, rows, strict=True):
+                column[places] = kept
+        return jax.tree.unflatten(structure, [self.placement.everywhere(column) for column in found])
 
     def leaves(self) -> Iterator[list[jax.Array]]:
         """Yield each group's leaves, keys as their data: what a checkpoint holds."""
         for state in self.states:
             yield [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves(state)]
 
-    def restore(self, rows: Callable[[int, int], list[np.ndarray]]) -> None:
-        """Take every lane's state from `rows(first, last)`, which returns the leaves of those lanes."""
+    @property
+    def slots(self) -> np.ndarray:
+        """Where this process's lanes stand: their rows in all groups together, `[local lanes]`, `EMPTY` of none."""
+        found, (lanes, places) = np.full(len(self.local), EMPTY), self.placement.held()
+        found[lanes] = places
+        return found
+
+    def kept(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return which of this process's lanes have left, and the leaves of what is kept of them."""
+        if not self.left:
+            return np.zeros(0, int), []
+        lanes, rows = zip(*self.left, strict=True)
+        return self.local[np.concatenate(lanes)], [np.concatenate(each) for each in zip(*rows, strict=True)]
+
+    def restore(
+        self,
+        slots: np.ndarray,
+        rows: Callable[[np.ndarray], list[np.ndarray]],
+        kept: tuple[np.ndarray, list[np.ndarray]],
+    ) -> None:
+        """Take every lane's state from a checkpoint.
+
+        Args:
+            slots: where each lane stood, `[lanes]`, `EMPTY` of those that had left.
+            rows: returns the leaves of those that stood in some slots.
+            kept: which lanes had left, and the leaves of what is kept of them.
+
+        """
+        self._restore_left(*kept)
+        self.placement = self.placement.without(np.flatnonzero(slots == EMPTY))
         structure, keys = jax.tree.structure(self.programs.shapes), self.programs.keys
         self.states = []
         for group in range(self.count):
-            begins = self.placement.begins(group)
-            pieces = {device: rows(begin, begin + self.placement.width) for device, begin in begins.items()}
+            lanes = self.placement.pieces(group)
+            found = {device: np.where(own == EMPTY, EMPTY, slots[own]) for device, own in lanes.items()}
+            # Padding begins as one of the lanes beside it: no other group has to be read for it.
+            pieces = {d: rows(np.where(own == EMPTY, max(own.max(), 0), own)) for d, own in found.items()}
             leaves = [
                 self.placement.assembled({device: leaves[number] for device, leaves in pieces.items()})
                 for number in range(len(keys))
@@ -108,3 +150,16 @@ class Groups:
                 for x, impl in zip(leaves, keys, strict=True)
             ]
             self.states.append(jax.tree.unflatten(structure, whole))
+
+    def _restore_left(self, lanes: np.ndarray, leaves: list[np.ndarray]) -> None:
+        own = np.isin(lanes, self.local)
+        if not own.any():
+            return
+        kinds = [x.dtype for x in jax.tree.leaves(_kept(self.programs.shapes))]
+        rows = [x[own].view(kind) for x, kind in zip(leaves, kinds, strict=True)]  # files know no bfloat16
+        self.left = [(np.searchsorted(self.local, lanes[own]), rows)]
+
+
+def _kept(lane: Lane) -> Any:
+    """Return what is kept of a lane that leaves: its agent, and the best one where it was evaluated."""
+    return (lane.agent, lane.best.agent) if lane.best else (lane.agent,)

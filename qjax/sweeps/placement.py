@@ -1,13 +1,19 @@
 """Where lanes stand: settings x seeds in groups of one size, on the devices of all hosts."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from qjax.machine import hosts
+
 AXIS = PartitionSpec("lanes")
+
+EMPTY = -1
+"""Stands for the lane of a place that has none."""
 
 
 class Placement:
@@ -30,18 +36,59 @@ class Placement:
         self.count = -(-len(seeds) // self.size)
         """Groups."""
         self.place = NamedSharding(self.mesh, AXIS)
-        begins = np.arange(0, len(seeds), self.size)[:, None] + width * np.arange(self.mesh.size)
-        self.busy = [(row < len(seeds)).astype(np.int32) for row in begins]
-        """Of each group which devices have a lane, `[devices]`: one that holds padding alone makes no iteration."""
+        slots = np.arange(self.count * self.size).reshape(self.count, self.size)
+        self.slots = np.where(slots < self.lanes, slots, EMPTY)
+        """The lane in each place, `[groups, size]`, `EMPTY` for padding and those that left; of another process's
+        places it says who began there."""
         # Padding repeats the last setting with further seeds; its results are dropped.
         missing = -len(seeds) % self.size
         self.settings = np.concatenate([settings, np.full(missing, settings[-1])]).reshape(self.count, self.size)
         self.seeds = np.concatenate([seeds, seeds.max() + 1 + np.arange(missing)]).reshape(self.count, self.size)
-        slices = self.place.addressable_devices_indices_map((self.size,)).values()
-        ours = np.concatenate(sorted((np.arange(self.size)[index] for index in slices), key=lambda rows: rows[0]))
-        local = np.concatenate([ours + group * self.size for group in range(self.count)])
-        self.local = local[local < self.lanes]
+        self.begun = [self._began(process) for process in range(jax.process_count())]
+        """Which lanes each process holds, in order, those included that have left since."""
+        self.local = self.begun[jax.process_index()]
         """Which lanes this process holds, `[local lanes]`."""
+
+    def _rows(self, process: int) -> np.ndarray:
+        """Return which rows of a group a process has, in order."""
+        places: Any = self.place.devices_indices_map((self.size,))
+        own = [np.arange(self.size)[index] for device, index in places.items() if device.process_index == process]
+        return np.sort(np.concatenate(own)) if own else np.zeros(0, int)
+
+    def _began(self, process: int) -> np.ndarray:
+        slots = self.slots[:, self._rows(process)].reshape(-1)
+        return slots[slots != EMPTY]
+
+    @property
+    def busy(self) -> list[np.ndarray]:
+        """Of each group which devices have a lane, `[devices]`: one that holds padding alone makes no iteration."""
+        return list((self.slots.reshape(self.count, -1, self.width) != EMPTY).any(-1).astype(np.int32))
+
+    def without(self, lanes: np.ndarray) -> "Placement":
+        """Return the same places without some of this process's lanes: padding is there in their stead."""
+        found = copy(self)
+        found.slots = np.where(np.isin(self.slots, lanes), EMPTY, self.slots)
+        return found
+
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of this process's lanes have a place, as indices into `local`, and which in flat `slots`."""
+        rows = self._rows(jax.process_index())
+        places = (np.arange(self.count)[:, None] * self.size + rows).reshape(-1)
+        lanes = self.slots.reshape(-1)[places]
+        there = lanes != EMPTY
+        return np.searchsorted(self.local, lanes[there]), places[there]
+
+    def column(self, groups: Sequence[jax.Array], fill: float = 0) -> np.ndarray:
+        """Return what an array of each group holds of this process's lanes, `[local lanes, ...]`.
+
+        Those that have left have `fill`, 0 where that is none of the array's numbers.
+        """
+        rows = np.concatenate([hosts.local(group) for group in groups])
+        there = self.slots[:, self._rows(jax.process_index())].reshape(-1)
+        kept = there != EMPTY
+        whole = np.full((len(self.local), *rows.shape[1:]), fill if rows.dtype.kind == "f" else 0, rows.dtype)
+        whole[np.searchsorted(self.local, there[kept])] = rows[kept]
+        return whole
 
     def spread(self, tree: Any) -> Any:
         """Return host arrays `[size, ...]`, or `[devices]`, as arrays over the mesh."""
@@ -53,26 +100,28 @@ class Placement:
         parts = [jax.device_put(rows, device) for device, rows in pieces.items()]
         return jax.make_array_from_single_device_arrays((self.size, *parts[0].shape[1:]), self.place, parts)
 
-    def begins(self, group: int) -> dict[Any, int]:
-        """Return the first lane of a group on each of this process's devices."""
+    def pieces(self, group: int) -> dict[Any, np.ndarray]:
+        """Return the lanes of a group on each of this process's devices, `[width]`, `EMPTY` for padding."""
         indices = self.place.addressable_devices_indices_map((self.size,))
-        return {d: (i[0].start or 0) + group * self.size for d, i in indices.items() if i is not None}
+        return {device: self.slots[group][index] for device, index in indices.items()}
 
     def everywhere(self, column: np.ndarray) -> np.ndarray:
-        """Return a host's column `[local lanes]`, int64, for all lanes, on every host."""
+        """Return a host's column `[local lanes, ...]` for all lanes, on every host."""
         if jax.process_count() == 1:
             return column
+        if not column.size:
+            return np.zeros((self.lanes, *column.shape[1:]), column.dtype)
         from jax.experimental import multihost_utils
 
-        width = self.lanes  # every host's message has the same length; JAX has no 64-bit integers by default
-        words = np.zeros((width, 3), np.uint32)
-        words[: len(column)] = np.stack([self.local, column % 2**32, column // 2**32 % 2**32], 1)
-        counts = np.asarray(multihost_utils.process_allgather(np.uint32(len(column))))
-        found = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64)
-        whole = np.zeros(width, np.int64)
-        for rows, count in zip(found, counts, strict=True):
-            whole[rows[:count, 0]] = rows[:count, 1] + (rows[:count, 2].astype(np.int32).astype(np.int64) << 32)
-        return whole
+        # As bytes, for JAX has no 64-bit integers by default; every host's message has the same length.
+        own = np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8)
+        words = np.zeros((max(map(len, self.begun)), own.shape[1]), np.uint8)
+        words[: len(own)] = own
+        found = np.asarray(multihost_utils.process_allgather(words))
+        whole = np.zeros((self.lanes, own.shape[1]), np.uint8)
+        for lanes, rows in zip(self.begun, found, strict=True):
+            whole[lanes] = rows[: len(lanes)]
+        return whole.view(column.dtype).reshape(self.lanes, *column.shape[1:])
 
 
 def devices_for(devices: Sequence[Any], pieces: int) -> list[Any]:

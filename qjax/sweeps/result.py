@@ -46,6 +46,9 @@ class Result(NamedTuple):
     """Seconds of running."""
     stopped: str | None
     """Why it ended before its time: "SIGINT", "SIGTERM", "SIGHUP" or "nan"; None where it did not."""
+    dropped_at: np.ndarray
+    """Environment steps at which `drop` or `drop_diverged` took each lane, -1 where neither did, `[lanes]`: the
+    agents and the last rows of these lanes are of then, not of the end."""
     best: Best | None = None
     """The agents of the best evaluations, where there were any while it trained."""
 

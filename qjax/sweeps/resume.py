@@ -54,6 +54,7 @@ def returned(opened: Opened, described: Described, programs: Programs) -> Result
         lambda x: jax.ShapeDtypeStruct((placement.lanes, *x.shape[1:]), x.dtype), programs.shapes.agent
     )
     points, best = reading.points(opened.run.folder, manifest["points"]), None
+    totals = opened.found.totals(np.arange(placement.lanes))
     if described.evaluation is not None:
         best = Best(load_agents(opened.run.folder, agents, "best"), steps_of_best(points))
     return Result(
@@ -62,12 +63,13 @@ def returned(opened: Opened, described: Described, programs: Programs) -> Result
         seeds=described.seeds,
         settings=described.settings,
         hypers=described.swept,
-        diverged_at=opened.found.totals(np.arange(placement.lanes))["diverged_at"],
+        diverged_at=totals["diverged_at"],
         width=placement.width,
         env_steps=manifest["env_steps"],
         compile_s=manifest["compile_s"],
         run_s=manifest["seconds"],
         stopped=None,
+        dropped_at=totals["dropped_at"],
         best=best,
     )
 

@@ -16,6 +16,7 @@ from qjax.runs.points import NEVER, Point, Tally
 from qjax.sweeps.compiled import Compiled
 from qjax.sweeps.evaluating import nothing, steps_of_best
 from qjax.sweeps.groups import Groups
+from qjax.sweeps.leaving import Leaving
 from qjax.sweeps.log import Log
 from qjax.sweeps.options import Options
 from qjax.sweeps.phases import Phase, remaining
@@ -36,6 +37,7 @@ class Running:
         hypers = described.hypers_of(groups.local)
         self.tally = Tally(described.loop, len(groups.local), described.steps, described.schedules, hypers)
         self.log = Log(described, groups.local, opened and opened.run, options.sinks)
+        self.leaving = Leaving(described.drops, described.loop.episodes, self.tally, groups)
         self.saving = opened and Saving(opened, groups, self.tally, self.log, options.checkpoint_every)
         self.tick, self.seconds = 0, 0.0
         self.signal: str | None = None
@@ -107,27 +109,38 @@ class Running:
         self._speed[phase.learning] = outer * inner / max(slowest, 1e-9)
         return outer * inner
 
-    def _fetch(self, phase: Phase) -> None:
-        """Take the lanes' sums at the end of a phase, and make a log point of them where one is due."""
+    def _fetch(self, phase: Phase, leave: bool = True) -> None:
+        """Take the lanes' sums at the end of a phase, and make a log point of them where one is due.
+
+        There lanes may `leave`.
+        """
         began = time.perf_counter()
         self.tally.add(self.groups.pop_metrics())
+        if not phase.log:
+            self.seconds += time.perf_counter() - began
+            return
+        point, number = self.tally.point(self.seconds + time.perf_counter() - began), len(self.log.notes)
+        point, evaluated = self._told(point, number)
+        if leave:
+            point = self.leaving.at(point, number, evaluated)
         self.seconds += time.perf_counter() - began
-        if phase.log:
-            point = self._told(self.tally.point(self.seconds))
-            self.seconds = point.seconds
-            self.log.add(point)
-            self._show("on_log", point)
+        point = point._replace(seconds=self.seconds)
+        self.log.add(point)
+        self._show("on_log", point)
 
-    def _told(self, point: Point) -> Point:
-        """Return a log point with what the report says, and with an evaluation where one is due."""
-        began, number, values = time.perf_counter(), len(self.log.notes), dict(point.values)
+    def _told(self, point: Point, number: int) -> tuple[Point, bool]:
+        """Return a log point with what the report says, and with an evaluation where one is due.
+
+        And whether all that is to be evaluated there is.
+        """
+        values, due = dict(point.values), True
         if self.described.report is not None:
             values |= self.groups.report(number)
         if (evaluation := self.described.evaluation) is not None:
             done = min(message["done"] for message in hosts.gather({"done": point.done}))
             due = evaluation.due(number, done >= 1)
             values |= self.groups.evaluate(number) if due else nothing(len(point.env_steps))
-        return point._replace(values=values, seconds=point.seconds + time.perf_counter() - began)
+        return point._replace(values=values), due
 
     def _show(self, name: str, news: Point | Progress) -> None:
         """Call what watches the sweep; an error of its own comes after a checkpoint."""
@@ -185,7 +198,7 @@ class Running:
         """Log the lanes as they are where one has diverged: after the checkpoint, so a resumed run drops it."""
         some = {"some": bool(self.groups.read_metrics()["steps"].any())}
         if any(message["some"] for message in hosts.gather(some)):
-            self._fetch(phase._replace(log=True))
+            self._fetch(phase._replace(log=True), leave=False)
             if self.opened is not None:
                 self.opened.run.recorder.join()
 
@@ -214,5 +227,6 @@ class Running:
             compile_s=programs.compile_s,
             run_s=self.seconds,
             stopped=stopped,
+            dropped_at=everywhere(totals.dropped_at),
             best=best,
         )

@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import numpy as np
+
 from qjax.machine.streams import tell
 from qjax.runs.points import Tally, Totals
 from qjax.sweeps.groups import Groups
@@ -63,8 +65,10 @@ class Saving:
         """Go on from the checkpoint that the run was opened with; return its tick and seconds."""
         found = self._opened.found
         assert found is not None
-        self._groups.restore(found.rows)
+        slots = found.totals(np.arange(self._groups.placement.lanes))["slots"]
+        self._groups.restore(slots, found.rows, found.left())
         counts = found.totals(self._groups.local)
+        del counts["slots"]
         self._tally.restore(Totals(*(counts.pop(name) for name in Totals._fields)), counts)
         self._tick = found.manifest["tick"]
         self._run.lifecycle.go_on(found, self._opened.elsewhere)

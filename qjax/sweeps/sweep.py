@@ -22,6 +22,7 @@ from qjax.sweeps.asked import check_hooks
 from qjax.sweeps.compiled import Compiled, compiled, place
 from qjax.sweeps.described import describe
 from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.leaving import Drop, Drops
 from qjax.sweeps.options import Options
 from qjax.sweeps.plan import Plan
 from qjax.sweeps.programs import Report
@@ -50,9 +51,10 @@ class Sweep:
         evaluate_every: int | None = None,
         evaluate_episodes: int = 20,
         initial: Any = None,
+        drops: Drops | None = None,
     ):
         """Check the arguments, those of `qjax.sweep`; nothing is compiled."""
-        more = (schedules, report, evaluate_every, evaluate_episodes, initial)
+        more = (schedules, report, evaluate_every, evaluate_episodes, initial, drops)
         self.described = describe(build, seeds, hypers, seed, steps, log_points, devices, *more)
         self.width, self.devices = width, devices
 
@@ -94,6 +96,8 @@ def sweep(
     evaluate_every: int | None = None,
     evaluate_episodes: int = 20,
     initial: Any = None,
+    drop: Drop | None = None,
+    drop_diverged: bool = False,
     on_log: Callable[[Point], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     progress: bool | str = False,
@@ -136,6 +140,11 @@ def sweep(
         initial: agents to begin with in place of fresh ones: states `[lanes, ...]`, a result's or a run's for
             instance, or one state for all lanes, or parameters alone, as a state's `params`. A run's config has a
             digest of them, and one that is resumed needs them again.
+        drop: `(point, number) -> bool [lanes] or None`, asked at each log point, number 0 the first, after its
+            evaluation: which lanes leave. Their agents stay as they are then, they have no further rows in tables and
+            count as done, and `Result.dropped_at` says when they left; those that stay do not change by it, bit for
+            bit. It must answer alike when it is asked again after a resume.
+        drop_diverged: drop lanes at the log point by which they have diverged.
         on_log: called with every new `Point`. Where it or `on_progress` cannot write (OSError), that is told of and
             it is called no more; any other error ends the sweep, after a checkpoint where there is a run.
         on_progress: called at the end of every chunk.
@@ -161,8 +170,9 @@ def sweep(
     options = Options(on_log, on_progress, progress, sinks, chunk_seconds, checkpoint_every, stop_on_nan).checked()
     check_hooks(schedules, report, on_log, on_progress, run)
     check_sinks(sinks, run is not None)
+    drops = Drops(drop, drop_diverged).checked()
     asked = (seeds, hypers, seed, steps, log_points, width, devices, schedules, report)
-    return Sweep(build, *asked, evaluate_every, evaluate_episodes, initial).run(options, run)
+    return Sweep(build, *asked, evaluate_every, evaluate_episodes, initial, drops).run(options, run)
 
 
 @usual_rules()

@@ -108,7 +108,8 @@ def test_a_mixed_grid_leaves_one_folder(tmp_path, monkeypatch, capsys):
 
 
 def test_a_share_is_solved_only_where_it_is_known_what_that_means():
-    result = SimpleNamespace(diverged_at=np.full(2, NEVER), settings=np.zeros(2, int), seeds=np.arange(2))
+    never = np.full(2, NEVER)
+    result = SimpleNamespace(diverged_at=never, dropped_at=never, settings=np.zeros(2, int), seeds=np.arange(2))
     shares = [command.outcome(result, np.ones(2), x)["solved_fraction"] for x in (None, np.array([True, False]))]
     assert shares == [None, 0.5]
 

@@ -51,7 +51,7 @@ def check(folder, least, rate, before):
     assert found.ended >= (least in ("ended", "finished")) and found.manifest["tick"] >= {1: 1, 2: 2}.get(least, 0)
     assert len(qjax.load_points(folder)) >= found.manifest["tick"]
     if not found.ended:
-        assert found.rows(0, LANES)[0].tolist() == [found.manifest["tick"]] * LANES
+        assert found.rows(np.arange(LANES))[0].tolist() == [found.manifest["tick"]] * LANES
     found.forget()
 
 
