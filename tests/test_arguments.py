@@ -103,7 +103,7 @@ ABOVE_ONE = k.number(2.0, 1, open_low=True)._replace(good=(2.0, 3, jnp.float32(1
 @functools.cache
 def table() -> dict[str, Entry]:
     """Return the arguments of every public function, by name."""
-    return {**factories(), **worlds(), **wrapped(), **runs(), **numbers(), **pictures()}
+    return {**factories(), **worlds(), **wrapped(), **runs(), **searching(), **numbers(), **pictures()}
 
 
 def factories() -> dict[str, Entry]:
@@ -481,6 +481,30 @@ def _one_ratio(**given: Any) -> Any:
     if type(given["replay_ratio"]) is int and given["replay_ratio"] == 1:
         given["replay_ratio"] = None
     return qjax.make_loop(**given)
+
+
+def searching() -> dict[str, Entry]:
+    """Return spaces of settings, and samplers of them."""
+    low, high = (k.Kind((end, jnp.float32(end)), (*k.STRANGE, *k.NOWHERE)) for end in (0.5, 2.0))
+    whole = (True, 1j, "3", None, [3], 1.5, np.nan)
+    space = {"rate": qjax.searches.uniform(0.0, 1.0)}
+    own: dict[str, Any] = {
+        "space": k.record(space)._replace(bad=(*k.STRANGE, 3, np.nan, {"rate": 1.0})),
+        "number": k.size(3, most=2**20),
+        "seed": k.size(0, 0), "seen": k.raw((), "what a search came to: it has no wrong values"),
+    }  # fmt: skip
+    values = k.Kind(([1, 2], np.ones(1), (True, False)), (1j, "3", None, 3, [], [1, 1], [[1.0]], ["a"], [np.nan]))
+    return {
+        "searches.uniform": entry(low=low, high=high),
+        "searches.log_uniform": entry(low=low._replace(bad=(*low.bad, 0, -1.0, 1e-46)), high=high),
+        "searches.integers": entry(
+            low=k.Kind((1, np.int32(2)), (*whole, 2**31, 5)), high=k.Kind((5, 4), (*whole, 2**31, 1)), log=k.flag()
+        ),
+        "searches.choices": entry(values=values._replace(called="choices")),
+        "searches.sobol": entry(**own, runs=False),
+        "searches.random": entry(**own, runs=False),
+        "searches.from_optuna": entry(make=k.function(lambda seed: None), runs=False),
+    }
 
 
 def numbers() -> dict[str, Entry]:

@@ -17,9 +17,11 @@ CALLED = {"PIL": "pillow", "orbax": "orbax-checkpoint"}
 """Distributions that are not called as what is imported."""
 UNDECLARED = {"six"}
 """What dependencies import and do not declare."""
-OPTIONAL = {"pandas": "pandas", "pyarrow": "parquet", "tensorboard": "tensorboard", "wandb": "wandb"} | {
-    prefix: prefix for prefix in SUITES
-}
+OPTIONAL = (
+    {name: name for name in ("pandas", "optuna", "tensorboard", "wandb")}
+    | {"pyarrow": "parquet"}
+    | {prefix: prefix for prefix in SUITES}
+)
 """What a function imports that says which extra has it, and that extra."""
 WATCH = {"gymnasium", "pygame"}
 """Of the extra `watch`, the second one by the first."""
