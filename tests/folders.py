@@ -20,7 +20,8 @@ def written(folder, returns, hypers=None, scores=None, **options):
         scores: greedy returns `[S, N]`, for a summary; without them the run has not ended.
         options: `experiment`, `env`, `arguments`, `machine`, `every` (steps between log points), `log_points`,
             `episodes` (the run is counted in them; `reached` are those of each log point `[S, N, P]`), `agents`,
-            and what else the `summary` holds.
+            `logged` (by name `[S, N, P]`), `diverged` (steps `[S, N]`, -1 for never), and what else the `summary`
+            holds.
 
     """
     returns, hypers = np.asarray(returns, float), hypers or {}
@@ -29,10 +30,13 @@ def written(folder, returns, hypers=None, scores=None, **options):
     flat = returns.reshape(lanes, points)
     lengths = points - np.isnan(flat)[:, ::-1].argmin(1) if options.get("ends") else np.full(lanes, points)
     episodes = options.get("episodes")
+    logged = {name: np.reshape(values, (lanes, points)) for name, values in options.get("logged", {}).items()}
+    diverged = np.reshape(options.get("diverged", np.full(lanes, -1)), lanes)
     reached = options.get("reached", np.broadcast_to(10 * np.arange(1, points + 1), returns.shape))
     described = {
         "seeds": seeds, "lanes": lanes, "hypers": {name: list(column) for name, column in hypers.items()},
-        "columns": [], "logged": [], "log_points": options.get("log_points", points), "episodes": episodes,
+        "columns": [], "logged": list(logged), "log_points": options.get("log_points", points),
+        "episodes": episodes,
         "steps": None if episodes else every * points, "environment": options.get("env", "FrozenLake-v1"),
     }  # fmt: skip
     ids = {"seed": np.tile(np.arange(seeds), settings), "setting": np.repeat(np.arange(settings), seeds)}
@@ -44,8 +48,10 @@ def written(folder, returns, hypers=None, scores=None, **options):
             changed = p < lengths
             env_steps = np.where(changed, every * (p + 1), env_steps)
             blank, ended = np.full(lanes, np.nan), np.reshape(reached, (lanes, points))[:, p]
+            values = {name: own[:, p] for name, own in logged.items()}
+            lost = np.where(diverged <= env_steps, diverged, -1)
             point = Point(
-                env_steps, ended, flat[:, p], {"loss": blank}, {}, changed, np.full(lanes, -1), 1, math.nan, p + 1.0
+                env_steps, ended, flat[:, p], {"loss": blank}, values, changed, lost, 1, math.nan, p + 1.0
             )
             run.log(point, ids)
         if "agents" in options:

@@ -55,6 +55,6 @@ def test_the_package_imports_its_dependencies(project):
 
 
 def test_the_command_line_imports_its_extra(project):
-    needed = imported((ROOT / "cli").glob("*.py")) - named(project["dependencies"]) - WATCH
+    needed = imported((ROOT / "cli").rglob("*.py")) - named(project["dependencies"]) - WATCH
     assert needed == named(project["optional-dependencies"]["cli"]) == {CALLED.get(x, x) for x in LIBRARIES}
     assert "gymnasium" in named(project["optional-dependencies"]["watch"])

@@ -20,6 +20,7 @@ METRICS = {
     "mean_return": plot.RETURN,
     "loss": "loss\n(mean over the updates of the interval)",
     "mean_q": "mean Q-value\n(of the updates of the interval)",
+    "eval_return": "greedy return while training\n(mean of an evaluation's episodes)",
 }
 """What metrics are called; others are called by their column."""
 

@@ -22,9 +22,10 @@ COMMANDS = {
     "plot": Command("plot", "draw runs for a paper, from their tables, whether they have ended or not"),
     "watch": Command("watch", "write an animated GIF of a trained agent that plays"),
     "results": Command("results", "show what runs came to, a line for each setting"),
+    "report": Command("report", "write what runs came to as one page of HTML, to send to somebody"),
     "list": Command("listing", "show the algorithms, presets and environments that train knows"),
 }
-LIBRARIES = ("PIL", "tyro")
+LIBRARIES = ("PIL", "jinja2", "markupsafe", "tyro")
 """What the extra `cli` brings: the package does without them where it is imported."""
 
 USAGE = "\n".join(

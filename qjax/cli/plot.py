@@ -7,20 +7,18 @@ both (7 inches) wide. What is missing is told on stderr.
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from qjax import plot, stats
-from qjax.cli import compare, studies
+from qjax import plot
+from qjax.cli import compare, grouping, studies
 from qjax.cli.command import answer
-from qjax.cli.compare import DRAW, Choices, Group, Kind, Pictures
-from qjax.cli.studies import Study, tell
+from qjax.cli.compare import DRAW, Choices, Kind, Pictures
+from qjax.cli.studies import tell
 from qjax.core.checks import check_size
-from qjax.plot.reach import MEDIAN_SEEDS
 
 KINDS = tuple(DRAW)
 
@@ -58,7 +56,9 @@ def run(args: Arguments) -> int:
     if args.labels and len(args.labels) != len(args.folders):
         raise ValueError(f"give one label for each RUN: {len(args.labels)} labels, {len(args.folders)} runs")
     found, lost = studies.load_all(args.folders, args.metric, args.window)
-    groups = _groups(found, args)
+    groups, notes = grouping.groups(found, args, args.labels, args.kind)
+    for note in notes:
+        tell(note)
     out = next(iter(found.values())).folder / "plots" if args.out is None else args.out
     drawn = 0
     for group in groups:
@@ -69,73 +69,6 @@ def run(args: Arguments) -> int:
     if not drawn:
         raise ValueError("nothing could be drawn")
     return 1 if lost else 0
-
-
-def _groups(found: Mapping[int, Study], args: Arguments) -> list[Group]:
-    """Return the runs that can be compared, by environment; tell what is to be known when they are.
-
-    Raises:
-        ValueError: two runs of one environment have the same label, or lack the score that was chosen.
-
-    """
-    groups = []
-    for kind in dict.fromkeys((study.environment, study.unit) for study in found.values()):
-        own = {number: study for number, study in found.items() if (study.environment, study.unit) == kind}
-        names = [args.labels[number] for number in own] if args.labels else _names(list(own.values()))
-        runs = dict(zip(names, own.values(), strict=True))
-        if len(runs) < len(own):
-            raise ValueError(f"runs of one environment need labels of their own, got {', '.join(names)}")
-        groups.append(Group(kind[0], runs, args, _score(runs, args)))
-        _compare(groups[-1], args.kind)
-    return groups
-
-
-def _names(runs: Sequence[Study]) -> list[str]:
-    """Return what runs are called: the shortest of experiment, folder and path that tells them apart."""
-    kinds = (
-        [run.experiment for run in runs],
-        [run.folder.resolve().name for run in runs],
-        [str(run.folder) for run in runs],
-    )
-    return next((names for names in kinds if len(set(names)) == len(runs)), kinds[-1])
-
-
-def _score(runs: Mapping[str, Study], args: Arguments) -> studies.Score:
-    """Return the score that was chosen, or that all runs have.
-
-    Raises:
-        ValueError: it is the evaluation, and a run has none.
-
-    """
-    score = args.score or ("evaluation" if args.metric == "mean_return" else "final")
-    lacking = [name for name, run in runs.items() if any(sample.evaluation is None for sample in run.samples)]
-    if score != "evaluation" or not lacking:
-        return score
-    ended = {name: all(sample.complete for sample in runs[name].samples) for name in lacking}
-    parts = {"which has not ended": False, "which ended without one": True}
-    told = {why: ", ".join(name for name in lacking if ended[name] is whether) for why, whether in parts.items()}
-    none = "no evaluation of " + " and of ".join(f"{names}, {why}" for why, names in told.items() if names)
-    if args.score == "evaluation":
-        raise ValueError(none)
-    tell(f"{none}: scores are final training returns")
-    return "final"
-
-
-def _compare(group: Group, kinds: Sequence[Kind]) -> None:
-    """Tell what a reader should know of runs that are compared."""
-    samples = [(name, sample) for name, run in group.runs.items() for sample in run.samples]
-    ends = sorted({int(sample.x[-1]) for _, sample in samples})
-    if len(ends) > 1:
-        over = "after each run's own end" if group.score == "evaluation" else f"of the first {ends[0]:,}"
-        scored = f": scores are {over}" if group.shared else ""
-        tell(f"runs end after {ends[0]:,} to {ends[-1]:,} {group.unit}{scored}")
-    elif len({tuple(sample.x) for _, sample in samples}) > 1:
-        tell("runs have different log points: each line is drawn at its own")
-    needs = {"of a mean": stats.LEAST_SEEDS} | ({"of a median": MEDIAN_SEEDS} if "efficiency" in kinds else {})
-    for name, seeds in {name: len(sample.values) for name, sample in samples}.items():
-        lacking = [f"{what}, which needs {least}" for what, least in needs.items() if seeds < least]
-        if lacking:
-            tell(f"{name} has {seeds} seed{'s' * (seeds > 1)}: no interval {', nor '.join(lacking)}")
 
 
 def _write(pictures: Pictures, kind: str, out: Path, suffix: str) -> int:

@@ -242,7 +242,7 @@ def _samples(run: Results, static: Mapping[str, Any], metric: str, notes: list[s
         values = _held_to_the_end(run, values, notes)
     swept = {name: column.tolist() for name, column in run.hypers.items()}
     settings = [{**static, **{name: column[i] for name, column in swept.items()}} for i in range(len(values))]
-    each = zip(settings, axes, values, _evaluations(run.folder, len(values)), strict=True)
+    each = zip(settings, axes, values, evaluations(run.folder, len(values)), strict=True)
     return [Sample(*parts, run.complete) for parts in each], unit
 
 
@@ -272,8 +272,13 @@ def _torn(run: Results) -> bool:
     return not run.complete and points > 1 and bool((run.lengths == points - 1).any())
 
 
-def _evaluations(folder: Path, settings: int) -> list[np.ndarray | None]:
-    """Return the greedy returns in a run's summary, `[seeds]` of each setting, or nothing."""
+def evaluations(folder: Path, settings: int) -> list[np.ndarray | None]:
+    """Return the greedy returns in a run's summary, `[seeds]` of each setting, or nothing.
+
+    Raises:
+        OSError, ValueError: the summary is damaged.
+
+    """
     if not (folder / SUMMARY).is_file():
         return [None] * settings
     summary = load_summary(folder, {"settings": list_of(RECORD), **SCORES})

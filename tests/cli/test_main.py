@@ -36,7 +36,7 @@ def test_words_that_name_no_command(monkeypatch, capsys):
     assert capsys.readouterr().out == main.USAGE + "\n"
 
 
-@pytest.mark.parametrize("name", ["train", "plot", "watch", "results"])
+@pytest.mark.parametrize("name", ["train", "plot", "watch", "results", "report"])
 def test_every_command_has_help_under_its_own_name(monkeypatch, capsys, name):
     assert command(monkeypatch, name, "--help") == 0
     assert f"usage: qjax {name}" in " ".join(capsys.readouterr().out.split())
@@ -46,7 +46,7 @@ def test_every_command_has_help_under_its_own_name(monkeypatch, capsys, name):
 def test_a_bare_install_says_which_extra_is_missing(library):
     """Importing the package needs none of them."""
     code = f"import sys; sys.modules[{library!r}] = None; import qjax; from qjax.cli.main import main; main()"
-    words = [sys.executable, "-c", code, "watch", "nowhere"]
+    words = [sys.executable, "-c", code, "report", "nowhere"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     told = f"error: the command qjax needs {library}: pip install 'qjax-rl[cli]'\n"
     assert (done.returncode, done.stderr) == (2, told)
