@@ -35,6 +35,7 @@ from qjax.mdp import solve
 from qjax.mdp.environment import MDPEnvironment
 from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table, with_prior
 from qjax.networks.recurrent import as_recurrent, recurrent
+from qjax.objectives.classification import hl_gauss, two_hot
 from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.objectives.rewards import munchausen
@@ -107,6 +108,7 @@ __all__ = [
     "fast_key",
     "greedy",
     "grid",
+    "hl_gauss",
     "huber",
     "lambda_returns",
     "legal_table",
@@ -157,6 +159,7 @@ __all__ = [
     "td_loss",
     "td_target",
     "traces",
+    "two_hot",
     "uniform",
     "use_cache",
     "use_cores",

@@ -177,6 +177,10 @@ def factories() -> dict[str, Entry]:
         "epsilon_z_greedy": entry(epsilon=k.scheduled(k.unit()), mu=ABOVE_ONE, base=policy),
         "action_taken": entry(policy=policy),
         "expected": entry(policy=policy),
+        "hl_gauss": entry(
+            low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), bins=k.size(3, 2, 2**24),
+            smoothing=k.positive(), rescale=rescale,
+        ),
         "huber": entry(threshold=k.positive()),
         "online": entry(n=k.size()),
         "memoryless": entry(values=k.function(lambda noise, state, obs: jnp.zeros(2))),
@@ -204,6 +208,9 @@ def factories() -> dict[str, Entry]:
             branching=k.size(4, 2),
         ),
         "quantile": entry(kappa=k.positive(), rescale=rescale),
+        "two_hot": entry(
+            low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), atoms=k.size(3, 2, 2**24), rescale=rescale,
+        ),
         "as_recurrent": entry(network=recurrent),
         "recurrent": entry(
             cell=k.record(nn.GRUCell(2), nn.LSTMCell(2)), network=network, torso=torso._replace(called="network"),
@@ -855,6 +862,8 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "low": ("munchausen-dqn", k.number(-1.0, high=0, infinite=True)),
         "support": ("c51", k.Kind((None, (0, 1.0)), ((0,), 3, "3", (1, 0), (0, np.nan), ("a", 1)))),
         "atoms": ("c51", k.size(3, 2, 2**24)),
+        "bins": ("hl-gauss-dqn", k.size(3, 2, 2**24)),
+        "smoothing": ("hl-gauss-dqn", k.positive()),
         "min_probability": ("c51", k.number(0.1, 0, 0.5)),
         "quantiles": ("qr-dqn", k.size(3)),
         "levels": ("iqn", k.size(3)),

@@ -163,6 +163,16 @@ COMPOSITIONS = {
     "drqn, dueling": lambda _: cartpole(
         qjax.recurrent_dqn(gru(dueling=True), ADAM, stored_state=False), qjax.sequences(64, 8, 8), rollout=4
     ),
+    "hl-gauss, munchausen, prioritized": lambda _: cartpole(
+        qjax.dqn(qjax.MLP(2, atoms=5), ADAM, head=qjax.hl_gauss(0.0, 100.0, 5), **qjax.munchausen()), PER
+    ),
+    "recurrent pqn, two-hot rescaled": lambda _: cartpole(
+        qjax.recurrent_pqn(
+            gru(atoms=5), ADAM, head=qjax.two_hot(0.0, 10.0, 5, qjax.signed_hyperbolic()), minibatches=2
+        ),
+        qjax.online(),
+        rollout=4,
+    ),
     "recurrent pqn, quantiles": lambda _: cartpole(
         qjax.recurrent_pqn(gru(atoms=5), ADAM, head=qjax.quantile(), minibatches=2), qjax.online(), rollout=4
     ),

@@ -12,6 +12,7 @@ from qjax.algorithms.deep import (
     IQN,
     PQN,
     QRDQN,
+    HLGaussDQN,
     MunchausenDQN,
     NoisyDQN,
     NStepDQN,
@@ -27,8 +28,8 @@ from qjax.algorithms.tabular import DynaQ, NStepQ, Tabular, Traces
 
 __all__ = [
     "ALGORITHMS", "C51", "DEEP", "DQN", "DRQN", "IQN", "PQN", "PRESETS", "QRDQN", "R2D2", "TABULAR", "Algorithm",
-    "AveragedDQN", "BootstrappedDQN", "Config", "DynaQ", "EpsilonGreedy", "MaxminDQN", "MunchausenDQN", "NStepDQN",
-    "NStepQ", "NoisyDQN", "Parts", "Preset", "PrioritizedDQN", "Rainbow", "Real", "RecurrentPQN", "Tabular",
-    "Traced", "Traces", "Whole", "algorithm", "assumed", "config", "fields", "make", "meanings", "parts", "preset",
-    "support_of", "traced",
+    "AveragedDQN", "BootstrappedDQN", "Config", "DynaQ", "EpsilonGreedy", "HLGaussDQN", "MaxminDQN",
+    "MunchausenDQN", "NStepDQN", "NStepQ", "NoisyDQN", "Parts", "Preset", "PrioritizedDQN", "Rainbow", "Real",
+    "RecurrentPQN", "Tabular", "Traced", "Traces", "Whole", "algorithm", "assumed", "config", "fields", "make",
+    "meanings", "parts", "preset", "support_of", "traced",
 ]  # fmt: skip

@@ -72,6 +72,10 @@ DEEP = _known(
         "Schaul et al. 2016",
     ),
     Algorithm("c51", deep.c51, deep.C51, "categorical(low, high, 51), MLP(atoms=51)", "Bellemare et al. 2017"),
+    Algorithm(
+        "hl-gauss-dqn", deep.hl_gauss_dqn, deep.HLGaussDQN, "hl_gauss(low, high, 51), MLP(atoms=51)",
+        "Farebrother et al. 2024",
+    ),
     Algorithm("qr-dqn", deep.qr_dqn, deep.QRDQN, "quantile(kappa=1), MLP(atoms=200)", "Dabney et al. 2018a"),
     Algorithm("iqn", deep.iqn, deep.IQN, "quantile(kappa=1), MLP(levels=64)", "Dabney et al. 2018b"),
     Algorithm(
@@ -216,7 +220,7 @@ def _normalized(name: str, made: Parts | Loop, config: Any, what: Sequence[str])
         raise ValueError(f"{name} makes its own loop; it must normalise there")
     if unknown := set(what) - {"observations", "rewards"}:
         raise ValueError(f"normalize takes observations and rewards, got {', '.join(sorted(map(str, unknown)))}")
-    if "rewards" in what and isinstance(config, deep.Categorical) and config.support is None:
+    if "rewards" in what and isinstance(config, deep.Support) and config.support is None:
         raise ValueError(f"{name} on normalised rewards: give the support, least and largest value")
     agent = normalized(made.agent, observations="observations" in what, rewards="rewards" in what)
     return made._replace(agent=agent)

@@ -24,6 +24,7 @@ from qjax.exploration import schedules
 from qjax.exploration.policies import greedy
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, convolutional, encoded, masked, with_prior
+from qjax.objectives.classification import hl_gauss
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
@@ -140,11 +141,17 @@ class PrioritizedDQN(Priorities, DQN):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Categorical(Config):
-    """A distribution over fixed values."""
+class Support(Config):
+    """Values that lie between two known ones."""
 
     support: tuple[Any, Any] | None = None
-    """Least and largest value of the distribution; None: those that returns in the environment can have."""
+    """Least and largest value of the support; None: those that returns in the environment can have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categorical(Support):
+    """A distribution over fixed values."""
+
     atoms: int = 51
     """Number of values of the support."""
     min_probability: float = 0.0
@@ -154,6 +161,16 @@ class Categorical(Config):
 @dataclass(frozen=True, kw_only=True)
 class C51(Categorical, EpsilonGreedy, Weights, Replay):
     """Constants of C51."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HLGaussDQN(Support, EpsilonGreedy, Weights, Replay):
+    """Constants of DQN whose values are learned by classification."""
+
+    bins: int = 51
+    """Number of bins of the support."""
+    smoothing: Real = 0.75
+    """Standard deviation of the labels in widths of a bin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +251,8 @@ def assumed(env: Env) -> str | None:
 
 
 @checked
-def support_of(env: Env, config: Categorical) -> tuple[Any, Any]:
-    """Return the least and the largest value of a categorical head: the config's, or those that returns can have.
+def support_of(env: Env, config: Support) -> tuple[Any, Any]:
+    """Return the least and the largest value of a head's support: the config's, or those that returns can have.
 
     The latter are the least and the largest reward times the steps that count, the smaller of 1 / (1 - gamma) and
     the time limit; and 0, as the end may be near. Where rewards are not known (`Env.rewards`), a warning says what
@@ -429,6 +446,13 @@ def c51(env: Env, config: C51 | Rainbow, **options: Any) -> Parts:
     """Return C51: atoms on the environment's support (Bellemare et al. 2017); options as for `compose_dqn`."""
     head, net = categorical(*support_of(env, config), config.atoms, config.min_probability), {"atoms": config.atoms}
     return compose_dqn(env, config, head=head, **{**options, "net": net | options.get("net", {})})
+
+
+@checked
+def hl_gauss_dqn(env: Env, config: HLGaussDQN) -> Parts:
+    """Return DQN whose values are learned by classification with Gaussian labels (Farebrother et al. 2024)."""
+    head, net = hl_gauss(*support_of(env, config), config.bins, config.smoothing), {"atoms": config.bins}
+    return compose_dqn(env, config, head=head, net=net)
 
 
 @checked

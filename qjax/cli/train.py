@@ -15,7 +15,7 @@ import jax
 
 import qjax
 from qjax import algorithms
-from qjax.algorithms.deep import Categorical
+from qjax.algorithms.deep import Support
 from qjax.cli import command, grid, settings
 from qjax.cli.arguments import Arguments, resolve
 from qjax.cli.exact import report_of
@@ -156,7 +156,7 @@ def _run_one(args: Arguments) -> None:
 
 def assumed(args: Arguments) -> str | None:
     """Return what is taken for granted of the environment, None for nothing."""
-    if not issubclass(args.algorithm.config, Categorical) or args.given.get("support") is not None:
+    if not issubclass(args.algorithm.config, Support) or args.given.get("support") is not None:
         return None
     doubt = algorithms.assumed(args.make())
     return doubt and f"{doubt}; --support LEAST LARGEST gives another"

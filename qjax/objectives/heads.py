@@ -85,7 +85,7 @@ def signed_hyperbolic(epsilon: Any = 1e-3) -> Rescaling:
     return Rescaling(apply, inverse)
 
 
-def _rescaling(given: Rescaling | None) -> Rescaling:
+def rescaling_of(given: Rescaling | None) -> Rescaling:
     """Return a rescaling, the identity for none."""
     if given is None:
         return Rescaling(lambda x: x, lambda x: x)
@@ -112,7 +112,7 @@ def scalar(
 
     """
     check_callable("loss", loss, "(delta) -> loss")
-    h, inverse = _rescaling(rescale)
+    h, inverse = rescaling_of(rescale)
 
     def q(out):
         return inverse(out)
@@ -157,25 +157,16 @@ def categorical(
             network's output is not `[A, atoms]`.
 
     """
-    atoms = _check_support(low, high, atoms)
+    atoms = check_support(low, high, atoms)
     check_range("min_probability", min_probability, 0, 0.5)
-    h, inverse = _rescaling(rescale)
+    h, inverse = rescaling_of(rescale)
     places: Any = jnp.arange(atoms, dtype=jnp.float32)
     width = (high - low) / (atoms - 1)
     support = low + width * places
 
-    def logits(out):
-        shape: Any = getattr(out, "shape", ())
-        if len(shape) != 2 or shape[1] != atoms:
-            raise ValueError(
-                f"a categorical head of {atoms} atoms needs an output [A, {atoms}] for one observation;"
-                f" the network's output is {describe(out)}"
-            )
-        return out
-
     def moved(reward, discount, next_out, weights):
         """Return the mass of each atom of the target, and its place, which may lie outside of the support."""
-        mass = (weights[:, None] * _atom_probabilities(logits(next_out))[0]).sum(0)
+        mass = (weights[:, None] * atom_probabilities(logits_of(next_out, atoms))[0]).sum(0)
         return mass, (h(reward + discount * inverse(support)) - low) / width
 
     def target(reward, discount, next_out, weights):
@@ -188,7 +179,7 @@ def categorical(
         return projected
 
     def loss(out, action, y):
-        log_p = jax.nn.log_softmax(at_action(logits(out), action))
+        log_p = jax.nn.log_softmax(at_action(logits_of(out, atoms), action))
         if min_probability:
             log_p = jnp.clip(log_p, math.log(min_probability), math.log1p(-min_probability))
         cross_entropy = -(y * log_p).sum()
@@ -196,7 +187,7 @@ def categorical(
         return cross_entropy, jnp.maximum(cross_entropy - entropy, 0)
 
     def q(out):
-        mass, masked = _atom_probabilities(logits(out))
+        mass, masked = atom_probabilities(logits_of(out, atoms))
         return jnp.where(masked, -jnp.inf, (mass * inverse(support)).sum(-1))
 
     def report(reward, discount, next_out, weights):
@@ -211,15 +202,26 @@ ROUNDING = 1e-3
 """What lies outside of a support by less than this share of the distance of two atoms lies on its end."""
 
 
-def _atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"], Bool[Array, " A"]]:
+def logits_of(out: Any, atoms: int, head: str = "categorical") -> Float[Array, "A n"]:
+    """Return a network's output, checked to be logits `[A, atoms]` of each action, for a head of this name."""
+    shape: Any = getattr(out, "shape", ())
+    if len(shape) != 2 or shape[1] != atoms:
+        raise ValueError(
+            f"a {head} head of {atoms} atoms needs an output [A, {atoms}] for one observation;"
+            f" the network's output is {describe(out)}"
+        )
+    return out
+
+
+def atom_probabilities(logits: Float[Array, "A n"]) -> tuple[Float[Array, "A n"], Bool[Array, " A"]]:
     """Return softmax of each row, and which rows are minus infinity and so mask their action; these are uniform."""
     masked = (logits == -jnp.inf).all(-1)
     return jax.nn.softmax(jnp.where(masked[:, None], 0, logits)), masked
 
 
-def _check_support(low: Any, high: Any, atoms: int) -> int:
-    """Return the number of atoms, checked with the ends of their values."""
-    atoms = check_size("atoms", atoms, least=2, most=2**24)  # float32 counts no further
+def check_support(low: Any, high: Any, atoms: int, name: str = "atoms") -> int:
+    """Return the number of atoms, or what they are called, checked with the ends of their values."""
+    atoms = check_size(name, atoms, least=2, most=2**24)  # float32 counts no further
     check_number("low (v_min)", low)
     check_number("high (v_max)", high)
     if not concrete(low, high):
@@ -276,7 +278,7 @@ def quantile(kappa: Any = 1.0, rescale: Rescaling | None = None) -> Head:
 
     """
     check_range("kappa", kappa, 0, float("inf"), open_low=True)
-    h, inverse = _rescaling(rescale)
+    h, inverse = rescaling_of(rescale)
 
     def q(out: Any) -> Any:
         return inverse(_quantiles(out).values).mean(-1)

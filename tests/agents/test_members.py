@@ -28,6 +28,7 @@ HEADS = {
     "categorical": (qjax.categorical(-2.0, 3.0, N), (A, N)),
     "quantile": (qjax.quantile(), (A, N)),
     "levels": (qjax.quantile(), (A, N)),
+    "two-hot": (qjax.two_hot(-2.0, 3.0, N, H), (A, N)),
 }
 WEIGHTS = {"one": np.eye(A, dtype=bool)[2], "several": np.array([0.5, 0.0, 0.2, 0.3], np.float32)}
 
@@ -53,6 +54,9 @@ def atoms(name, out):
     if name in ("scalar", "rescaled"):
         values = out[:, None] if name == "scalar" else np.asarray(H.inverse(out))[:, None]
         return values, np.ones_like(values)
+    if name == "two-hot":
+        mass = special.softmax(np.where(np.isfinite(out), out, 0), axis=-1)
+        return np.asarray(H.inverse(mass @ np.linspace(-2, 3, N)))[:, None], np.ones((A, 1))
     if name == "categorical":
         return np.tile(np.linspace(-2, 3, N), (A, 1)), special.softmax(np.where(np.isfinite(out), out, 0), axis=-1)
     values = out.values if name == "levels" else out
@@ -82,7 +86,7 @@ def test_targets_are_those_of_a_slow_loop(name, least, weights):
     values, mass = slow_atoms(name, out, weights, least, 0.5, 0.9)
     if name == "scalar":
         np.testing.assert_allclose(y, values @ mass, rtol=1e-5)
-    elif name == "rescaled":
+    elif name in ("rescaled", "two-hot"):
         np.testing.assert_allclose(y, H.apply(values @ mass), rtol=1e-5)
     elif name == "categorical":
         support, projected = np.linspace(-2, 3, N), np.zeros(N)

@@ -24,7 +24,7 @@ RECURRENT = ("drqn", "r2d2", "recurrent-pqn")  # with values of their own at eac
 REPLAYED = [name for name in algorithms.DEEP if name not in ("pqn", *RECURRENT)]
 SMALL = {
     "steps": 6_000, "hidden": (16,), "learning_rate": 1e-2, "gamma": GAMMA, "capacity": 256, "batch_size": 32,
-    "support": (-2.0, 3.0), "quantiles": 32, "levels": 16, "target_period": 20, "members": 2,
+    "support": (-2.0, 4.0), "quantiles": 32, "levels": 16, "target_period": 20, "members": 2,
 }  # fmt: skip
 KEY = qjax.fast_key(0)
 """Of fast keys, whose draws compile sooner."""
@@ -122,7 +122,7 @@ def test_known_values_of_all_probes(name, probe):
 LANES, BATCH, ATOMS = 2, 8, 5
 CHOICES = {
     "target_policy": ["maximum", "double", "expected", "munchausen"],
-    "head": ["squared", "huber", "categorical", "quantile", "implicit"],
+    "head": ["squared", "huber", "categorical", "hl-gauss", "quantile", "implicit"],
     "replay": ["ring", "prioritized"],
     "network": ["plain", "dueling", "noisy", "norm", "rainbow", "convolution"],
     "n": [1, 3],
@@ -131,6 +131,7 @@ HEADS = {
     "squared": (qjax.scalar(), {}),
     "huber": (qjax.scalar(qjax.huber()), {}),
     "categorical": (qjax.categorical(0.0, 10.0, ATOMS), {"atoms": ATOMS}),
+    "hl-gauss": (qjax.hl_gauss(0.0, 10.0, ATOMS), {"atoms": ATOMS}),
     "quantile": (qjax.quantile(), {"atoms": ATOMS}),
     "implicit": (qjax.quantile(), {"levels": ATOMS}),
 }

@@ -37,13 +37,18 @@ TARGET_POLICIES = {
     "executed": qjax.action_taken(SOME),
     "munchausen": MUNCHAUSEN["target_policy"],
 }
-HEADS = {"scalar": qjax.scalar(), "categorical": qjax.categorical(-3.0, 3.0, 7), "quantile": qjax.quantile()}
+HEADS = {
+    "scalar": qjax.scalar(),
+    "categorical": qjax.categorical(-3.0, 3.0, 7),
+    "quantile": qjax.quantile(),
+    "hl-gauss": qjax.hl_gauss(-3.0, 3.0, 7),
+}
 PAIRS = [
     (head, target_policy)
     for head in HEADS
     for target_policy in (TARGET_POLICIES if head == "scalar" else ("double", "expected"))
 ]
-SHAPES = {"scalar": (), "categorical": (7,), "quantile": (6,)}
+SHAPES = {"scalar": (), "categorical": (7,), "quantile": (6,), "hl-gauss": (7,)}
 
 
 def masked(values, axis=0):
