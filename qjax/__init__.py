@@ -37,6 +37,7 @@ from qjax.networks.networks import MLP, as_network, convolutional, encoded, mask
 from qjax.networks.recurrent import as_recurrent, recurrent
 from qjax.objectives.classification import hl_gauss, two_hot
 from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
+from qjax.objectives.offline import batch_constrained, behaviour_cloning, conservative
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic, polyak
@@ -89,11 +90,14 @@ __all__ = [
     "as_network",
     "as_recurrent",
     "averaged_dqn",
+    "batch_constrained",
+    "behaviour_cloning",
     "boltzmann",
     "bootstrapped",
     "categorical",
     "check_env",
     "clock",
+    "conservative",
     "convolutional",
     "count_bonus",
     "double",

@@ -157,10 +157,15 @@ def factories() -> dict[str, Entry]:
         ),
         "with_prior": entry(network=network, scale=k.positive()),
         "boltzmann": entry(temperature=k.scheduled(k.positive())),
+        "batch_constrained": entry(
+            threshold=k.unit(), penalty=k.number(0.5, 0), head=k.optional(head),
+        ),
+        "behaviour_cloning": entry(),
         "categorical": entry(
             low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), atoms=k.size(3, 2, 2**24),
             min_probability=k.number(0.1, 0, 0.5), rescale=rescale,
         ),
+        "conservative": entry(head=k.optional(head), alpha=k.number(0.5, 0)),
         "convolutional": entry(
             lambda options={}, **given: qjax.convolutional(**given, **options),
             actions=k.optional(k.size(2)), hidden=widths, features=k.size(2), norm=k.flag(), norm_eps=eps,

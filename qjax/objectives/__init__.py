@@ -1,6 +1,6 @@
 """What an agent learns: returns and TD errors, heads and their losses, target policies, rewards, target networks.
 
-Read `returns`, `target_policies`, `heads`, `classification`, `rewards`, `target_networks`, `members`. Imports
+Read `returns`, `target_policies`, `heads`, `classification`, `offline`, `rewards`, `target_networks`, `members`. Imports
 `exploration` and what is below.
 """
 
