@@ -1,7 +1,7 @@
 """What an agent learns: returns and TD errors, heads and their losses, target policies, rewards, target networks.
 
-Read `returns`, `target_policies`, `heads`, `classification`, `offline`, `rewards`, `target_networks`, `members`. Imports
-`exploration` and what is below.
+Read `returns`, `target_policies`, `heads`, `classification`, `offline`, `rewards`, `target_networks`, `members`.
+Imports `exploration` and what is below.
 """
 
 from qjax.objectives.heads import Rescaling
