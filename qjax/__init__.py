@@ -54,6 +54,7 @@ from qjax.runs.config import load_config
 from qjax.runs.points import Point
 from qjax.runs.reading import load_points
 from qjax.runs.run import Run
+from qjax.searches.search import search
 from qjax.sweeps.hyperparameters import grid, zipped
 from qjax.sweeps.result import Result
 from qjax.sweeps.sweep import static_sweeps, sweep
@@ -147,6 +148,7 @@ __all__ = [
     "sampled",
     "scalar",
     "schedules",
+    "search",
     "searches",
     "sequences",
     "signed_hyperbolic",

@@ -70,7 +70,7 @@ def public() -> dict[str, Any]:
 def _is_function(value: Any) -> bool:
     """Return whether it is a function, or a class with arguments of its own that are no record's fields."""
     if isinstance(value, type):
-        types_alone = tuple | qjax.results.Table | algorithms.Config
+        types_alone = tuple | qjax.results.Table | algorithms.Config | qjax.searches.Searched
         return not (getattr(value, "_is_protocol", False) or issubclass(value, types_alone))
     return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
 
@@ -506,7 +506,34 @@ def searching() -> dict[str, Entry]:
         "seed": k.size(0, 0), "seen": k.raw((), "what a search came to: it has no wrong values"),
     }  # fmt: skip
     values = k.Kind(([1, 2], np.ones(1), (True, False)), (1j, "3", None, 3, [], [1, 1], [[1.0]], ["a"], [np.nan]))
+    build = lambda hyper: loop()
     return {
+        "search": entry(
+            lambda arguments=None, **given: qjax.search(**given, **(arguments or {})),
+            build=k.Kind((build,), (3, "3", 1j, None, np.nan, {}, {"": build})),
+            space=own["space"],
+            steps=k.size(900, most=2**53),
+            settings=k.size(9),
+            tuning_seeds=k.size(2, 2),
+            fresh_seeds=k.size(2, 2),
+            eta=k.size(3, 2),
+            rungs=k.optional(k.size(1)),
+            method=k.name("halving", "hyperband"),
+            score=k.text("mean_return"),
+            score_kind=k.name("final", "area"),
+            lower=k.flag(),
+            default=k.optional(k.record({"rate": 0.5}), first=True),
+            static=k.optional(k.record({"n": [1]}), first=True)._replace(good=(None,)),
+            sampler=k.function(qjax.searches.sobol),
+            reference=k.optional(k.record({"": (0.0, 1.0)}), first=True),
+            seed=k.size(0, 0, 2**32 - 1),
+            folder=k.optional(k.path("nowhere")),
+            resume=k.flag(),
+            overwrite=k.flag(),
+            on_rung=k.optional(k.function(lambda name, rung: None), first=True),
+            arguments=k.raw({}, "those of sweep, tried there"),
+            runs=False,
+        ),
         "searches.uniform": entry(low=low, high=high),
         "searches.log_uniform": entry(low=low._replace(bad=(*low.bad, 0, -1.0, 1e-46)), high=high),
         "searches.integers": entry(

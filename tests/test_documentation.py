@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import qjax
+from qjax.cli import search, space
 from qjax.cli.arguments import resolve
 from qjax.cli.main import COMMANDS
 from qjax.cli.reading import read
@@ -113,6 +114,8 @@ def parsed(module, arguments):
         arguments = ["dqn", *arguments[:at], *arguments[at + 2 :]]
     if module == "qjax.cli.train":
         resolve(read(arguments))
+    elif module == "qjax.cli.search":
+        search.prepared(*space.read(arguments))
     elif hasattr(made, "parse"):
         made.parse(arguments)
     else:

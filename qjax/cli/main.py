@@ -19,6 +19,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("train", "train an algorithm over many seeds, and over a grid of settings"),
+    "search": Command("search", "search the settings of an algorithm, then try the winner on fresh seeds"),
     "plot": Command("plot", "draw runs for a paper, from their tables, whether they have ended or not"),
     "watch": Command("watch", "write an animated GIF of a trained agent that plays"),
     "results": Command("results", "show what runs came to, a line for each setting"),

@@ -101,6 +101,21 @@ def from_optuna(make: Callable[[int], Any]) -> Sampler:
     return sample
 
 
+def _tpe() -> Sampler:
+    """Return Optuna's tree-structured Parzen estimator (Bergstra et al. 2011)."""
+
+    def make(seed: int) -> Any:
+        import optuna
+
+        return optuna.samplers.TPESampler(seed=seed)
+
+    return from_optuna(make)
+
+
+NAMED: dict[str, Callable[[], Sampler]] = {"sobol": lambda: sobol, "random": lambda: random, "tpe": _tpe}
+"""By its name on a command line what makes a sampler."""
+
+
 def draw(sampler: Sampler, space: Space, number: int, seed: int, seen: Sequence[Trial]) -> dict[str, np.ndarray]:
     """Return what a sampler chooses, checked; a setting that comes twice is there once.
 

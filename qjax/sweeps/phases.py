@@ -90,3 +90,13 @@ def inner_iterations(work: list[Phase], learning: bool, sync_every: int) -> int:
     common = math.gcd(*(phase.iterations // step for phase in work if phase.learning == learning))
     most = max(INNER_ITERATIONS // step, 1)
     return step * max((d for d in range(1, most + 1) if common % d == 0), default=1)
+
+
+def log_steps(work: list[Phase], per_iteration: int) -> list[int]:
+    """Return a lane's environment steps at each log point, of phases whose iterations take so many."""
+    found, made = [], 0
+    for phase in work:
+        for _ in range(phase.repeat):
+            made += phase.iterations
+            found += [made * per_iteration] * phase.log
+    return found
