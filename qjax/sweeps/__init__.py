@@ -1,8 +1,8 @@
 """Sweeps: settings and seeds as lanes, compiled, and run by the host in chunks.
 
 Read `sweep`, and its three stages: `described` (with `hyperparameters`, `asked`, `phases`, `traced`), `compiled`
-(with `placement`, `programs`, `compiler`, `plan`) and `running` (with `groups`, `leaving`, `log`, `options`,
-`progress`, `saving`, `resume`), which ends in a `result`. Imports `runs`, `stats` and what is below.
+(with `placement`, `programs`, `compiler`, `plan`) and `running` (with `groups`, `compaction`, `leaving`, `log`,
+`options`, `progress`, `saving`, `resume`), which ends in a `result`. Imports `runs`, `stats` and what is below.
 """
 
 from qjax.sweeps.hyperparameters import Build

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from qjax.core import clock as clocks
+from qjax.sweeps import compaction
 from qjax.sweeps.placement import EMPTY
 from qjax.sweeps.programs import Programs, is_key
 from qjax.training.lane import Lane
@@ -21,18 +22,25 @@ class Groups:
         self.states: list[Lane] = []
         self.left: list[tuple[np.ndarray, list[np.ndarray]]] = []
         """Of lanes that left, each time: which of this process's, and the leaves of what is kept of them."""
-        self.local, self.count, self.size = self.placement.local, self.placement.count, self.placement.size
+        self.local, self.size = self.placement.local, self.placement.size
+        self._given = programs.given(self.placement)
+        """The settings and the seeds of each group."""
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+        return self.placement.count
 
     def start(self) -> None:
         """Make every lane's first state."""
         init, programs = self.programs.compiled["init"], self.programs
-        self.states = [init(h, (n, programs.agents(group))) for group, (h, n) in enumerate(self._given())]
+        self.states = [init(h, (n, programs.agents(group))) for group, (h, n) in enumerate(self._given)]
         jax.block_until_ready(self.states)  # here an allocation that failed is raised; reading it would hang
 
     def run(self, ticks: int, outer_iterations: int, learning: bool) -> None:
         """Advance every lane from the clock's `ticks` by so many iterations of the outer loop, and wait for it."""
         program = self.programs.compiled["learn" if learning else "warm up"]
-        for i, hyper in enumerate(self.programs.hypers):
+        for i, (hyper, _) in enumerate(self._given):
             counts = self.placement.spread(self.placement.busy[i] * np.int32(outer_iterations))
             self.states[i] = program(hyper, self.states[i], clocks.at(ticks), counts)
         jax.block_until_ready(self.states)
@@ -40,7 +48,7 @@ class Groups:
     def pop_metrics(self) -> dict[str, np.ndarray]:
         """Return the sums of this process's lanes, padding dropped, and set them to zero."""
         reports = []
-        for i, hyper in enumerate(self.programs.hypers):
+        for i, (hyper, _) in enumerate(self._given):
             self.states[i], report = self.programs.compiled["pop_metrics"](hyper, self.states[i])
             reports.append(report)
         return self._joined(reports)
@@ -54,25 +62,21 @@ class Groups:
 
     def report(self, point: int) -> dict[str, np.ndarray]:
         """Return what the compiled report says of this process's lanes, at the log point of this number."""
-        program, states = self.programs.compiled["report"], zip(self._given(), self.states, strict=True)
+        program, states = self.programs.compiled["report"], zip(self._given, self.states, strict=True)
         return self._joined([program(given, state, np.uint32(point)) for given, state in states], np.nan)
 
     def evaluate(self, point: int) -> dict[str, np.ndarray]:
         """Evaluate every lane, keep its agent where it is the best so far, and return what is logged."""
         program, found = self.programs.compiled["evaluate"], []
-        for i, given in enumerate(self._given()):
+        for i, given in enumerate(self._given):
             self.states[i], said = program(given, self.states[i], np.uint32(point))
             found.append(said)
         return self._joined(found, np.nan)
 
-    def _given(self) -> list[tuple[Any, Any]]:
-        """Return the settings and the seeds of each group."""
-        return list(zip(self.programs.hypers, self.programs.seeds, strict=True))
-
     def _read(self, name: str) -> dict[str, np.ndarray]:
         """Return what a program that changes nothing says of this process's lanes."""
         program = self.programs.compiled[name]
-        return self._joined([program(h, s) for h, s in zip(self.programs.hypers, self.states, strict=True)])
+        return self._joined([program(h, state) for (h, _), state in zip(self._given, self.states, strict=True)])
 
     def _joined(self, groups: list[Any], fill: float = 0) -> Any:
         return jax.tree.map(lambda *xs: self.placement.column(xs, fill), *groups)
@@ -82,6 +86,16 @@ class Groups:
         rows = [x[gone] for x in jax.tree.leaves(self._joined([_kept(state) for state in self.states]))]
         self.left.append((np.flatnonzero(gone), rows))
         self.placement = self.placement.without(self.local[gone])
+
+    def compact(self) -> None:
+        """Move the lanes that are left into fewer groups where that pays (`compaction`); all processes call."""
+        count = compaction.needed(self.placement)
+        if count > compaction.SHARE * self.count:
+            return
+        self.placement, source = self.placement.compacted(count)
+        plain = [_plain(self.states.pop(0)) for _ in range(len(self.states))]
+        self.states = [self._lanes(leaves) for leaves in compaction.moved(plain, self.placement, source)]
+        self._given = self.programs.given(self.placement)
 
     def agents(self) -> Any:
         """Return the agents of all lanes, on every host: NumPy arrays `[lanes, ...]`."""
@@ -101,15 +115,12 @@ class Groups:
 
     def leaves(self) -> Iterator[list[jax.Array]]:
         """Yield each group's leaves, keys as their data: what a checkpoint holds."""
-        for state in self.states:
-            yield [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves(state)]
+        yield from map(_plain, self.states)
 
     @property
     def slots(self) -> np.ndarray:
         """Where this process's lanes stand: their rows in all groups together, `[local lanes]`, `EMPTY` of none."""
-        found, (lanes, places) = np.full(len(self.local), EMPTY), self.placement.held()
-        found[lanes] = places
-        return found
+        return self.placement.where()
 
     def kept(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return which of this process's lanes have left, and the leaves of what is kept of them."""
@@ -133,8 +144,9 @@ class Groups:
 
         """
         self._restore_left(*kept)
-        self.placement = self.placement.without(np.flatnonzero(slots == EMPTY))
-        structure, keys = jax.tree.structure(self.programs.shapes), self.programs.keys
+        left = self.placement.without(np.flatnonzero(slots == EMPTY))
+        self.placement, _ = left.compacted(compaction.needed(left))
+        self._given = self.programs.given(self.placement)
         self.states = []
         for group in range(self.count):
             lanes = self.placement.pieces(group)
@@ -143,13 +155,17 @@ class Groups:
             pieces = {d: rows(np.where(own == EMPTY, max(own.max(), 0), own)) for d, own in found.items()}
             leaves = [
                 self.placement.assembled({device: leaves[number] for device, leaves in pieces.items()})
-                for number in range(len(keys))
+                for number in range(len(self.programs.keys))
             ]
-            whole = [
-                x if impl is None else jax.random.wrap_key_data(x, impl=impl)
-                for x, impl in zip(leaves, keys, strict=True)
-            ]
-            self.states.append(jax.tree.unflatten(structure, whole))
+            self.states.append(self._lanes(leaves))
+
+    def _lanes(self, leaves: list[jax.Array]) -> Lane:
+        """Return a group's lanes from their leaves, keys as their data."""
+        whole = [
+            x if impl is None else jax.random.wrap_key_data(x, impl=impl)
+            for x, impl in zip(leaves, self.programs.keys, strict=True)
+        ]
+        return jax.tree.unflatten(jax.tree.structure(self.programs.shapes), whole)
 
     def _restore_left(self, lanes: np.ndarray, leaves: list[np.ndarray]) -> None:
         own = np.isin(lanes, self.local)
@@ -158,6 +174,11 @@ class Groups:
         kinds = [x.dtype for x in jax.tree.leaves(_kept(self.programs.shapes))]
         rows = [x[own].view(kind) for x, kind in zip(leaves, kinds, strict=True)]  # files know no bfloat16
         self.left = [(np.searchsorted(self.local, lanes[own]), rows)]
+
+
+def _plain(lane: Lane) -> list[jax.Array]:
+    """Return the leaves of a group's lanes, keys as their data."""
+    return [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves(lane)]
 
 
 def _kept(lane: Lane) -> Any:

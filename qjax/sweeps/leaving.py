@@ -86,4 +86,6 @@ class Leaving:
         if (gone | dropped).any():
             self._groups.leave(gone | dropped)
             self._tally.leave(gone | dropped, dropped)
+        if self._drops is not None or self._episodes is not None:
+            self._groups.compact()
         return point._replace(done=self._tally.done(0))

@@ -36,47 +36,74 @@ class Placement:
         self.count = -(-len(seeds) // self.size)
         """Groups."""
         self.place = NamedSharding(self.mesh, AXIS)
-        slots = np.arange(self.count * self.size).reshape(self.count, self.size)
-        self.slots = np.where(slots < self.lanes, slots, EMPTY)
-        """The lane in each place, `[groups, size]`, `EMPTY` for padding and those that left; of another process's
-        places it says who began there."""
         # Padding repeats the last setting with further seeds; its results are dropped.
         missing = -len(seeds) % self.size
         self.settings = np.concatenate([settings, np.full(missing, settings[-1])]).reshape(self.count, self.size)
         self.seeds = np.concatenate([seeds, seeds.max() + 1 + np.arange(missing)]).reshape(self.count, self.size)
-        self.begun = [self._began(process) for process in range(jax.process_count())]
+        self.rows = self._rows(jax.process_index())
+        """Which rows of a group this process has, in order."""
+        slots = np.arange(self.count * self.size).reshape(self.count, self.size)
+        slots = np.where(slots < self.lanes, slots, EMPTY)
+        each = [slots[:, self._rows(process)].reshape(-1) for process in range(jax.process_count())]
+        self.begun = [lanes[lanes != EMPTY] for lanes in each]
         """Which lanes each process holds, in order, those included that have left since."""
         self.local = self.begun[jax.process_index()]
         """Which lanes this process holds, `[local lanes]`."""
+        self._fill(slots)
 
     def _rows(self, process: int) -> np.ndarray:
-        """Return which rows of a group a process has, in order."""
         places: Any = self.place.devices_indices_map((self.size,))
         own = [np.arange(self.size)[index] for device, index in places.items() if device.process_index == process]
         return np.sort(np.concatenate(own)) if own else np.zeros(0, int)
 
-    def _began(self, process: int) -> np.ndarray:
-        slots = self.slots[:, self._rows(process)].reshape(-1)
-        return slots[slots != EMPTY]
-
-    @property
-    def busy(self) -> list[np.ndarray]:
+    def _fill(self, slots: np.ndarray) -> None:
+        """Put lanes into the places, `[groups, size]`."""
+        self.slots = slots
+        """The lane in each of this process's places, `[groups, size]`, `EMPTY` for padding and those that left."""
+        self.busy = list((slots.reshape(self.count, -1, self.width) != EMPTY).any(-1).astype(np.int32))
         """Of each group which devices have a lane, `[devices]`: one that holds padding alone makes no iteration."""
-        return list((self.slots.reshape(self.count, -1, self.width) != EMPTY).any(-1).astype(np.int32))
+        own = slots[:, self.rows].reshape(-1)
+        self._held = np.flatnonzero(own != EMPTY)
+        self._lanes = np.searchsorted(self.local, own[self._held])
 
     def without(self, lanes: np.ndarray) -> "Placement":
         """Return the same places without some of this process's lanes: padding is there in their stead."""
         found = copy(self)
-        found.slots = np.where(np.isin(self.slots, lanes), EMPTY, self.slots)
+        found._fill(np.where(np.isin(self.slots, lanes), EMPTY, self.slots))
         return found
 
-    def held(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of this process's lanes have a place, as indices into `local`, and which in flat `slots`."""
-        rows = self._rows(jax.process_index())
-        places = (np.arange(self.count)[:, None] * self.size + rows).reshape(-1)
-        lanes = self.slots.reshape(-1)[places]
-        there = lanes != EMPTY
-        return np.searchsorted(self.local, lanes[there]), places[there]
+    @property
+    def needed(self) -> int:
+        """How many groups this process's lanes need."""
+        return -(-len(self._held) // len(self.rows))
+
+    def compacted(self, count: int) -> tuple["Placement", np.ndarray]:
+        """Return places for the same lanes in the same order in fewer groups, and where each row comes from.
+
+        That is which of this process's rows in all groups together each of its rows there was. Behind the lanes
+        is padding: what stood in those rows before, with its setting and seed.
+        """
+        found, source = copy(self), np.arange(count * len(self.rows))
+        source[: len(self._held)] = self._held
+
+        def fewer(column: np.ndarray) -> np.ndarray:
+            kept = column[:count].copy()
+            kept[:, self.rows] = column[:, self.rows].reshape(-1)[source].reshape(count, -1)
+            return kept
+
+        found.count, found.settings, found.seeds = count, fewer(self.settings), fewer(self.seeds)
+        slots = fewer(self.slots)
+        padding = np.arange(len(source)).reshape(count, -1) >= len(self._held)
+        slots[:, self.rows] = np.where(padding, EMPTY, slots[:, self.rows])
+        found._fill(slots)
+        return found, source
+
+    def where(self) -> np.ndarray:
+        """Return where this process's lanes stand: rows of all groups together, `[local lanes]`, else `EMPTY`."""
+        found = np.full(len(self.local), EMPTY)
+        group, row = np.divmod(self._held, len(self.rows))
+        found[self._lanes] = group * self.size + self.rows[row]
+        return found
 
     def column(self, groups: Sequence[jax.Array], fill: float = 0) -> np.ndarray:
         """Return what an array of each group holds of this process's lanes, `[local lanes, ...]`.
@@ -84,10 +111,8 @@ class Placement:
         Those that have left have `fill`, 0 where that is none of the array's numbers.
         """
         rows = np.concatenate([hosts.local(group) for group in groups])
-        there = self.slots[:, self._rows(jax.process_index())].reshape(-1)
-        kept = there != EMPTY
         whole = np.full((len(self.local), *rows.shape[1:]), fill if rows.dtype.kind == "f" else 0, rows.dtype)
-        whole[np.searchsorted(self.local, there[kept])] = rows[kept]
+        whole[self._lanes] = rows[self._held]
         return whole
 
     def spread(self, tree: Any) -> Any:
@@ -99,6 +124,12 @@ class Placement:
         """Return an array over the mesh from each device's rows."""
         parts = [jax.device_put(rows, device) for device, rows in pieces.items()]
         return jax.make_array_from_single_device_arrays((self.size, *parts[0].shape[1:]), self.place, parts)
+
+    def from_local(self, rows: np.ndarray) -> jax.Array:
+        """Return an array over the mesh from this process's rows of a group, in order."""
+        indices = self.place.addressable_devices_indices_map((self.size,))
+        own = {d: np.arange(self.size)[index] for d, index in indices.items()}
+        return self.assembled({d: rows[np.searchsorted(self.rows, each)] for d, each in own.items()})
 
     def pieces(self, group: int) -> dict[Any, np.ndarray]:
         """Return the lanes of a group on each of this process's devices, `[width]`, `EMPTY` for padding."""

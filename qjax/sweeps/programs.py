@@ -63,10 +63,8 @@ class Programs:
         """
         self.build, self.placement, self._initial, self._evaluation = build, placement, initial, evaluation
         self._root, self._impl = np.asarray(jax.random.key_data(root)), jax.random.key_impl(root)
-        spread = placement.spread
-        self.hypers = [None if hypers is None else spread(_cells(hypers, s)) for s in placement.settings]
-        """Of each group."""
-        self.seeds = [spread(seeds.astype(np.uint32)) for seeds in placement.seeds]
+        self._hypers = hypers
+        self._first = self.given(placement, groups=1)[0]
         self.compiled: dict[str, Any] = {}
         self.compile_s = 0.0
         self.temp_bytes = 0
@@ -95,7 +93,7 @@ class Programs:
             found.extend(jax.random.key_impl(x) if is_key(x) else None for x in jax.tree.leaves(lane))
             return lane
 
-        traced = jax.jit(self._program(look)).trace(self.hypers[0], (self.seeds[0], self.agents(0)))
+        traced = jax.jit(self._program(look)).trace(self._first[0], (self._first[1], self.agents(0)))
         placed = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.placement.place), traced.out_info
         )
@@ -112,6 +110,12 @@ class Programs:
     def root(self) -> Any:
         """Return the key that lanes' keys are folded from, with their seeds."""
         return jax.random.wrap_key_data(jnp.asarray(self._root), impl=self._impl)
+
+    def given(self, placement: Placement, groups: int | None = None) -> list[tuple[Any, jax.Array]]:
+        """Return the settings and the seeds of each group, or of so many, where its lanes stand."""
+        each = zip(placement.settings[:groups], placement.seeds[:groups], strict=True)
+        cells = [(None if self._hypers is None else _cells(self._hypers, s), n.astype(np.uint32)) for s, n in each]
+        return [placement.spread(pair) for pair in cells]
 
     def agents(self, group: int) -> Any:
         """Return the agents that a group's lanes begin with, None for fresh ones."""
@@ -198,8 +202,8 @@ class Programs:
             hyper, seed = given
             return function(hyper, lane, evaluating.key_at(self.root(), seed, stream, point))
 
-        given = (self.hypers[0], self.seeds[0])
-        self._compile(name, at_point, jnp.uint32(0), more=(PartitionSpec(),), given=given, donate=donate)
+        more = (PartitionSpec(),)
+        self._compile(name, at_point, jnp.uint32(0), more=more, given=self._first, donate=donate)
 
     def _compile(
         self,
@@ -217,7 +221,7 @@ class Programs:
         # What a program does not read is kept as well: what is donated comes back in its own buffer.
         donated = (1,) if donate else ()
         program = jax.jit(self._program(function, *more), donate_argnums=donated, keep_unused=True)
-        lowered = program.lower(self.hypers[0] if given is None else given, self.shapes, *arguments)
+        lowered = program.lower(self._first[0] if given is None else given, self.shapes, *arguments)
         self.compiled[name] = lowered.compile(compiler_options=compiler.known_options(compiler.OPTIONS))
 
     @property

@@ -143,7 +143,7 @@ def sweep(
         drop: `(point, number) -> bool [lanes] or None`, asked at each log point, number 0 the first, after its
             evaluation: which lanes leave. Their agents stay as they are then, they have no further rows in tables
             and count as done, and `Result.dropped_at` says when they left; those that stay do not change by it, bit
-            for bit. It must answer alike when it is asked again after a resume.
+            for bit, and move together into fewer groups. It must answer alike if it is asked again after a resume.
         drop_diverged: drop lanes at the log point by which they have diverged.
         on_log: called with every new `Point`. Where it or `on_progress` cannot write (OSError), that is told of and
             it is called no more; any other error ends the sweep, after a checkpoint where there is a run.

@@ -703,7 +703,7 @@ def killed_at_its_end(kind, last, out, reference, sign, pause):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", STEPS)
+@pytest.mark.parametrize("kind", [*STEPS, "dropping"])
 def test_kill_9_forty_times(undisturbed, tmp_path, monkeypatch, kind):
     """At random; while the last agents are saved, and the end; and between the summary and the clean-up."""
     met = killed_at_random(kind, tmp_path / "out", undisturbed(kind), kills=24, seed=1)
@@ -817,11 +817,12 @@ def test_counts_of_two_hosts_come_in_the_order_of_the_lanes(tmp_path):
     np.testing.assert_array_equal(found.totals(np.array([1, 3]))["steps"], [11, 13])
 
 
-def test_two_hosts(undisturbed, tmp_path):
+@pytest.mark.parametrize("kind", ["tabular", "dropping"])
+def test_two_hosts(undisturbed, tmp_path, kind):
     """Two processes share the lanes; a signal to one stops both; they go on, and the bytes are those of one."""
-    out, whole = tmp_path / "out", undisturbed("tabular")
+    out, whole = tmp_path / "out", undisturbed(kind)
     for stop in (True, False):
-        processes = on_two_hosts("tabular", out, checkpoint_every=1)
+        processes = on_two_hosts(kind, out, checkpoint_every=1)
         if stop:
             wait_for(processes[0], (out / "parts").is_dir)
             wait_for_news(processes[0], out / "checkpoints")
@@ -829,12 +830,12 @@ def test_two_hosts(undisturbed, tmp_path):
         said = [process.communicate(timeout=120) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], said
         assert [text.split()[-1] for text, _ in said] == ["SIGTERM" if stop else "None"] * 2
-        assert checkpoint.find(out / ("checkpoints" if stop else "ended")).manifest["groups"] == 2 * stop
+        assert checkpoint.find(out / "checkpoints" if stop else out / "ended").ended == (not stop)
     assert (out / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
-    # Tables and divergence of all lanes; the first host's points hold its own.
+    # Tables, divergence and what was dropped of all lanes; the first host's points hold its own.
     found, known = (np.load(path / "result.npz") for path in (out, whole))
-    assert all(found[name].tobytes() == known[name].tobytes() and len(found[name]) == 7 for name in "01")
-    assert len(found["2"]) == 4
+    assert all(found[name].tobytes() == known[name].tobytes() and len(found[name]) == 7 for name in "012")
+    assert len(found["3"]) == 4
 
 
 def test_a_run_with_fast_keys_goes_on_bit_for_bit(tmp_path):
