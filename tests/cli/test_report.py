@@ -261,7 +261,8 @@ def test_the_command_gives_the_arguments_again(tmp_path, words):
     recorded = json.loads(json.dumps(recorded))
     machine, arguments = {"script": "qjax.cli.train"}, {**recorded, "assumed": "rewards in [0, 1]"}
     options = {"experiment": recorded["name"], "arguments": arguments, "machine": machine}
-    found = page(tmp_path, written(tmp_path / "my run", RETURNS[:1], log_points=40, **options))
+    returns = RNG.random((1, recorded["seeds"], 5))
+    found = page(tmp_path, written(tmp_path / "my run", returns, log_points=40, **options))
     again, resume = (shlex.split(text.replace("\\\n", "")) for text in found.code if text.startswith("qjax train"))
     assert again[:2] == ["qjax", "train"] and again[-2:] == ["--out", "my run"] and resume == [*again, "--resume"]
     assert json.loads(json.dumps(resolve(read(again[2:])).recorded)) == recorded
@@ -273,7 +274,7 @@ def test_the_command_gives_the_arguments_again(tmp_path, words):
     [({"gamma": None}, "q-learning has no value for gamma"), ({"epsilon": 0.1}, "flags do not give all")],
 )
 def test_a_command_that_flags_cannot_give_is_not_shown(tmp_path, change, told):
-    recorded = json.loads(json.dumps(resolve(read(["q-learning", "--out", "x"])).recorded))
+    recorded = json.loads(json.dumps(resolve(read(["q-learning", "--seeds", "8", "--out", "x"])).recorded))
     recorded["config"] |= change
     options = {"experiment": "q-learning", "arguments": recorded, "machine": {"script": "qjax.cli.train"}}
     found = page(tmp_path, written(tmp_path / "run", RETURNS[:1], **options))
@@ -402,3 +403,87 @@ def test_the_same_runs_make_the_same_page(tmp_path):
     assert page(tmp_path, run).text == page(tmp_path, run).text
     assert command(run, "--out", tmp_path / "page.html", "--no-animation") == 0
     assert (tmp_path / "page.html").read_text() == page(tmp_path, run).text
+
+
+# ---- searches
+
+
+def search(folder, **changes):
+    """Write a search of six settings with two rungs, and its runs on fresh seeds."""
+    merits = np.array([[0.1, 0.4, 0.2, 0.3, -np.inf, 0.0], [-np.inf, 0.5, -np.inf, 0.7, -np.inf, -np.inf]])
+    rungs = [
+        {"steps": 500, "scores": {}, "merit": merits[0].tolist(), "survivors": [1, 3]},
+        {"steps": 2000, "scores": {}, "merit": merits[1].tolist(), "survivors": [3]},
+    ]
+    hypers = {"alpha": [0.001, 0.01, 0.1, 0.5, 0.7, 1.0]}
+    alone = [
+        {"setting": {"alpha": a}, "scores": {"": own.tolist()}, "env_steps": 16_000}
+        for a, own in zip((0.5, 0.1), SCORES, strict=True)
+    ]
+    written_ = {
+        "score": {"metric": "mean_return", "kind": "final", "lower": False},
+        "brackets": [{"name": "bracket_0", "static": {}, "hypers": hypers, "rungs": rungs}],
+        "winner": alone[0],
+        "default": alone[1],
+        "comparison": {"": {"difference": [0.25, 0.125, 0.5], "improvement": [0.75, 0.5, 1.0]}},
+        "tuning_score": 0.7,
+        "env_steps": {"tuning": 40_000, "grid": 100_000, "fresh": 32_000},
+    }
+    with qjax.Run(folder, "search", {"name": "q-learning", "search": {"space": {"alpha": "log:1e-3:1"}}}) as run:
+        run.lifecycle.begin()
+        for name, returns in zip(("winner", "default"), RETURNS, strict=True):
+            written(folder / f"fresh_{name}", returns[None])
+        written(folder / "bracket_0", RETURNS[:, :4], {"alpha": [0.1, 0.5]})
+        (folder / "search.json").write_text(json.dumps({**written_, **changes}))
+    return folder
+
+
+def test_a_search_shows_rungs_and_fresh_seeds(tmp_path):
+    found = page(tmp_path, search(tmp_path / "found"))
+    winner, default = found.table("score [95% interval]")
+    assert (winner["setting"], winner["score [95% interval]"]) == ("alpha=0.5", in_words(SCORES[0]))
+    assert (default["setting"], default["score [95% interval]"]) == ("alpha=0.1", in_words(SCORES[1]))
+    assert any("75% [50%, 100%]; difference 0.25 [0.125, 0.5]" in caption for caption in found.captions)
+    assert [list(row.values()) for row in found.table("go on")] == [
+        ["bracket_0", "500", "6", "2", "0.4", "0.2", "0"], ["bracket_0", "2,000", "2", "1", "0.7", "0.6", "0.5"],
+    ]  # fmt: skip
+    assert any("40,000" in words and "100,000, 2.5 times as many" in words for words in found.words)
+    assert sum("Sensitivity to alpha" in caption for caption in found.captions) == 1
+    # What is compared are the runs on fresh seeds, not those of the brackets.
+    assert [row["run"] for row in found.table("training return [95% interval]")] == [
+        "found/fresh_default", "found/fresh_winner",
+    ]  # fmt: skip
+    assert [row["run"] for row in found.table("agents")] == [
+        "found bracket_0", "found/fresh_default", "found/fresh_winner",
+    ]  # fmt: skip
+    assert (
+        "qjax report found" in found.code[-1]
+        and "qjax plot found/fresh_default found/fresh_winner" in found.code[-1]
+    )
+    assert "<h1>found on FrozenLake-v1</h1>" in found.text and "alpha</dt> <dd>log:1e-3:1<" in found.text
+
+
+def test_a_search_that_has_not_ended_or_is_damaged_is_shown_as_far_as_it_goes(tmp_path):
+    folder = search(tmp_path / "found", brackets=[{"hypers": {}}])
+    found = page(tmp_path, folder)
+    assert any("found: search.json is damaged" in words and "brackets." in words for words in found.words)
+    (folder / "search.json").unlink()
+    found = page(tmp_path, folder)
+    assert any("The search has not ended: it has no search.json" in words for words in found.words)
+    assert found.table("state")[0]["state"] == "has not ended" and len(found.table("state")) == 3
+    assert command(folder, "--out", tmp_path / "page.html", "--no-animation") == 0
+
+
+def test_runs_with_seeds_of_their_own_have_no_command(tmp_path):
+    recorded = json.loads(json.dumps(resolve(read(["q-learning", "--seeds", "8", "--out", "x"])).recorded))
+    run = written(tmp_path / "run", RETURNS[:1], arguments=recorded, machine={"script": "qjax.cli.train"})
+    assert any(text.startswith("qjax train") for text in page(tmp_path, run).code)
+    config = json.loads((run / "config.json").read_text())
+    config["sweep"]["seeds"] = [0, 1, 2, 3, 4, 5, 6, 9]
+    (run / "config.json").write_text(json.dumps(config))
+    found = page(tmp_path, run)
+    assert any("its seeds are 0,1,2,3,4,5,6,9, and flags give 0 to 7" in words for words in found.words)
+    config["sweep"] |= {"seeds": 8, "initial": "a digest"}
+    (run / "config.json").write_text(json.dumps(config))
+    again = next(text for text in page(tmp_path, run).code if text.startswith("qjax train"))
+    assert "--initial-agents RUN " in again

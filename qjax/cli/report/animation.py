@@ -73,8 +73,8 @@ def _agent(run: Run, material: Material, episodes: int) -> Figure:
     typical = "the seed with the median score" if sample.evaluation is not None else "its first seed"
     named = ", ".join(filter(None, (run.name, describe(sample.setting))))
     caption = (
-        f"{named}: the last agent of seed {seed}, {typical}{why}, plays greedily, from the key that its evaluation"
-        f" began with. Return {returns}.{cut}"
+        f"{named}: the last agent of seed {seed}, {typical}{why}, plays greedily, on the"
+        f" first key that evaluates this seed. Return {returns}.{cut}"
     )
     return Figure(caption, _still_or_moving(gif, still, caption), WIDTH, WIDTH, card=True)
 

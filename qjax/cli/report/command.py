@@ -50,7 +50,7 @@ def run(args: Arguments) -> int:
     for note in [*(note for each in found.runs for note in each.missing), *found.notes]:
         tell(note)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
-    return 1 if found.lost or any(each.study is None for each in found.runs) else 0
+    return 1 if found.lost or any(each.unreadable for each in found.runs) else 0
 
 
 def main() -> None:

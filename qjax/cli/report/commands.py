@@ -11,8 +11,9 @@ from qjax.cli.grid import flag
 from qjax.cli.reading import read, read_back
 from qjax.cli.report.material import Material, Run
 from qjax.cli.report.parts import Code, Section, Words
+from qjax.core.text import joined, short
 from qjax.runs.agents import AGENTS, BEST
-from qjax.runs.config import CONFIG
+from qjax.runs.config import CONFIG, lane_seeds
 
 TRAIN = "qjax.cli.train"
 WIDTH = 72
@@ -23,13 +24,11 @@ def sections(material: Material) -> Iterator[Section]:
     parts: list[Any] = []
     for run in material.runs:
         parts += _of(run, material)
-    names = [_place(run) for run in material.runs]
-    parts.append(
-        Code(
-            "Pictures for a paper, the table of scores, and this page:",
-            "\n".join([shlex.join(["qjax", name, *names]) for name in ("plot", "results", "report")]),
-        )
-    )
+    named = [run for run in material.runs if not run.place.count("/")]
+    drawn = [run for run in material.runs if not run.searches]
+    lines = [shlex.join(["qjax", name, *(run.place for run in drawn)]) for name in ("plot", "results") if drawn]
+    lines.append(shlex.join(["qjax", "report", *(run.place for run in named)]))
+    parts.append(Code("Pictures for a paper, the table of scores, and this page:", "\n".join(lines)))
     yield Section("commands", "Commands", parts)
 
 
@@ -37,15 +36,16 @@ def _of(run: Run, material: Material) -> Iterator[Code | Words]:
     words, told = again(run)
     if words is None:
         yield Words(f"{run.name}: {material.hidden(told)}")
-        return
-    yield Code(f"{run.name}, again. {told}", material.hidden(_lines([*words, "--out", _place(run)])))
-    if not run.complete:
-        text = _lines([*words, "--out", _place(run), "--resume"])
-        yield Code(f"{run.name} has not ended; this goes on from its last checkpoint.", material.hidden(text))
-    for part in run.parts:
-        where = "/".join(filter(None, (_place(run), part.name)))
+    else:
+        yield Code(f"{run.name}, again. {told}", material.hidden(_lines([*words, "--out", run.place])))
+        if not run.complete:
+            text = _lines([*words, "--out", run.place, "--resume"])
+            yield Code(f"{run.name} has not ended; this goes on from its last checkpoint.", material.hidden(text))
+    watched = isinstance(run.config.get("machine", {}).get("script"), str) and not run.searches
+    for part in run.parts if watched else ():
+        where = "/".join(filter(None, (run.place, part.name)))
         if (part.folder / AGENTS).is_dir():
-            lines = [f"qjax watch {shlex.quote(where)} --seed 0"]
+            lines = [shlex.join(["qjax", "watch", where, "--seed", f"{next(iter(lane_seeds(part.sweep)))}"])]
             lines += [f"{lines[0]} --which best"] * (part.folder / BEST).is_dir()
             yield Code(f"{where}: an agent that plays.", "\n".join(lines))
 
@@ -61,16 +61,13 @@ def _lines(words: Sequence[str]) -> str:
     return " \\\n".join(lines)
 
 
-def _place(run: Run) -> str:
-    """Return the folder of a run in a command: its name, under none of this machine's."""
-    return run.folder.resolve().name
-
-
 def again(run: Run) -> tuple[list[str] | None, str]:
     """Return the words of the command that made a run, but for `--out`, and how far to trust them; or why none.
 
     The command of `qjax train` is read back as the command line would be, and compared with the config.
     """
+    if run.searches:
+        return None, f"its own command is not written here; its {CONFIG} above has the space and all else."
     script = run.config.get("machine", {}).get("script")
     arguments = run.config.get("arguments", {})
     if not isinstance(script, str):
@@ -82,8 +79,12 @@ def again(run: Run) -> tuple[list[str] | None, str]:
         words = train(run)
     except (ValueError, OSError, TypeError, KeyError, ImportError) as error:
         return None, f"no command can be written: {error}."
-    version = run.config.get("versions", {}).get("qjax", "")
+    if any("initial" in part.sweep for part in run.parts):
+        words += ["--initial-agents", "RUN"]
+    version = next((part.config.get("versions", {}).get("qjax", "") for part in run.parts), "")
     defaults = f" What is not named has the default of qjax {version}." if version else ""
+    if words[-1] == "RUN":
+        defaults += " RUN is the run whose agents it began with."
     return words, f"It was read back and has the arguments of the run's {CONFIG}.{defaults}"
 
 
@@ -101,6 +102,9 @@ def train(run: Run) -> list[str]:
         words = ["qjax", "train", args.name, *_own(args, plain), *_constants(args, plain)]
         made = resolve(read([*words[2:], "--out", "nowhere"]))
     written = {name: value for name, value in run.config["arguments"].items() if name != "assumed"}
+    seeds = [part.sweep["seeds"] for part in run.parts if "seeds" in part.sweep]
+    if strange := [own for own in seeds if own != args.seeds]:
+        raise ValueError(f"its seeds are {short(joined(strange[0]), 40)}, and flags give 0 to {args.seeds - 1}")
     if json.loads(json.dumps(made.recorded)) != written:
         raise ValueError("flags do not give all that its config has; give `qjax train --config` that config")
     widths = {part.sweep.get("width") for part in run.parts}

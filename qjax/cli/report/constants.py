@@ -15,7 +15,7 @@ NOT_TOLD = ("out", "initial_agents", "config")
 
 def sections(material: Material) -> Iterator[Section]:
     """Yield constants that differ, those that do not, and each run's config."""
-    given = {run.name: flat(run.config.get("arguments", {})) for run in material.runs}
+    given = {run.name: flat(run.config.get("arguments", {})) for run in material.runs if not run.searches}
     names = list(dict.fromkeys(name for found in given.values() for name in found))
     rows = {name: [_shown(found[name]) if name in found else "" for found in given.values()] for name in names}
     rows = {name: row for name, row in rows.items() if any(row)}

@@ -58,7 +58,7 @@ def _diverged(run: Run) -> Iterator[list[str]]:
 
 def compute(material: Material) -> Iterator[Section]:
     """Yield what each run took, and the machine and the versions that it ran on."""
-    parts = [(run, part) for run in material.runs for part in run.parts]
+    parts = [(run, part) for run in material.runs for part in run.parts if not _alone(run, part)]
     rows = [_took(run, part) for run, part in parts]
     caption = (
         "What was computed. Steps are environment steps of all seeds and settings together; compilation is not in"
@@ -66,13 +66,18 @@ def compute(material: Material) -> Iterator[Section]:
     )
     columns = ("run", "environment steps", "compile (s)", "run (s)", "steps per second", "agents", "width")
     tables = [filled(Table(caption, columns, rows))]
-    versions = {run.name: run.parts[0].config.get("versions", {}) for run in material.runs}
+    versions = {run.name: run.parts[0].config.get("versions", {}) for run in material.runs if run.parts}
     there = [name for name in MACHINE if any(name in found for found in versions.values())]
     if there:
         rows = [[name, *(found.get(key, "") for key in there)] for name, found in versions.items()]
         caption = "Machine and versions. The same ones and the same width give the same numbers bit for bit."
         tables.append(Table(caption, ["run", *there], rows, len(there) + 1))
     yield Section("compute", "Compute", tables)
+
+
+def _alone(run: Run, part: Part) -> bool:
+    """Return whether a part of a search is a run of its own on this page."""
+    return run.searches and part.name.startswith("fresh_")
 
 
 def _took(run: Run, part: Part) -> list[str]:

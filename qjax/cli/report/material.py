@@ -18,6 +18,7 @@ from qjax.runs import results
 from qjax.runs.config import CONFIG, load_summary
 from qjax.runs.points import NEVER
 from qjax.runs.results import Results
+from qjax.searches.search import SEARCH
 
 EVALUATED = "eval_return"
 """The column of greedy returns while a run trains."""
@@ -72,11 +73,22 @@ class Run:
     """The same with greedy returns while it trains, where it has them."""
     missing: Sequence[str]
     """In words."""
+    place: str
+    """What its folder is called in a command, under none of this machine's."""
+    searches: bool = False
+    """Whether it is a search, whose sweeps have no scores to compare but those on fresh seeds, which follow it."""
 
     @property
     def complete(self) -> bool:
         """Whether all of it has ended."""
+        if self.searches:
+            return (self.folder / SEARCH).is_file()
         return self.study is not None and all(sample.complete for sample in self.study.samples)
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether nothing of its tables is on the page."""
+        return self.study is None and not self.searches
 
     def origins(self) -> list[tuple[Part, int]]:
         """Return the part of each of the study's settings, and the setting's number there."""
@@ -131,16 +143,16 @@ def collect(folders: Sequence[Path], labels: Sequence[str], choices: Choices) ->
     runs: list[Run] = []
     lost: dict[str, str] = {}
     errors: list[Exception] = []
-    for number, (folder, name) in enumerate(zip(folders, names, strict=True)):
+    for folder, name in zip(folders, names, strict=True):
         try:
-            runs.append(_read(number, name, folder, choices))
+            runs += _read_all(len(runs), name, folder, choices)
         except (OSError, ValueError) as error:
             errors.append(error)
             lost[name] = str(error)
     if not runs:
         raise errors[0] if len(errors) == 1 else ValueError("; ".join(map(str, errors)))
     found = {run.number: run.study for run in runs if run.study is not None}
-    groups, notes = grouping.groups(found, choices, names)
+    groups, notes = grouping.groups(found, choices, [run.name for run in runs])
     titled = [Titled(**vars(group)) for group in groups]
     return Material(runs, lost, titled, notes, Hidden(dict(zip(folders, names, strict=True))))
 
@@ -158,6 +170,26 @@ def called(folders: Sequence[Path]) -> list[str]:
     return names
 
 
+def _read_all(number: int, name: str, folder: Path, choices: Choices) -> list[Run]:
+    """Return what can be read of a run, and after a search its runs on fresh seeds.
+
+    Raises:
+        OSError, ValueError: as `load_config`.
+
+    """
+    config = qjax.load_config(folder)
+    if not ((folder / SEARCH).is_file() or config.get("experiment") == "search"):
+        return [_read(number, name, folder, choices)]
+    inner = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CONFIG}"))
+    parts = [_part(path.relative_to(folder).as_posix(), path) for path in inner]
+    place = folder.resolve().name
+    whole = Run(number, name, folder, config, parts, None, None, (), place, searches=True)
+    fresh = [part for part in parts if part.name.startswith("fresh_") and part.sweep]
+    runs = [_read(number + i, f"{name}/{part.name}", part.folder, choices) for i, part in enumerate(fresh, 1)]
+    placed = [replace(run, place=f"{place}/{part.name}") for run, part in zip(runs, fresh, strict=True)]
+    return [whole, *placed]
+
+
 def _read(number: int, name: str, folder: Path, choices: Choices) -> Run:
     """Return what can be read of a run; without a config there is none.
 
@@ -172,7 +204,8 @@ def _read(number: int, name: str, folder: Path, choices: Choices) -> Run:
     evaluated = None
     if study is not None and any(EVALUATED in part.sweep.get("logged", ()) for part in parts):
         evaluated = _study(folder, EVALUATED, 1, [])
-    return Run(number, name, folder, config, parts, study, evaluated, missing + list(study.notes if study else ()))
+    missing += study.notes if study else ()
+    return Run(number, name, folder, config, parts, study, evaluated, missing, folder.resolve().name)
 
 
 def _study(folder: Path, metric: str, window: int, missing: list[str]) -> Study | None:

@@ -30,11 +30,16 @@ def _row(run: Run) -> list[str]:
     seeds = f"{len(lane_seeds(sweep)):,}" if "seeds" in sweep else str(arguments.get("seeds", ""))
     length = next((f"{sweep[unit]:,} {unit}" for unit in ("steps", "episodes") if sweep.get(unit)), "")
     algorithm = joined(run.config.get("experiment", ""))
+    if run.searches:
+        algorithm = f"search of {arguments.get('name', 'settings')}"
+        seeds = length = ""  # those of its sweeps, which its own section tells
     return [run.name, algorithm, environment, seeds, settings, length, state(run)]
 
 
 def state(run: Run) -> str:
     """Return how far a run has come, in words."""
+    if run.searches:
+        return "ended" if run.complete else "has not ended"
     if run.study is None:
         return "nothing can be read of its table"
     if run.complete:

@@ -7,7 +7,7 @@ import jinja2
 
 from qjax import __version__
 from qjax.cli.compare import Choices
-from qjax.cli.report import animation, commands, constants, cost, drawn, overview, scores
+from qjax.cli.report import animation, commands, constants, cost, drawn, overview, scores, search
 from qjax.cli.report.material import Material, collect
 from qjax.cli.report.parts import Section
 from qjax.core.checks import check_flag, check_listed, check_path, check_size
@@ -81,6 +81,7 @@ def _checked(path: Path) -> Path:
 def sections(material: Material, episodes: int) -> Iterator[Section]:
     """Yield all that a page tells, in its order, with agents at play where they play some episodes."""
     yield from overview.sections(material)
+    yield from search.sections(material)
     yield from scores.sections(material)
     yield from drawn.sections(material)
     if episodes:
@@ -110,6 +111,6 @@ def title(material: Material) -> str:
     environments = list(dict.fromkeys(group.environment for group in material.groups))
     shown = [
         ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
-        for names in ([run.name for run in material.runs], environments)
+        for names in ([run.name for run in material.runs if "/" not in run.place], environments)
     ]
     return " on ".join(filter(None, shown))
