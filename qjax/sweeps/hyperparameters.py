@@ -1,7 +1,7 @@
 """Settings of a sweep: pytrees of arrays whose first axis runs over settings, and what is wrong with them."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -10,7 +10,9 @@ import numpy as np
 from qjax.core.checks import is_finite, numbers
 from qjax.core.random import root_key
 from qjax.core.text import short, shown
+from qjax.sweeps.alike import likeness
 from qjax.training.loop import Loop
+from qjax.types import Agent
 
 
 @runtime_checkable
@@ -113,9 +115,12 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     if set(lengths.values()) != {num_settings} or not num_settings:
         raise ValueError(f"every array of hypers needs the same, positive number of settings, got {shown(lengths)}")
     lane = jax.eval_shape(_built(build, hypers, 0).init, root_key(0))
+    different: dict[Hashable, tuple[int, Agent]] = {}
     for number in range(num_settings):
-        _built(build, hypers, number).check(lane)
-    _check_alike(build, hypers, num_settings, _check_traced(build, hypers))
+        loop = _built(build, hypers, number)
+        loop.check(lane)
+        different.setdefault(likeness(loop.agent.init), (number, loop.agent))
+    _check_alike(hypers, list(different.values()), _check_traced(build, hypers))
     return hypers, num_settings
 
 
@@ -165,10 +170,13 @@ def _built(build: Build, hypers: Any, number: int) -> Loop:
         ) from error
 
 
-def _check_alike(build: Build, hypers: Any, num_settings: int, lane: Any) -> None:
-    """Check that the agent of every setting has the parts of that in the program, in which values are traced."""
-    for number in range(num_settings):
-        own = jax.eval_shape(build(setting(hypers, number)).agent.init, root_key(0), lane.obs)
+def _check_alike(hypers: Any, agents: Sequence[tuple[int, Agent]], lane: Any) -> None:
+    """Check that agents of settings, given by number, have the parts of that in the program.
+
+    There values are traced. Tracing one takes some 50 ms, so of those made of the same functions one is given.
+    """
+    for number, agent in agents:
+        own = jax.eval_shape(agent.init, root_key(0), lane.obs)
         if len(jax.tree.leaves(own)) != len(jax.tree.leaves(lane.agent)):
             given = dict(zip(names(hypers), map(np.asarray, jax.tree.leaves(setting(hypers, number))), strict=True))
             raise ValueError(
