@@ -429,7 +429,8 @@ def search(folder, **changes):
         "tuning_score": 0.7,
         "env_steps": {"tuning": 40_000, "grid": 100_000, "fresh": 32_000},
     }
-    with qjax.Run(folder, "search", {"name": "q-learning", "search": {"space": {"alpha": "log:1e-3:1"}}}) as run:
+    told = {"space": {"alpha": "log:1e-3:1"}, "environments": ["Lake", "Cliff"]}
+    with qjax.Run(folder, "search", {"name": "q-learning", "search": told}) as run:
         run.lifecycle.begin()
         for name, returns in zip(("winner", "default"), RETURNS, strict=True):
             written(folder / f"fresh_{name}", returns[None])
@@ -441,6 +442,7 @@ def search(folder, **changes):
 def test_a_search_shows_rungs_and_fresh_seeds(tmp_path):
     found = page(tmp_path, search(tmp_path / "found"))
     winner, default = found.table("score [95% interval]")
+    assert found.table("algorithm")[0]["environment"] == "Lake, Cliff"
     assert (winner["setting"], winner["score [95% interval]"]) == ("alpha=0.5", in_words(SCORES[0]))
     assert (default["setting"], default["score [95% interval]"]) == ("alpha=0.1", in_words(SCORES[1]))
     assert any("75% [50%, 100%]; difference 0.25 [0.125, 0.5]" in caption for caption in found.captions)

@@ -33,6 +33,8 @@ def _row(run: Run) -> list[str]:
     if run.searches:
         algorithm = f"search of {arguments.get('name', 'settings')}"
         seeds = length = ""  # those of its sweeps, which its own section tells
+        several = [name for name in arguments.get("search", arguments).get("environments", ()) if name]
+        environment = ", ".join(several) or environment
     return [run.name, algorithm, environment, seeds, settings, length, state(run)]
 
 

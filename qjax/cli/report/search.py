@@ -121,6 +121,8 @@ def _rungs(found: Mapping[str, Any]) -> Iterator[Table]:
             judged = went
     columns = ("bracket", "steps of a seed", "settings judged", "go on", "best merit", "median", "worst")
     caption = "Rungs: settings are judged by their merit, an interquartile mean over the tuning seeds"
+    if len((found["winner"] or {"scores": ()})["scores"]) > 1:
+        caption += ", of several environments the mean of theirs on one scale"
     yield Table(f"{caption}; of the last rung the best one is a candidate.", columns, rows)
 
 
