@@ -106,6 +106,35 @@ def qjax_lake(lanes: int = 1024, fast: bool = False, width: int | None = None, w
     return _sweep(lake_loop(), lanes, width, fast, without)
 
 
+def lake_to_its_end(
+    lanes: int = 1024, episodes: int = 2000, width: int | None = None, compacts: bool = True
+) -> Measure:
+    """Return whole sweeps of so many episodes of each lane on the slippery lake, env-steps/s of lanes with work.
+
+    As `python -m experiments.frozenlake --slippery` makes them, without its folder. Lanes leave as they end; unless
+    the sweep `compacts`, groups stay as many as they were.
+    """
+    _prepare("")
+    import qjax
+    from experiments import frozenlake
+    from qjax.sweeps import compaction
+
+    if not compacts:
+        compaction.SHARE = 0
+    loop = frozenlake.build(True, "4x4", "random", episodes)
+    asked: dict[str, Any] = {"schedules": {"epsilon": frozenlake.EPSILON}, "log_points": 400, "width": width}
+
+    def measure(seconds: float) -> float:
+        steps, took = 0, 0.0
+        while not took or took < seconds:
+            result = qjax.sweep(lambda _: loop, seeds=lanes, **asked)
+            steps, took = steps + result.env_steps, took + result.run_s
+        return steps / took
+
+    measure(0.0)
+    return measure
+
+
 def random_steps(env_name: str, envs: int = 160, steps: int = 200) -> Measure:
     """Return environments by a name of `qjax.make`'s under random actions, env-steps/s."""
     import jax

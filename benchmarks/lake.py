@@ -38,9 +38,25 @@ def ablations(quick: bool) -> list[Row]:
     return rows
 
 
+def to_the_end(quick: bool) -> list[Row]:
+    """Compare whole sweeps of 2,000 episodes: lanes that have ended leave, and groups become fewer, or not."""
+    repeats = 2 if quick else 7
+    with (
+        Contender("lake_to_its_end") as default,
+        Contender("lake_to_its_end", compacts=False) as without,
+        Contender("lake_to_its_end", width=128) as narrower,
+    ):
+        rounds([default, without, narrower], 0.1, repeats)
+        claim = "lake, 1,024 seeds to their 2,000th episode"
+        return [
+            versus(f"{claim}: all groups to the end", default, without),
+            versus(f"{claim}: the default width, against 128", default, narrower),
+        ]
+
+
 def rows(quick: bool) -> list[Row]:
     """Return all of them."""
-    return [*protocols(quick), *ablations(quick)]
+    return [*protocols(quick), *ablations(quick), *to_the_end(quick)]
 
 
 if __name__ == "__main__":
