@@ -507,6 +507,8 @@ def searching() -> dict[str, Entry]:
     }  # fmt: skip
     values = k.Kind(([1, 2], np.ones(1), (True, False)), (1j, "3", None, 3, [], [1, 1], [[1.0]], ["a"], [np.nan]))
     build = lambda hyper: loop()
+    table = np.array([[0.0, 1.0], [1.0, 0.5]])
+    scores = k.Kind((table,), (1j, "3", None, 3, {}, np.ones(2), np.full((2, 2), np.nan), [["a", "b"]]))
     return {
         "search": entry(
             lambda arguments=None, **given: qjax.search(**given, **(arguments or {})),
@@ -526,6 +528,7 @@ def searching() -> dict[str, Entry]:
             static=k.optional(k.record({"n": [1]}), first=True)._replace(good=(None,)),
             sampler=k.function(qjax.searches.sobol),
             reference=k.optional(k.record({"": (0.0, 1.0)}), first=True),
+            sensitivity=k.size(0, 0, 2**10),
             seed=k.size(0, 0, 2**32 - 1),
             folder=k.optional(k.path("nowhere")),
             resume=k.flag(),
@@ -533,6 +536,11 @@ def searching() -> dict[str, Entry]:
             on_rung=k.optional(k.function(lambda name, rung: None), first=True),
             arguments=k.raw({}, "those of sweep, tried there"),
             runs=False,
+        ),
+        "searches.scaled": entry(scores=scores),
+        "searches.sensitivity": entry(scores=scores),
+        "searches.dimensionality": entry(
+            hypers=k.record({"a": np.arange(2)}), scores=scores, share=k.number(0.5, 0, 1, traced=False)
         ),
         "searches.uniform": entry(low=low, high=high),
         "searches.log_uniform": entry(low=low._replace(bad=(*low.bad, 0, -1.0, 1e-46)), high=high),

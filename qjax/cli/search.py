@@ -28,6 +28,7 @@ from qjax.searches.samplers import NAMED
 from qjax.searches.scores import check_score
 from qjax.searches.search import SEARCH, described, opened, searched
 from qjax.searches.stages import Place
+from qjax.stats.estimates import iqm
 
 
 def prepared(asked: Flags, args: Arguments) -> tuple[Prepared, Arguments, dict[str, Any]]:
@@ -50,7 +51,8 @@ def prepared(asked: Flags, args: Arguments) -> tuple[Prepared, Arguments, dict[s
         _builds(asked, plain, space), space, steps=args.given["steps"], settings=asked.settings,
         tuning_seeds=asked.tuning_seeds, fresh_seeds=asked.fresh_seeds, eta=asked.eta, rungs=asked.rungs,
         method=asked.method, score=check_score(asked.score, asked.score_kind, asked.lower), default=default,
-        static=static or None, sampler=NAMED[asked.sampler](), reference=reference_of(asked.reference), work=work,
+        static=static or None, sampler=NAMED[asked.sampler](), reference=reference_of(asked.reference),
+        sensitivity=asked.sensitivity, work=work,
     )  # fmt: skip
     return made, plain, work
 
@@ -110,6 +112,7 @@ def run(asked: Flags, args: Arguments) -> None:
         command.stop(command.EXIT[found.stopped])
     show(found, title(made, plain))
     draw(found, args.out, title(made, plain))
+    draw_sensitivity(found, args.out, title(made, plain))
     print(f"results in {args.out}: {SEARCH}, and a run's folder for each sweep")
 
 
@@ -148,6 +151,18 @@ def show(found: Searched, title: str) -> None:
         f"{steps['tuning']:,} env-steps of tuning, {steps['grid']:,} for the whole grid; {steps['fresh']:,} on"
         f" fresh seeds. The winner's merit when it was chosen, {found.tuning_score:.4g}, is the largest of many."
     )
+
+
+def draw_sensitivity(found: Searched, folder: Path, title: str) -> None:
+    """Draw and print the winner's score against each hyper-parameter that was varied alone."""
+    for name, line in found.sensitivity.items():
+        lines = {env or "winner": (line.values.tolist(), scores) for env, scores in line.scores.items()}
+        drawn = plot.sensitivity(lines, name, f"{title}: the winner, {name} varied", str(found.score.metric))
+        plot.save(drawn, folder / f"sensitivity_{name}")
+        table = Table(name, *lines, title=f"interquartile mean of {found.score}, tuning seeds")
+        for row, value in enumerate(line.values.tolist()):
+            table.add_row(f"{value:g}", *(f"{float(iqm(scores[row])):.4g}" for scores in line.scores.values()))
+        Console().print(table)
 
 
 def draw(found: Searched, folder: Path, title: str) -> None:

@@ -58,6 +58,8 @@ class Flags:
     """Whether lower is better."""
     sampler: Literal["sobol", "random", "tpe"] = "sobol"
     """How settings are drawn; tpe is Optuna's, and is told what earlier brackets came to."""
+    sensitivity: int = 0
+    """Values of each range with which the winner is tried on the tuning seeds, the others its own; default none."""
     envs: tuple[str, ...] = ()
     """Several environments in place of --env, for which one setting is sought by the mean of scaled scores."""
     reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ENV=LOW,HIGH [...]")] = ()

@@ -52,6 +52,8 @@ class Prepared(NamedTuple):
     """Of the draws."""
     reference: Reference | None
     """Scales of the environments."""
+    sensitivity: int
+    """Values of each hyper-parameter that are tried around the winner; 0 for none."""
 
     def build(self, env: str, static: Setting) -> Build:
         """Return the build of an environment with its static setting."""
@@ -79,7 +81,7 @@ class Prepared(NamedTuple):
 
     @property
     def steps(self) -> dict[str, int]:
-        """Environment steps that tuning, the fresh seeds and the full grid of the same settings take, at most."""
+        """Environment steps that each part and the full grid of the same settings take, at most."""
         searched = grid = 0
         lanes = [own for each in self.made.values() for own in each.values()]
         for bracket, made in itertools.product(self.brackets, lanes):
@@ -88,7 +90,8 @@ class Prepared(NamedTuple):
             grid += bracket.settings * made[-1] * len(self.tuning)
         whole = sum(own[-1] for own in next(iter(self.made.values())).values())
         fresh = whole * len(self.fresh) * (1 + (self.default is not None))
-        return {"tuning": searched, "grid": grid, "fresh": fresh}
+        varied = sum(len(own.spread(self.sensitivity)) + 1 for own in self.space.values() if self.sensitivity)
+        return {"tuning": searched, "grid": grid, "fresh": fresh, "sensitivity": varied * whole * len(self.tuning)}
 
     def __str__(self) -> str:
         """Return it in lines, what it takes among them."""
@@ -108,6 +111,8 @@ class Prepared(NamedTuple):
             f" ({took['grid'] / took['tuning']:.1f} times as many), then {took['fresh']:,} on {len(self.fresh)}"
             " fresh seeds"
         )
+        if self.sensitivity:
+            lines[-1] += f", up to {took['sensitivity']:,} around the winner"
         return "\n".join(lines)
 
 
@@ -127,6 +132,7 @@ def prepare(
     static: Any,
     sampler: Any,
     reference: Any,
+    sensitivity: int,
     work: Mapping[str, Any],
 ) -> Prepared:
     """Return the arguments of a search, those of `qjax.search`, checked; `work` are those of its sweeps."""
@@ -141,7 +147,7 @@ def prepare(
     made = Prepared(
         builds, space, statics, [], score, {}, {}, np.arange(tuning), tuning + np.arange(fresh),
         _default(default, space, statics), sampler, int(work["seed"]) if _is_whole(work["seed"]) else 0,
-        _reference(reference, builds),
+        _reference(reference, builds), check_size("sensitivity", sensitivity, least=0, most=2**10),
     )  # fmt: skip
     found = brackets(method, settings, steps, eta, rungs)
     first = {name: own.spread(2) for name, own in space.items()}

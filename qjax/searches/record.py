@@ -12,6 +12,7 @@ from qjax.searches.decisions import merits, normalised
 from qjax.searches.prepared import label
 from qjax.searches.rungs import Reference, Rung, ends
 from qjax.searches.scores import Score
+from qjax.searches.sensitivities import Line
 from qjax.stats.estimates import Estimate, Paired, iqm, iqm_interval
 
 
@@ -72,14 +73,20 @@ class Searched:
     """The default, on the same fresh seeds; None where there was none, or the search was stopped before."""
     comparison: Mapping[str, Paired]
     """By the environment, by how much the winner is better than the default, seed by seed, and P(better)."""
+    sensitivity: Mapping[str, Line]
+    """By the hyper-parameter the winner's scores on the tuning seeds where it alone is varied, where that was asked
+    for."""
     tuning_score: float
     """The winner's merit when it was chosen: the largest of many, and so biased upwards. NaN before that."""
     stopped: str | None
     """What stopped it: a signal's name, or "nan"; None where nothing did."""
 
+    sensitivity_steps: int = 0
+    """Environment steps that the sensitivity took."""
+
     @property
     def env_steps(self) -> dict[str, int]:
-        """Environment steps made in "tuning" and on "fresh" seeds, and what the "grid" would have taken."""
+        """Environment steps of "tuning", on "fresh" seeds and for "sensitivity", and those of the whole "grid"."""
         alone = [each for each in (self.winner, self.default) if each is not None]
         if self.default is not None and self.winner is not None and self.default.setting == self.winner.setting:
             alone = alone[:1]
@@ -87,6 +94,7 @@ class Searched:
             "tuning": sum(each.env_steps for each in self.brackets),
             "grid": sum(each.grid_steps for each in self.brackets),
             "fresh": sum(each.env_steps for each in alone),
+            **({"sensitivity": self.sensitivity_steps} if self.sensitivity else {}),
         }
 
     def __repr__(self) -> str:
@@ -117,6 +125,7 @@ class Searched:
                     env: {"difference": each.difference, "improvement": each.improvement}
                     for env, each in self.comparison.items()
                 },
+                "sensitivity": {name: line._asdict() for name, line in self.sensitivity.items()},
                 "tuning_score": self.tuning_score,
                 "env_steps": self.env_steps,
             }

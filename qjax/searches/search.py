@@ -21,10 +21,12 @@ from qjax.searches.record import Alone, Searched, Tried, champion
 from qjax.searches.rungs import Rung
 from qjax.searches.samplers import Sampler, Trial, sobol
 from qjax.searches.scores import check_score
+from qjax.searches.sensitivities import Line, around
 from qjax.searches.space import Space
 from qjax.searches.stages import Place, run_alone, run_bracket
 from qjax.stats.estimates import paired
 from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.sweep import sweep
 
 SEARCH = "search.json"
 OF_SWEEP = (
@@ -56,6 +58,7 @@ def search(
     static: Mapping[str, Sequence[Any]] | None = None,
     sampler: Sampler = sobol,
     reference: Mapping[str, tuple[float, float]] | None = None,
+    sensitivity: int = 0,
     seed: Any = 0,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -89,6 +92,7 @@ def search(
         sampler: draws the settings of a bracket: `qjax.searches.sobol`, `random` or `from_optuna`.
         reference: by the environment the scores at 0 and 1 of its scale; default the least and the most finite
             merit of the settings that are left at a rung.
+        sensitivity: values of each range with which the winner is tried on the tuning seeds, the others its own.
         seed: root of all randomness, as for `qjax.sweep`.
         folder: for `search.json` and a run's folder for each sweep.
         resume: go on in the folder where it stopped, bit for bit, or begin where nothing is.
@@ -108,7 +112,7 @@ def search(
     made = prepare(
         build, space, steps=steps, settings=settings, tuning_seeds=tuning_seeds, fresh_seeds=fresh_seeds, eta=eta,
         rungs=rungs, method=method, score=judged, default=default, static=static, sampler=sampler,
-        reference=reference, work=work,
+        reference=reference, sensitivity=sensitivity, work=work,
     )  # fmt: skip
     if on_rung is not None:
         check_callable("on_rung", on_rung, "(name, rung) -> None")
@@ -161,6 +165,7 @@ def described(made: Prepared, more: Mapping[str, Any], work: Mapping[str, Any]) 
         "static": made.statics,
         "environments": list(made.builds),
         "reference": made.reference,
+        "sensitivity": made.sensitivity,
         "sampler": getattr(made.sampler, "__qualname__", str(made.sampler)),
         "seed": _root(work["seed"]),
         **own,
@@ -188,15 +193,19 @@ def searched(
             own, stopped = _bracket(made, static, number, seen, place, work, on_rung)
             tried.append(own)
             if stopped is not None:
-                return Searched(made.score, tried, None, None, {}, np.nan, stopped)
+                return Searched(made.score, tried, None, None, {}, {}, np.nan, stopped)
             seen += [Trial(_drawn(own, i), float(own.rungs[-1].merit[i])) for i in own.finalists]
     setting, merit = champion(tried, made.score, made.reference)
     alone, stopped = _fresh(made, setting, place, work)
     winner, default = alone.get("winner"), alone.get("default")
+    lines, steps = dict[str, Line](), 0
+    if stopped is None and made.sensitivity:
+        lines, steps, stopped = _around(made, setting, place, work)
     if stopped is not None:
-        return Searched(made.score, tried, None, None, {}, merit, stopped)
+        return Searched(made.score, tried, None, None, {}, {}, merit, stopped)
     assert winner is not None
-    found = Searched(made.score, tried, winner, default, _compared(made, winner, default), merit, None)
+    compared = _compared(made, winner, default)
+    found = Searched(made.score, tried, winner, default, compared, lines, merit, None, steps)
     if run is not None and not run.finished:
         files.write(run.folder / SEARCH, jsonfile.text(found.plain()))
         run.finish({"experiment": "search", "winner": setting, **found.env_steps})
@@ -243,6 +252,30 @@ def _fresh(
             scores[env], steps = made.score.of(result.table())[0], steps + result.env_steps
         found[name] = Alone(setting, scores, steps)
     return found, None
+
+
+def _around(
+    made: Prepared, winner: dict[str, Any], place: Place, work: Mapping[str, Any]
+) -> tuple[dict[str, Line], int, str | None]:
+    """Run the winner on the tuning seeds with one value after another in place of each of its own.
+
+    Return the scores by the hyper-parameter, the environment steps that were made, and what stopped it.
+    """
+    static = {key: value for key, value in winner.items() if key not in made.space}
+    hypers, which = around(winner, made.space, made.sensitivity)
+    scores, steps = {}, 0
+    for env in made.builds:
+        own = {**work, "seeds": made.tuning.tolist()}
+        with place.run("sensitivity", env) as run:
+            result = sweep(made.build(env, static), hypers=hypers, run=run, **own)
+        if result.stopped is not None:
+            return {}, steps, result.stopped
+        scores[env], steps = made.score.of(result.table()), steps + result.env_steps
+    lines = {
+        name: Line(hypers[name][rows], {env: found[rows] for env, found in scores.items()})
+        for name, rows in which.items()
+    }
+    return lines, steps, None
 
 
 def _compared(made: Prepared, winner: Alone, default: Alone | None) -> dict[str, Any]:

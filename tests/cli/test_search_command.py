@@ -11,7 +11,7 @@ from qjax import searches
 from qjax.cli import search, space, train
 
 TABLE = "q-learning --env FrozenLake-v1 --env-kwargs is_slippery=false --steps 900 --log-points 9 --width 2"
-SMALL = "--settings 4 --eta 2 --rungs 2 --tuning-seeds 2 --fresh-seeds 2"
+SMALL = "--settings 4 --eta 2 --rungs 2 --tuning-seeds 2 --fresh-seeds 2 --sensitivity 3"
 
 
 def read(line):
@@ -82,7 +82,8 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert loop.env.name == "FrozenLake-v1" and np.shape(agents)[0] == 2
     config = qjax.load_config(out / "fresh_winner")["arguments"]["config"]
     assert config["alpha"] == written["winner"]["setting"]["alpha"]
-    assert (out / "fresh.png").is_file()
+    assert (out / "fresh.png").is_file() and (out / "sensitivity_alpha.svg").is_file()
+    assert len(written["sensitivity"]["alpha"]["values"]) in (3, 4) and "alpha" in told
     assert "has ended; its results stand" in call("--resume")
 
 

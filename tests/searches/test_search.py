@@ -209,6 +209,20 @@ def test_the_best_step_size_of_a_noisy_bandit_is_found():
     assert found.comparison[""].improvement.low > 0.5 and found.comparison[""].difference.value > 0
 
 
+def test_the_winner_is_varied_one_hyper_parameter_after_another(tmp_path):
+    work = {**small.WORK, "settings": 3, "rungs": 1, "fresh_seeds": 2, "sensitivity": 3}
+    found = qjax.search(small.build, small.SPACE, folder=tmp_path / "run", **work)
+    setting = found.winner.setting
+    for name, line in found.sensitivity.items():
+        assert set(small.SPACE[name].spread(3)) | {setting[name]} == set(line.values.tolist())
+        for value, scores in zip(line.values.tolist(), line.scores[""], strict=True):
+            hypers = {key: np.array([own]) for key, own in {**setting, name: value}.items()}
+            alone = qjax.sweep(small.build, seeds=3, hypers=hypers, **SWEEP)
+            assert scores.tolist() == Score().of(alone.table())[0].tolist()
+    assert list(found.sensitivity) == ["alpha", "epsilon"]
+    assert found.env_steps["sensitivity"] == 3 * 900 * sum(len(line.values) for line in found.sensitivity.values())
+
+
 # ---- stopped, killed and resumed
 
 
@@ -360,7 +374,8 @@ def test_rungs_that_nobody_asks_for_leave_room_for_the_warm_up_and_have_log_poin
         given = {name: small.WORK[name] for name in ("steps", "settings", "tuning_seeds", "fresh_seeds")}
         return prepare(
             build, small.SPACE, **given, eta=3, rungs=rungs, method="halving", score=Score(), default=None,
-            static=None, sampler=searches.sobol, reference=None, work={"seed": 0, "log_points": log_points},
+            static=None, sampler=searches.sobol, reference=None, sensitivity=0,
+            work={"seed": 0, "log_points": log_points},
         ).brackets[0].rungs  # fmt: skip
 
     assert planned() == (100, 300, 900) == planned(warmup=50)
@@ -387,8 +402,13 @@ def test_a_plan_says_what_it_takes_against_the_grid():
     given = {name: value for name, value in small.WORK.items() if name not in SWEEP and name in WITHOUT[2:]}
     made = prepare(
         small.build, small.SPACE, steps=900, eta=3, rungs=None, method="hyperband", score=score, static=None,
-        sampler=searches.sobol, reference=None, work={"seed": 0, "log_points": 9}, **given,
+        sampler=searches.sobol, reference=None, sensitivity=0, work={"seed": 0, "log_points": 9}, **given,
     )  # fmt: skip
-    assert made.steps == {"tuning": 3 * (2100 + 2100 + 2700), "grid": 3 * 17 * 900, "fresh": 2 * 4 * 900}
+    assert made.steps == {
+        "tuning": 3 * (2100 + 2100 + 2700),
+        "grid": 3 * 17 * 900,
+        "fresh": 2 * 4 * 900,
+        "sensitivity": 0,
+    }
     assert "bracket 1: 5 until 300, 1 until 900 env-steps, 3 seeds each" in str(made)
     assert "20,700 env-steps where the grid of these settings takes 45,900 (2.2 times as many)" in str(made)
