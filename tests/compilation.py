@@ -57,3 +57,22 @@ def sweeps(options):
         yield
     finally:
         compiler.OPTIONS = before
+
+
+def once(compile, builds):
+    """Return `Programs.compile`, which shares the programs of the same work of `builds` on the same devices."""
+    made = {}
+
+    def compile_once(self, inner_iterations, watch=False, *asked):
+        if self.build not in builds or any(asked):
+            return compile(self, inner_iterations, watch, *asked)
+        root, devices = (self._root.tobytes(), self._impl), tuple(self.placement.mesh.devices.flat)
+        work = (self.build, root, devices, self.placement.size, *inner_iterations.items(), watch, self._evaluation)
+        if work not in made:
+            made[work] = compile(self, inner_iterations, watch)
+        self.__dict__ |= {
+            name: getattr(made[work], name) for name in ("compiled", "compile_s", "temp_bytes", "_look")
+        }
+        return self
+
+    return compile_once

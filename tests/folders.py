@@ -95,3 +95,8 @@ def describe(tick):
     notes = [(1, 0.5, number + 1.0, 10 * LANES) for number in range(tick)]
     leaves = [{"name": f"{i}", "shape": [3] * i, "dtype": "x"} for i in range(2)]
     return {"tick": tick, "seconds": float(tick), "points": notes, "leaves": leaves}
+
+
+def contents(folder):
+    """Return the bytes of every file in a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -217,6 +217,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     "runs/test_damage.py::test_every_key_of_a_config": (),
     "runs/test_power.py::test_power_cuts": ("stopped-False",),
     "runs/test_results.py::test_an_interrupted_run_says_so": (),
+    "runs/test_extending.py::test_a_number_of_steps_that_no_log_point_meets": ("41-steps1", "None-steps2"),
+    "runs/test_extending.py::test_extended_it_is_as_if_it_had_made_all_its_steps_at_once": (
+        "dqn-True",
+        "q-learning-False",
+    ),
+    "runs/test_extending.py::test_killed_within_the_switch_it_goes_on": (),  # `test_power` has every instant
     "runs/test_resume.py::test_a_crashed_sweep_goes_on_bit_for_bit": (),  # in the part with the newest JAX
     "runs/test_resume.py::test_a_full_disk_stops_no_training": (),
     "runs/test_resume.py::test_a_run_killed_at_its_end_ends_the_same": ("Run.finish",),

@@ -55,6 +55,9 @@ class Arguments(Common):
     config: Path | None = None
     """A run's folder or its config.json, to run again; flags beside it override it."""
     seeds: int = 16
+    schedule_steps: int | None = None
+    """Steps with which epsilon, beta and rates fall and rise; default those of the run. One that goes on to more
+    --steps with --resume keeps its own."""
     exact: bool = False
     """Log how far the values are from the exact solution (distance, weighted_distance, greedy_start_value, regret),
     where the environment's MDP is known: FrozenLake, CliffWalking, Taxi."""
@@ -88,7 +91,10 @@ class Arguments(Common):
         """
         own, grid = {field: getattr(self, field) for field in OWN}, self.grid
         nothing = {field: None for field in flags(self.name) if getattr(self, field) is None}
+        if self.schedule_steps == self.given.get("steps"):
+            own["schedule_steps"] = None
         config = dataclasses.asdict(self.constants) | nothing
+        config |= {"steps": self.given.get("steps")} if "steps" in config else {}
         return {**own, "config": config, "grid": {**grid.traced, **grid.static}}
 
     @property
@@ -119,8 +125,9 @@ class Arguments(Common):
 
     @property
     def constants(self) -> Any:
-        """The algorithm's constants as its own dataclass, of several values the first."""
-        return _first(self.name, self.given)
+        """The algorithm's constants as its own dataclass, of several values the first; steps are the schedules'."""
+        falls = {} if self.schedule_steps is None else {"steps": self.schedule_steps}
+        return _first(self.name, {**self.given, **falls})
 
 
 OWN = tuple(field.name for field in dataclasses.fields(Arguments) if field.name not in (*FREE, "config"))

@@ -18,7 +18,7 @@ from rich.table import Table
 
 import qjax
 from qjax import plot, stats
-from qjax.cli.words import parse
+from qjax.cli.words import Which, parse
 from qjax.core.random import root_key
 from qjax.core.text import short
 from qjax.machine import hosts, interrupt, streams
@@ -106,6 +106,10 @@ class Common(Setting):
     """Intervals into which the run is cut, each with a row of the table for every seed."""
     initial_agents: Path | None = None
     """A run whose agents are begun with, seed by seed; by default fresh ones are."""
+    initial_which: Which = "last"
+    """Which of that run's agents: last, best by its evaluations, or the steps at which it kept them."""
+    snapshots: tuple[int, ...] = ()
+    """Steps at which agents are kept, too, each at the first log point at or after them."""
     evaluate_every: int | None = None
     """Log points between two evaluations of every seed while it trains; default none."""
     eval_episodes: int = 20
@@ -120,6 +124,8 @@ class Common(Setting):
     """Lanes that run side by side on one device; default by their number and the size of the agent."""
     distributed: bool = False
     """Join the other hosts of this job, and share the seeds with them."""
+    keep_checkpoint: bool = True
+    """Keep the last checkpoint of a run that ends, which can then go on to more --steps with --resume."""
     parquet: bool = False
     """Write the table as Parquet in place of CSV, for long sweeps; needs the extra `parquet`."""
     tensorboard: bool = False
@@ -166,7 +172,7 @@ def agents_of(loop: Loop, lanes: int) -> Any:
 FREE = (
     "out", "overwrite", "resume", "accept_program", "dry_run", "checkpoint_every", "chunk_seconds", "stop_on_nan",
     "width", "cores", "distributed", "compilation_cache", "parquet", "tensorboard", "wandb",
-    "initial_agents",
+    "initial_agents", "initial_which", "snapshots", "keep_checkpoint",
 )  # fmt: skip
 """Arguments that may change when a run is resumed; the width is the one that it began with, and its config has a
 digest of initial agents."""
@@ -264,7 +270,7 @@ def train(
     that was to be resumed has ended.
     """
     work = {"steps": steps, "hypers": hypers, **_asked(args)}
-    initial = None if args.initial_agents is None else qjax.load_agents(args.initial_agents)
+    initial = _initial(args)
     arguments = args.recorded
     if assumed is not None:
         arguments["assumed"] = assumed
@@ -275,7 +281,7 @@ def train(
         return None
     sinks = [sink() for sink in (qjax.sinks.tensorboard, qjax.sinks.wandb) if getattr(args, sink.__name__)]
     again: dict[str, Any] = {"overwrite": args.overwrite, "resume": args.resume, "parquet": args.parquet}
-    again["accept_program"] = args.accept_program
+    again |= {"accept_program": args.accept_program, "keep_checkpoint": args.keep_checkpoint}
     folder = qjax.Run(args.out, experiment, arguments, machine=args.machine, **again)
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
@@ -293,11 +299,21 @@ def train(
             checkpoint_every=args.checkpoint_every,
             stop_on_nan=args.stop_on_nan,
             drop_diverged=args.drop_diverged,
+            snapshots=args.snapshots,
             sinks=sinks,
             **work,
         )
     _tell(result, several=hypers is not None)
     return (folder, result) if hosts.is_first() else None
+
+
+def _initial(args: Common) -> Any:
+    """Return the agents that a run begins with, None for fresh ones."""
+    if args.initial_agents is None and args.initial_which != "last":
+        raise ValueError(f"--initial-which {args.initial_which} needs --initial-agents, the run that has them")
+    if args.initial_agents is None:
+        return None
+    return qjax.load_agents(args.initial_agents, which=args.initial_which)
 
 
 def _asked(args: Common) -> dict[str, Any]:

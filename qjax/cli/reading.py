@@ -196,11 +196,18 @@ def _base(preset: str | None, config: str | None) -> Arguments | None:
     missing: Any = tyro.MISSING
     if config is not None:
         args = read_back(config)
-        return dataclasses.replace(args, out=missing, width=_width(args.out), config=Path(config))
+        width, log_points = _width(args.out), _log_points(args)
+        return dataclasses.replace(args, out=missing, width=width, log_points=log_points, config=Path(config))
     if preset is not None:
         found = published(preset)
         return arguments_of(found.algorithm)(name=found.algorithm, preset=preset, out=missing)
     return None
+
+
+def _log_points(args: Arguments) -> int:
+    """Return the log points that a run had, of one that was extended as many as it has by now."""
+    config = qjax.load_config(args.out)
+    return config["sweep"]["log_points"] if config.get("extended") else args.log_points
 
 
 def _width(folder: Path) -> int | None:

@@ -17,12 +17,14 @@ import qjax
 from qjax import algorithms
 from qjax.algorithms.deep import Support
 from qjax.cli import command, grid, settings
-from qjax.cli.arguments import Arguments, resolve
+from qjax.cli.arguments import Arguments, flags, refusal, resolve
 from qjax.cli.exact import report_of
 from qjax.cli.reading import read, read_back
-from qjax.core.checks import check_size
+from qjax.core.checks import MOST_STEPS, check_size
 from qjax.core.random import root_key
 from qjax.machine import hosts
+from qjax.runs.config import CONFIG, flat
+from qjax.runs.jsonfile import SIZE
 from qjax.sweeps import hyperparameters, phases
 
 
@@ -90,7 +92,7 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
 def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder, or one for each static setting."""
     check_size("eval_episodes", args.eval_episodes)
-    args = resolve(args)
+    args = going_on(resolve(args))
     made = args.grid
     if str(made):
         print(made)
@@ -117,6 +119,27 @@ def run(args: Arguments) -> None:
             _run_one(each)
         if hosts.is_first():
             settings.join(whole, folders, args, title(args))
+
+
+def going_on(args: Arguments) -> Arguments:
+    """Return the arguments with the steps that schedules keep, where the run to resume has others; tell of more."""
+    if args.schedule_steps is not None:
+        check_size("schedule_steps", args.schedule_steps, most=MOST_STEPS)
+        if "steps" not in flags(args.name):
+            raise ValueError(refusal(args.name, ["schedule_steps"]))
+    steps = args.given.get("steps")
+    if not args.resume or steps is None or not (args.out / CONFIG).is_file():
+        return args
+    written = flat(qjax.load_config(args.out).get("arguments", {}))
+    before = written.get("steps")
+    kept = before if written.get("schedule_steps") is None else written["schedule_steps"]
+    if not SIZE.holds(before) or not SIZE.holds(kept) or kept == steps:
+        return args
+    if args.schedule_steps is None:
+        args = dataclasses.replace(args, schedule_steps=kept)
+    if before < steps and hosts.is_first():
+        print(f"{args.out} goes on from {before:,} to {steps:,} steps; schedules of steps stay those of {kept:,}")
+    return args
 
 
 def check(args: Arguments) -> None:

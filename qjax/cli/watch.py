@@ -11,7 +11,7 @@ with which the run's end evaluated that seed.
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ import qjax
 from qjax.cli import command
 from qjax.cli.command import UNLIMITED, Machine, Setting, written
 from qjax.cli.render import frames, renderer, write_gif
+from qjax.cli.words import Which
 from qjax.core.checks import check_range, check_size
 from qjax.core.text import short
 from qjax.runs import jsonfile
@@ -40,8 +41,9 @@ class Arguments(Machine):
     """Which of its seeds."""
     setting: int = 0
     """Which of its settings, where it has several: the column `setting` of its metrics.csv."""
-    which: Literal["last", "best"] = "last"
-    """The agent that the run ended with, or the one of the best evaluation while it trained."""
+    which: Which = "last"
+    """The agent that the run ended with, the one of the best evaluation while it trained, or the one kept at so
+    many steps."""
     episodes: int = 1
     """Episodes, shown one after the other."""
     max_steps: int | None = None
@@ -68,11 +70,11 @@ class Trained(NamedTuple):
     """The key that it was evaluated with."""
 
 
-def load(folder: Path, seed: int, setting: int = 0, which: str = "last") -> Trained:
-    """Return the last, or the best, agent of a run's seed in one of its settings.
+def load(folder: Path, seed: int, setting: int = 0, which: str | int = "last") -> Trained:
+    """Return the last agent of a run's seed in one of its settings, the best, or that of so many steps.
 
     Raises:
-        OSError: there is no such folder, or no run in it, or one that has not ended.
+        OSError: there is no such folder, or no run in it, or one that has not ended, or it has no such agents.
         ValueError: the run is of another experiment or version, or has not this seed or setting.
 
     """
@@ -92,10 +94,10 @@ def load(folder: Path, seed: int, setting: int = 0, which: str = "last") -> Trai
         root = qjax.fast_key(arguments["seed"]) if arguments["fast_keys"] else arguments["seed"]
     except KeyError as error:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {error}") from None
-    if which == "best":
+    if which != "last":
         place += setting * len(jax.tree.leaves(agents)[0])  # they are those of all settings
         agents = jax.tree.unflatten(
-            jax.tree.structure(agents), jax.tree.leaves(qjax.load_agents(folder, which="best"))
+            jax.tree.structure(agents), jax.tree.leaves(qjax.load_agents(folder, which=which))
         )
     return Trained(loop, jax.tree.map(lambda x: jnp.asarray(x[place]), agents), policy, evaluation_key(root, seed))
 

@@ -15,10 +15,13 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from qjax.core.checks import one_of
+from qjax.runs.agents import FOLDERS
 
 ALIASES = {"--lr": "--learning-rate"}
 LONGEST = 30
@@ -83,6 +86,18 @@ def keywords(flag: str, words: Iterable[str]) -> dict[str, Any]:
         found[name] = literal(text)
     return found
 
+
+def _which(words: list[str]) -> Any:
+    """Return which agents of a run a word names: last, best, or a number of steps."""
+    known = {name: name for name in FOLDERS}
+    return whole(words[0]) if words[0][:1].isdigit() else one_of("which agents", words[0], known)
+
+
+Which = Annotated[
+    Any,
+    PrimitiveConstructorSpec(1, "{last,best,STEPS}", _which, lambda value: True, lambda value: [f"{value}"]),
+]
+"""The type of a flag that says which agents of a run are meant."""
 
 READ = ConstructorRegistry()
 """How numbers are read, in place of tyro's own ways."""

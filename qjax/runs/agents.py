@@ -1,4 +1,4 @@
-"""The agents that a run ended with, written and restored as the records that they were."""
+"""The agents that a run ended with or kept on its way, written and restored as the records that they were."""
 
 import warnings
 from pathlib import Path
@@ -7,23 +7,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjax.core.checks import check_path, one_of
+from qjax.core.checks import check_path, check_size, one_of
 from qjax.core.text import short
 from qjax.machine import hosts
 from qjax.runs import files, jsonfile
 from qjax.runs.ended import WHEN_ENDED, altered
 from qjax.runs.structure import Unknown, described, rebuilt
 
-AGENTS, BEST, STRUCTURE = "agents", "best_agents", "structure.json"
+AGENTS, BEST, KEPT, STRUCTURE = "agents", "best_agents", "agents_at", "structure.json"
 FOLDERS: dict[str, str] = {"last": AGENTS, "best": BEST}
-"""Where the agents stand that a run ended with, and those of the best evaluations while it trained."""
+"""Where the agents stand that a run ended with, and those of the best evaluations while it trained. Those that it
+kept at chosen steps have a folder each in `KEPT`."""
+
+Which = str | int
+"""Which agents of a run: "last", "best", or those that were kept at so many steps."""
 
 
-def write_agents(folder: Path, agents: Any, which: str = "last") -> None:
+def write_agents(folder: Path, agents: Any, which: Which = "last") -> None:
     """Write agents' states into a run's folder; all processes call."""
     import orbax.checkpoint as ocp
 
-    path = folder / FOLDERS[which]
+    path = folder / _place(which)
+    if isinstance(which, int) and hosts.is_first():
+        files.make(path.parent)
     # Orbax takes no arrays without entries.
     whole = jax.tree.map(lambda x: x if np.size(x) else None, agents)
     with ocp.StandardCheckpointer() as checkpointer:
@@ -37,7 +43,13 @@ def write_agents(folder: Path, agents: Any, which: str = "last") -> None:
     files.sync_all(path)
 
 
-def load_agents(folder: str | Path, like: Any = None, which: str = "last") -> Any:
+def kept_at(folder: Path) -> list[int]:
+    """Return the steps at which a run has kept agents, in their order."""
+    names = [path.name for path in (folder / KEPT).glob("[0-9]*") if (path / STRUCTURE).is_file()]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def load_agents(folder: str | Path, like: Any = None, which: Which = "last") -> Any:
     """Return the agents' states of a run as the records that they were, with NumPy arrays `[lanes, ...]`.
 
     A record of one's own is made again where its module is imported. Else, or where it has other fields by now,
@@ -46,20 +58,20 @@ def load_agents(folder: str | Path, like: Any = None, which: str = "last") -> An
     Args:
         folder: the run's folder.
         like: a pytree of the structure that is wanted, arrays or `jax.ShapeDtypeStruct`s; default what was written.
-        which: "last", those that it ended with, or "best", each lane's of its best evaluation while it trained.
+        which: "last", those that it ended with, "best", each lane's of its best evaluation while it trained, or the
+            steps at which they were kept (`snapshots` of a sweep), in a run that still goes on, too.
 
     Raises:
-        FileNotFoundError: the folder holds no finished run, or nothing was evaluated while it trained.
-        ValueError: they are damaged, are of another structure than `like`, or `which` is neither.
+        FileNotFoundError: the folder holds no finished run, nothing was evaluated while it trained, or it kept no
+            agents at these steps (those that it has are named).
+        ValueError: they are damaged, are of another structure than `like`, or `which` is none of these.
 
     """
     check_path("folder", folder)
-    held: str = one_of("which", which, FOLDERS)
+    held = _place(which)
     path = (Path(folder) / held).absolute()
     if not path.is_dir():
-        if path.with_name(AGENTS).is_dir():
-            raise FileNotFoundError(f"{folder} holds no best agents: none were evaluated while it trained")
-        raise FileNotFoundError(f"{folder} holds no final agents: no run has finished there")
+        raise FileNotFoundError(_missing(Path(folder), which))
     wrong = altered(Path(folder), held)
     if own := [name for name in wrong if name.startswith(f"{held}/")]:
         raise ValueError(f"{Path(folder) / own[0]} is damaged: it is not what the run wrote")
@@ -76,6 +88,25 @@ def load_agents(folder: str | Path, like: Any = None, which: str = "last") -> An
             raise ValueError(f"{path} holds other agents: {shapes}")
     flat = iter(jax.tree.leaves(agents))
     return jax.tree.map(lambda x: next(flat) if np.size(x) else np.zeros(x.shape, x.dtype), like)
+
+
+def _place(which: Which) -> str:
+    """Return the folder of some agents, in that of their run."""
+    if isinstance(which, str):
+        return one_of("which", which, FOLDERS)
+    return f"{KEPT}/{check_size('which', which)}"
+
+
+def _missing(folder: Path, which: Which) -> str:
+    """Return why agents are not there."""
+    if not isinstance(which, str):
+        there = ", ".join(map(str, kept_at(folder)))
+        return f"{folder} kept no agents at {which} steps" + (
+            f"; those at {there} are there" if there else ", nor any"
+        )
+    if (folder / AGENTS).is_dir():
+        return f"{folder} holds no best agents: none were evaluated while it trained"
+    return f"{folder} holds no final agents: no run has finished there"
 
 
 def _restored(path: Path, like: tuple[Any, ...]) -> Any:

@@ -45,6 +45,17 @@ KINDS: Kinds = {
             ),
         )
     ),
+    "extended": list_of(
+        Kind(
+            "a record with steps, log_points and ended",
+            lambda x: (
+                RECORD.holds(x)
+                and SIZE.holds(x.get("steps"))
+                and SIZE.holds(x.get("log_points"))
+                and FLAG.holds(x.get("ended"))
+            ),
+        )
+    ),
     "sweep": {
         "seeds": SEEDS,
         "lanes": SIZE,

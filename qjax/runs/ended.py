@@ -13,6 +13,7 @@ from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.runs.config import SUMMARY, load_summary
 
 ENDED = "ended"
+OF_AGENTS = ("agents/", "best_agents/", "agents_at/")
 WHEN_ENDED = "is not what the run wrote when it ended"
 
 
@@ -43,7 +44,7 @@ def altered(folder: Path, under: str = "") -> list[str]:
     meant = {
         name: kept
         for name, kept in written.items()
-        if (name.startswith(f"{under}/") if under else not name.startswith(("agents/", "best_agents/")))
+        if (name.startswith(f"{under}/") if under else not name.startswith(OF_AGENTS))
     }
     tables = {(folder / name).parent for name in meant if name.endswith(".parquet")}
     parts = {path.relative_to(folder).as_posix() for table in tables for path in table.glob("[0-9]*")}

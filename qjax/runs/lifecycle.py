@@ -1,6 +1,6 @@
 """A run from its start on: a new one, one in the place of another, or one that goes on from its last checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qjax.machine import hosts
@@ -55,6 +55,10 @@ class Lifecycle:
         hosts.agreed(take)
         return hosts.agreed(self._find)
 
+    def grow(self, sweep: Mapping[str, Any]) -> None:
+        """Say what decides the numbers of the sweep that was opened, now that it is known how it is extended."""
+        self._place.config["sweep"] = plain(sweep)
+
     def _find(self) -> Checkpoint | None:
         """Return the checkpoint to go on from, checked; tell where there is none."""
         if not self._place.resume:
@@ -105,18 +109,37 @@ class Lifecycle:
         self.began = True
         self._recorder.start()
 
-    def go_on(self, found: Checkpoint, elsewhere: Mapping[str, Any] | None = None) -> None:
-        """Cut the tables back to a checkpoint, after `elsewhere`, where anything has changed, is in the config."""
+    def go_on(
+        self,
+        found: Checkpoint,
+        elsewhere: Mapping[str, Any] | None = None,
+        extended: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Cut the tables back to a checkpoint, after the config says what has changed.
+
+        Args:
+            found: the checkpoint.
+            elsewhere: what differs where the run goes on; None where nothing does.
+            extended: what the run was before it was extended, the first first; None where it is not extended now.
+
+        """
         path = self._place.path / CONFIG
         config = load_config(self._place.path)
+        changed: dict[str, Any] = {}
+        before = config.get("resumed", [])
+        if elsewhere is not None and before[-1:] != [elsewhere]:
+            changed["resumed"] = [*before, elsewhere]
+        if extended is not None:
+            changed |= {**self._place.config, "extended": extended}
 
         def cut() -> None:
             if hosts.is_first():
-                before = config.get("resumed", [])
-                if elsewhere is not None and before[-1:] != [elsewhere]:
-                    files.write(path, jsonfile.text({**config, "resumed": [*before, elsewhere]}))
+                if extended is not None:
+                    self._place.reopen()
+                if changed:
+                    files.write(path, jsonfile.text({**config, **changed}))
                 self._recorder.cut(found.manifest["tables"])
 
         hosts.agreed(cut)
-        self.began = True
+        self.began, self._place.extends = True, False
         self._recorder.go_on(config.get("parquet", False), found.manifest["points"])

@@ -72,6 +72,30 @@ def of_lanes(point: Point, lanes: np.ndarray) -> Point:
     return Point(*(rows(value) for value in point))
 
 
+def values_of(schedules: Schedules) -> Any:
+    """Return a compiled `(hypers, time) -> {name: values}` of lanes, `[lanes]` each; hypers may be None."""
+
+    def values(hyper: Any, at: Time) -> dict[str, Any]:
+        chosen = schedules(hyper) if callable(schedules) else schedules
+        return {name: schedule(at) for name, schedule in chosen.items()}
+
+    return jax.jit(jax.vmap(values))
+
+
+def shares(env_steps: np.ndarray, episodes: np.ndarray, steps: int | None, most: int | None) -> np.ndarray:
+    """Return the share of its work that each lane has done, `[lanes]`.
+
+    Args:
+        env_steps: that each has made, `[lanes]`.
+        episodes: that each has finished, `[lanes]`.
+        steps: that a lane is to make, if any.
+        most: episodes after which a lane is done, if any.
+
+    """
+    found = [done / work for done, work in ((env_steps, steps), (episodes, most)) if work is not None]
+    return np.minimum(np.max(found, axis=0), 1)
+
+
 class Totals(NamedTuple):
     """Counts of each lane since the start, `[lanes]`, int64: what a checkpoint keeps of a `Tally`."""
 
@@ -104,13 +128,7 @@ class Tally:
         self.totals = Totals(zero, zero, zero, never, np.zeros(lanes, bool), never)
         self._sums: dict[str, np.ndarray] = {}
         self._episodes = np.zeros(lanes, np.int32)
-        self._hypers = hypers
-
-        def values(hyper: Any, at: Time) -> dict[str, Any]:
-            chosen = schedules(hyper) if callable(schedules) else schedules
-            return {name: schedule(at) for name, schedule in chosen.items()}
-
-        self._values = jax.jit(jax.vmap(values))
+        self._hypers, self._values = hypers, values_of(schedules)
 
     def add(self, report: Mapping[str, np.ndarray]) -> None:
         """Add the sums that `qjax.training.pop_metrics` returned, `[lanes]` each."""
@@ -170,12 +188,7 @@ class Tally:
 
     def shares(self, steps: int | np.ndarray) -> np.ndarray:
         """Return the share of its work that each lane has done when it has made `steps` more, `[lanes]`."""
-        shares = []
-        if self.steps is not None:
-            shares.append((self.totals.env_steps + steps) / self.steps)
-        if self.loop.episodes is not None:
-            shares.append(self.totals.episodes / self.loop.episodes)
-        return np.minimum(np.max(shares, axis=0), 1)
+        return shares(self.totals.env_steps + steps, self.totals.episodes, self.steps, self.loop.episodes)
 
     def done(self, steps: int | np.ndarray) -> float:
         """Return the share of the work done when the lanes have made `steps` more than the totals say.

@@ -282,9 +282,12 @@ def _complete(folder: Path, sweep: Mapping[str, Any], changed: np.ndarray) -> bo
         return True
     for path in sorted((folder / CHECKPOINTS).glob(f"[0-9]*/{MANIFEST}"))[-1:]:
         try:
-            noted = jsonfile.read(path, KINDS, needs=["points"])["points"]
+            manifest = jsonfile.read(path, KINDS, needs=["points", "config"])
         except (OSError, ValueError):
             continue
+        if manifest["config"].get("sweep", {}).get("steps") != sweep.get("steps"):
+            return False  # it was extended, and stands where it did before
+        noted = manifest["points"]
         # A run that was resumed after its end would find nothing to do.
         return bool(noted) and noted[-1][1] >= 1
     counted = sweep.get("steps") is not None and changed.shape[-1] >= sweep.get("log_points", np.inf)

@@ -16,9 +16,10 @@ from qjax.core.checks import check_flag, check_mapping, check_path, check_text
 from qjax.machine import hosts
 from qjax.machine.streams import tell
 from qjax.runs import files, jsonfile, tables
-from qjax.runs.agents import write_agents
+from qjax.runs.agents import Which, write_agents
 from qjax.runs.config import SUMMARY, flat, lane_seeds
-from qjax.runs.folder import CHECKPOINTS, PARTS, Folder
+from qjax.runs.extending import GROWING
+from qjax.runs.folder import PARTS, Folder
 from qjax.runs.jsonfile import plain
 from qjax.runs.lifecycle import Lifecycle
 from qjax.runs.points import Point
@@ -43,6 +44,7 @@ class Run:
         machine: Mapping[str, Any] | None = None,
         parquet: bool = False,
         accept_program: bool = False,
+        keep_checkpoint: bool = True,
     ):
         """Check that the folder may be written to.
 
@@ -51,28 +53,32 @@ class Run:
             experiment: its name.
             arguments: everything needed to run it again, `config` and `grid` among it as `qjax train` has them.
             overwrite: replace an earlier run: `WRITTEN` is removed, and nothing else.
-            resume: go on from the folder's last checkpoint, or begin where there is none; a run that has ended is
-                returned as it stands in its folder, and nothing is added to it.
+            resume: go on from the folder's last checkpoint, or begin where there is none. To more steps than it was
+                to make it goes on too, stopped or ended, with log points as far apart as before; an argument
+                `steps` may then differ. One that has ended is else returned as it stands in its folder.
             machine: where and how it is run, which changes no numbers and may differ when it is resumed.
             parquet: write the table as Parquet (`metrics.parquet`) in place of CSV, for long sweeps; a run that is
                 resumed keeps the kind it has.
             accept_program: go on from a checkpoint although the text of its program differs from this one's, after
                 an upgrade of JAX for instance that changed nothing that matters; `resumed` in the config then says
                 so, and `qjax.results.load` tells it.
+            keep_checkpoint: keep the last checkpoint of a run that ends, without which it cannot go on to more
+                steps; it has every lane's whole state, replay too, and may be removed by hand.
 
         Raises:
             ImportError: `parquet` without pyarrow.
             TypeError: an argument is not of its kind.
             FileExistsError: the folder holds something and neither `overwrite` nor `resume` is set, or what it
                 holds is no run, or it is a file.
-            ValueError: both are set, or the run to resume has another experiment or other arguments, or has ended
-                and a file of it is not what it wrote.
+            ValueError: both are set, or the run to resume has another experiment, other arguments or fewer steps,
+                or has ended and a file of it is not what it wrote.
 
         """
         check_path("folder", folder)
         check_text("experiment", experiment)
         check_mapping("arguments", arguments)
         flags = {"overwrite": overwrite, "resume": resume, "parquet": parquet, "accept_program": accept_program}
+        flags["keep_checkpoint"] = keep_checkpoint
         for name, value in flags.items():
             check_flag(name, value)
         if machine is not None:
@@ -83,7 +89,7 @@ class Run:
         self._place = Folder(self.folder, config, plain(machine or {}), overwrite, resume)
         self.recorder = Recorder(self.folder, parquet)
         self.lifecycle = Lifecycle(self._place, self.recorder)
-        self.checkpoints = Checkpoints(self._place, self.recorder, self.lifecycle)
+        self.checkpoints = Checkpoints(self._place, self.recorder, self.lifecycle, keep_checkpoint)
         if parquet:
             tables.arrow()
         if overwrite and resume:
@@ -142,18 +148,18 @@ class Run:
         """
         self.lifecycle.begin()
         table = tables.rows(point, columns)
-        swept = set(columns) - {"seed"}  # an argument `seed` is the root, not a lane's
-        fixed = {k: v for k, v in flat(self.arguments).items() if k not in swept}
+        left_out = set(columns) - {"seed"} | {*GROWING}  # an argument `seed` is the root, not a lane's
+        fixed = {k: v for k, v in flat(self.arguments).items() if k not in left_out}
         table |= tables.constants(fixed, table)
         which = np.flatnonzero(point.changed) if lanes is None else lanes[point.changed]
         self.recorder.add(table, self.recorder.number if number is None else number, which)
         if hosts.is_first():
             self.recorder.time(point.seconds, *(totals or (int(point.env_steps.sum()), point.updates)))
 
-    def save_agents(self, agents: Any, which: str = "last") -> None:
+    def save_agents(self, agents: Any, which: Which = "last") -> None:
         """Write the agents' final states (without their memories); all processes call. A sweep does so at its end.
 
-        Those of the best evaluations are the "best" ones, not the "last".
+        Those of the best evaluations are the "best" ones, not the "last"; a number is steps at which they are kept.
 
         Raises:
             FileExistsError: a sweep has ended in the run.
@@ -165,7 +171,10 @@ class Run:
         write_agents(self.folder, agents, which)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, drop the checkpoint and let others at the folder; one that was there before stands."""
+        """Write the summary and let others at the folder; one that was there before stands.
+
+        The checkpoint goes, but for the last one of a sweep that has ended, where that is kept.
+        """
         if self.finished and not self.lifecycle.began:
             tell(f"{self.folder} holds a finished run: its summary stands")
             self.close()
@@ -174,8 +183,8 @@ class Run:
             self.lifecycle.begin()
         whole = {**plain(summary), "files": self.checkpoints.written()}
         files.write(self.folder / SUMMARY, jsonfile.text(jsonfile.sealed(whole)))
-        for name in (CHECKPOINTS, PARTS):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.checkpoints.drop()
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         self.close()
 
 

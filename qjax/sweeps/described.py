@@ -61,6 +61,8 @@ class Described(NamedTuple):
     """The agents that lanes begin with, where they are not fresh."""
     logged: list[str]
     """Names of what is logged beside the usual columns."""
+    stands: int = 0
+    """Iterations after which its run goes on."""
 
     @property
     def title(self) -> str:
@@ -74,7 +76,7 @@ class Described(NamedTuple):
     def inner_iterations(self) -> dict[bool, int]:
         """Iterations of the programs' inner loops, without and with learning."""
         return {
-            learns: inner_iterations(self.phases, learns, self.loop.sync_every)
+            learns: inner_iterations(self.phases, learns, self.loop.sync_every, self.stands)
             for learns in dict.fromkeys(phase.learning for phase in self.phases)
         }
 

@@ -13,6 +13,7 @@ from qjax.runs.sinks import Feed, Sink, Start
 from qjax.stats import estimates
 from qjax.sweeps.described import Described
 from qjax.sweeps.evaluating import RETURN
+from qjax.sweeps.extending import with_shares
 
 
 class Log:
@@ -24,6 +25,7 @@ class Log:
         self.notes: list[tuple[float, ...]] = []
         """Of each point: updates, share done, seconds and environment steps, of all hosts together."""
         self._run, self._lanes, self._columns = run, lanes, described.columns(lanes)
+        self._work = described.steps, described.loop.episodes
         self._returns = self._evaluated = np.full(len(lanes), np.nan)
         folder, arguments = (None, {}) if run is None else (run.folder, flat(run.arguments))
         self._feed = Feed(sinks, Start(folder, self._columns, arguments))
@@ -40,11 +42,17 @@ class Log:
         if self._feed:
             self._feed.write(tables.rows(point, self._columns), point.seconds)
 
-    def restore(self, notes: Sequence[Sequence[float]]) -> None:
-        """Take up the points of a run that goes on, from its table and what its checkpoint notes of them."""
+    def restore(self, notes: Sequence[Sequence[float]], extended: bool) -> None:
+        """Take up the points of a run that goes on, from its table and what its checkpoint notes of them.
+
+        Of one that was `extended` since, they are other shares of the work.
+        """
         assert self._run is not None
-        self.notes = [tuple(note) for note in notes]
-        for point in reading.points(self._run.folder, self.notes):
+        points = reading.points(self._run.folder, notes)
+        if extended:
+            points = with_shares(points, *self._work)
+        self.notes = [(note[0], point.done, *note[2:]) for point, note in zip(points, notes, strict=True)]
+        for point in points:
             own = of_lanes(point, self._lanes)
             self._keep(own)
             if self._feed:

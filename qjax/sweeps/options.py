@@ -11,6 +11,7 @@ from qjax.machine.streams import tell
 from qjax.runs.points import Point
 from qjax.runs.sinks import Sink
 from qjax.sweeps.progress import Progress, show_progress
+from qjax.sweeps.snapshots import check_snapshots
 
 
 def check_pace(chunk_seconds: float, checkpoint_every: float) -> None:
@@ -42,9 +43,13 @@ class Options(NamedTuple):
     """About how many seconds pass between two checkpoints."""
     stop_on_nan: bool
     """Whether a lane that diverges stops the sweep."""
+    snapshots: Sequence[int] = ()
+    """The steps at which agents are kept."""
 
-    def checked(self) -> "Options":
+    def checked(self, steps: int | None) -> "Options":
         """Check the numbers and flags; what is called is checked with the sweep's other hooks.
+
+        The sweep's `steps` bound those at which agents are kept.
 
         Raises:
             TypeError: one is of another type.
@@ -53,7 +58,8 @@ class Options(NamedTuple):
         """
         check_pace(self.chunk_seconds, self.checkpoint_every)
         progress = self.progress if isinstance(self.progress, str) else check_flag("progress", self.progress)
-        return self._replace(stop_on_nan=check_flag("stop_on_nan", self.stop_on_nan), progress=progress)
+        stop_on_nan, snapshots = check_flag("stop_on_nan", self.stop_on_nan), check_snapshots(self.snapshots, steps)
+        return self._replace(stop_on_nan=stop_on_nan, progress=progress, snapshots=snapshots)
 
     @contextmanager
     def shown(self, title: str) -> Iterator["Options"]:

@@ -1,6 +1,7 @@
 """What a sweep returns."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,8 @@ class Result(NamedTuple):
     agents and the last rows of these lanes are of then, not of the end."""
     best: Best | None = None
     """The agents of the best evaluations, where there were any while it trained."""
+    snapshots: Mapping[int, Any] = MappingProxyType({})
+    """The agents that were kept on the way, states as those of `agents`, by the steps asked for."""
 
     def table(self) -> Table:
         """Return its log points as arrays `[settings, seeds, points]`, by name as the columns of a run's table.

@@ -1,6 +1,7 @@
 """A run's folder opened for a sweep: from where it goes on, and whether it is the same sweep."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +11,14 @@ from qjax.core.text import apart, short
 from qjax.runs import reading
 from qjax.runs.agents import load_agents
 from qjax.runs.checkpoint import Checkpoint
+from qjax.runs.config import load_config
 from qjax.runs.difference import first_difference
 from qjax.runs.points import of_lanes
 from qjax.runs.run import Run
 from qjax.runs.versions import versions
 from qjax.sweeps.described import Described
 from qjax.sweeps.evaluating import steps_of_best
+from qjax.sweeps.extending import changed_schedule, continued
 from qjax.sweeps.programs import Programs
 from qjax.sweeps.result import Best, Result
 
@@ -31,6 +34,15 @@ class Opened(NamedTuple):
     """What to go on from, or what the sweep ended with; None where it begins."""
     elsewhere: dict[str, Any] | None
     """What differs where the run goes on from where it stopped, for its config; None where nothing does."""
+    described: Described
+    """The sweep, with the phases of a run that was extended where it is one."""
+    extended: list[dict[str, Any]] | None = None
+    """What the run was before each time that it was extended; None where it is not extended now."""
+
+    @property
+    def stands(self) -> tuple[Run, int]:
+        """The run, and after how many log points it goes on."""
+        return self.run, 0 if self.found is None else len(self.found.manifest["points"])
 
     @property
     def ended(self) -> bool:
@@ -40,15 +52,33 @@ class Opened(NamedTuple):
 
 def open_run(run: Run, described: Described, programs: Programs) -> Opened:
     """Lock a run's folder for a sweep, and look at what it holds; nothing is changed."""
-    program = described.program()
-    found = run.lifecycle.open(described.describe(programs.placement.width))
-    elsewhere = None if found is None else _check_same(found, programs.describe(), program, run.accept_program)
-    return Opened(run, program, found, elsewhere)
+    program, width = described.program(), programs.placement.width
+    found = run.lifecycle.open(described.describe(width))
+    if found is None:
+        return Opened(run, program, None, None, described)
+    grown, extended = continued(described, load_config(run.folder), found)
+    run.lifecycle.grow(grown.describe(width))
+    if extended is not None and not run.accept_program and _other_program(found.program(), program) is not None:
+        _name_schedule(run, described, found)
+    elsewhere = _check_same(found, programs.describe(), program, run.accept_program)
+    return Opened(run, program, found, elsewhere, grown, extended)
 
 
-def returned(opened: Opened, described: Described, programs: Programs) -> Result:
-    """Return what a sweep that has ended returned, from its run's folder."""
+def _name_schedule(run: Run, described: Described, found: Checkpoint) -> None:
+    """Refuse to go on to more steps where a schedule that was logged is another with them."""
+    if named := changed_schedule(described, reading.read_points(run.folder), found.manifest["points"]):
+        before = found.manifest["config"]["sweep"]["steps"]
+        raise ValueError(
+            f"{run.folder} cannot go on from {before} to {described.steps} steps: {named}; build it with the"
+            f" {before} steps of before, or accept_program=True goes on with the other one, and the run's config"
+            " says so"
+        )
+
+
+def returned(opened: Opened, programs: Programs, snapshots: Sequence[int]) -> Result:
+    """Return what a sweep that has ended returned, from its run's folder, and the snapshots that are asked for."""
     assert opened.found is not None
+    described = opened.described
     manifest, placement = opened.found.manifest, programs.placement
     agents = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((placement.lanes, *x.shape[1:]), x.dtype), programs.shapes.agent
@@ -71,6 +101,7 @@ def returned(opened: Opened, described: Described, programs: Programs) -> Result
         stopped=None,
         dropped_at=totals["dropped_at"],
         best=best,
+        snapshots={step: load_agents(opened.run.folder, agents, step) for step in snapshots},
     )
 
 

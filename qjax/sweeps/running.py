@@ -24,6 +24,7 @@ from qjax.sweeps.progress import Progress
 from qjax.sweeps.result import Best, Result
 from qjax.sweeps.resume import Opened
 from qjax.sweeps.saving import Saving
+from qjax.sweeps.snapshots import Snapshots
 
 
 class Running:
@@ -38,6 +39,7 @@ class Running:
         self.tally = Tally(described.loop, len(groups.local), described.steps, described.schedules, hypers)
         self.log = Log(described, groups.local, opened and opened.run, options.sinks)
         self.leaving = Leaving(described.drops, described.loop.episodes, self.tally, groups)
+        self.snapshots = Snapshots(options.snapshots, *(opened.stands if opened else (None, 0)))
         self.saving = opened and Saving(opened, groups, self.tally, self.log, options.checkpoint_every)
         self.tick, self.seconds = 0, 0.0
         self.signal: str | None = None
@@ -126,6 +128,9 @@ class Running:
         self.seconds += time.perf_counter() - began
         point = point._replace(seconds=self.seconds)
         self.log.add(point)
+        if leave:
+            done = self.log.notes[-1][1] >= 1
+            self.snapshots.keep(self.tick * self.described.loop.num_envs, done, self.groups.agents)
         self._show("on_log", point)
 
     def _told(self, point: Point, number: int) -> tuple[Point, bool]:
@@ -229,4 +234,5 @@ class Running:
             stopped=stopped,
             dropped_at=everywhere(totals.dropped_at),
             best=best,
+            snapshots=self.snapshots.kept(agents),
         )

@@ -71,7 +71,8 @@ class Saving:
         del counts["slots"]
         self._tally.restore(Totals(*(counts.pop(name) for name in Totals._fields)), counts)
         self._tick = found.manifest["tick"]
-        self._run.lifecycle.go_on(found, self._opened.elsewhere)
-        self._log.restore(found.manifest["points"])
+        self._run.lifecycle.go_on(found, self._opened.elsewhere, self._opened.extended)
+        extended = found.manifest["config"]["sweep"].get("steps") != self._opened.described.steps
+        self._log.restore(found.manifest["points"], extended)
         found.forget()
         return self._tick, found.manifest["seconds"]

@@ -71,9 +71,10 @@ class Sweep:
         programs = place(self.described, width, self.devices)
         opened = None if run is None else open_run(run, self.described, programs)
         if opened is not None and opened.ended:
-            return returned(opened, self.described, programs)
-        with options.shown(self.described.title) as watched:
-            ready = compiled(self.described, programs, self.devices, options.stop_on_nan)
+            return returned(opened, programs, options.snapshots)
+        described = self.described if opened is None else opened.described
+        with options.shown(described.title) as watched:
+            ready = compiled(described, programs, self.devices, options.stop_on_nan)
             ready.plan.check()
             running = Running(ready, watched, opened)
             stopped = running.run()
@@ -106,6 +107,7 @@ def sweep(
     chunk_seconds: float = 2.0,
     checkpoint_every: float = 60.0,
     stop_on_nan: bool = False,
+    snapshots: Sequence[int] = (),
 ) -> Result:
     """Train every setting with every seed, all in one compiled program; the warm-up has its own.
 
@@ -153,21 +155,28 @@ def sweep(
             that fails is told of and left out.
         run: a folder for config, metrics and checkpoints; with it SIGINT, SIGTERM and SIGHUP stop the sweep at the
             end of a chunk, after a checkpoint. At its end the sweep saves the agents there. A run that is resumed
-            after its end is returned as it stands there: nothing is compiled, called or fed to sinks.
+            after its end is returned as it stands there: nothing is compiled, called or fed to sinks. With more
+            `steps` than it has it goes on to them, stopped or ended, and all else the same; its log points stay as
+            far apart as `log_points` made them at first, so they grow in number.
         chunk_seconds: about how long a chunk takes.
         checkpoint_every: seconds between two checkpoints, stretched to 20 times what the last one took.
         stop_on_nan: stop at the end of the chunk in which a lane diverges.
+        snapshots: steps at which the agents are kept, too, each at the first log point at or after them, or the
+            last: `Result.snapshots`, and with `run` in its folder, for `load_agents(folder, which=steps)`. A run
+            that is resumed may be asked for others that are still to come.
 
     Raises:
         ValueError: no seeds or one twice, hypers of different lengths, a value that a factory refuses, steps that
             end before warm-up does, an evaluation of episodes without a limit, initial agents of another shape, a
-            sink that needs a run, or a run that cannot be resumed; the first difference is named.
+            sink that needs a run, a run that cannot be resumed (the first difference is named), or one that cannot
+            go on to more steps because a schedule changes with them (it is named, where it is logged).
         TypeError: a hyper-parameter that shapes the program.
         MemoryError: more lanes than the devices hold; the largest number that fits is named.
         OSError: the folder cannot be written to, or another process runs in it.
 
     """
-    options = Options(on_log, on_progress, progress, sinks, chunk_seconds, checkpoint_every, stop_on_nan).checked()
+    watched = (on_log, on_progress, progress, sinks, chunk_seconds, checkpoint_every, stop_on_nan, snapshots)
+    options = Options(*watched).checked(steps)
     check_hooks(schedules, report, on_log, on_progress, run)
     check_sinks(sinks, run is not None)
     drops = Drops(drop, drop_diverged).checked()

@@ -821,3 +821,88 @@ def test_what_does_not_go_together(tmp_path, monkeypatch, capsys, words, said):
 def test_the_list_has_the_wrappers():
     said = listing.listing(100)
     assert "discretise=BINS,LOW,HIGH\n" in said and "random_starts=MOST[,POOL]\n" in said
+
+
+# ---- more steps
+
+
+LAKE = ("q-learning", "--env", "FrozenLake-v1", "--seeds", 3, "--eval-episodes", 2)
+
+
+def test_a_run_goes_on_to_more_steps_with_the_schedules_it_began_with(tmp_path, monkeypatch, capsys):
+    """It is the run of all its steps at once whose schedules are told theirs, and can be run again as that."""
+    out, once, again = (tmp_path / name for name in ("run", "once", "again"))
+    for more in (("--steps", 600), ("--steps", 1200, "--resume"), ("--steps", 1200, "--resume")):
+        capsys.readouterr()
+        assert command_line(monkeypatch, *LAKE, "--log-points", 3, *more, "--out", out) is None
+        said = capsys.readouterr().out
+        told = f"{out} goes on from 600 to 1,200 steps; schedules of steps stay those of 600\n"
+        assert (told in said) == ("--resume" in more and "has ended" not in said)
+    assert "its results stand" in said
+    given = ("--steps", 1200, "--schedule-steps", 600, "--log-points", 6)
+    assert command_line(monkeypatch, *LAKE, *given, "--out", once) is None
+    assert command_line(monkeypatch, "--config", out, "--out", again) is None
+    config = qjax.load_config(out)
+    assert (config["arguments"]["config"]["steps"], config["arguments"]["schedule_steps"]) == (1200, 600)
+    assert config["extended"] == [{"steps": 600, "log_points": 3, "ended": True}]
+    for other in (once, again):
+        assert (out / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+        np.testing.assert_array_equal(qjax.load_agents(out), qjax.load_agents(other))
+    summary, known = (json.loads((path / "summary.json").read_text()) for path in (out, once))
+    assert summary["final_return_per_seed"] == known["final_return_per_seed"]
+    assert qjax.results.load(out)["epsilon"][0, 0, 2] == pytest.approx(0.05)
+    assert qjax.load_config(once)["arguments"]["log_points"] == 6
+    assert train.load(out)[1].shape[0] == 3
+
+
+def test_what_goes_on_to_no_more_steps(tmp_path, monkeypatch, capsys):
+    run = (*LAKE, "--log-points", 3, "--out", tmp_path / "run")
+    assert command_line(monkeypatch, *run, "--steps", 600, "--no-keep-checkpoint") is None
+    for more, message in (
+        (("--steps", 300), "holds a run of 600 steps: it goes on to more of them, not to 300"),
+        (("--steps", 1200), "ended after 600 steps, and its last checkpoint was not kept"),
+        (("--steps", 1200, "--schedule-steps", 1200), "arguments.schedule_steps: 600 before, 1200 now"),
+        (("--steps", 1200, "--alpha", 0.3), "arguments.alpha: 0.1 before, 0.3 now"),
+        (("--steps", 600, "--schedule-steps", 0), "schedule_steps must be"),
+    ):
+        capsys.readouterr()
+        assert command_line(monkeypatch, *run, *more, "--resume") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_each_run_of_a_grid_goes_on(tmp_path, monkeypatch):
+    grid = (*LAKE, "--log-points", 3, "--ties", "random", "first", "--out", tmp_path / "run")
+    assert command_line(monkeypatch, *grid, "--steps", 600) is None
+    assert command_line(monkeypatch, *grid, "--steps", 300, "--resume") == 2
+    assert (tmp_path / "run" / "summary.json").is_file()
+    assert command_line(monkeypatch, *grid, "--steps", 1200, "--resume") is None
+    for name in ("ties=random", "ties=first"):
+        config = qjax.load_config(tmp_path / "run" / name)
+        assert (config["sweep"]["steps"], config["arguments"]["schedule_steps"]) == (1200, 600)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["env_steps"] == 2 * 3 * 1200
+
+
+def test_agents_kept_on_the_way_begin_another_run(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    kept = ("--snapshots", 200, 401, "--evaluate-every", 1)
+    assert command_line(monkeypatch, *LAKE, "--steps", 600, "--log-points", 3, *kept, "--out", out) is None
+    digests = set()
+    for which in ("last", "best", 200, 401):
+        begun = tmp_path / f"from-{which}"
+        given = ("--initial-agents", out, "--initial-which", which, "--steps", 100, "--log-points", 1)
+        assert command_line(monkeypatch, *LAKE, *given, "--out", begun) is None
+        digests.add(qjax.load_config(begun)["sweep"]["initial"])
+    assert 2 <= len(digests) <= 3  # 401 and the last are those of 600 steps
+    for given, message in (
+        (
+            ("--initial-agents", out, "--initial-which", 300),
+            "kept no agents at 300 steps; those at 200, 401 are there",
+        ),
+        (("--initial-agents", out, "--initial-which", "bets"), "did you mean best"),
+        (("--initial-which", "best"), "--initial-which best needs --initial-agents"),
+        (("--snapshots", 700), "snapshots must be at most the 600 steps of the run, got 700"),
+    ):
+        capsys.readouterr()
+        assert command_line(monkeypatch, *LAKE, "--steps", 600, *given, "--out", tmp_path / "bad") == 2
+        assert message in capsys.readouterr().err

@@ -256,11 +256,16 @@ def test_recordings_of_several_arrays_are_drawn():
 
 def test_the_best_agent_of_a_setting_is_shown_where_there_is_one(tmp_path, monkeypatch):
     given = ["train", "q-learning", "--alpha", "0.1", "0.5", "--seeds", "3", "--steps", "600", "--log-points", "3"]
-    for name, more in (("with", ["--evaluate-every", "1", "--eval-episodes", "2"]), ("without", [])):
+    kept = ["--evaluate-every", "1", "--eval-episodes", "2", "--snapshots", "200"]
+    for name, more in (("with", kept), ("without", [])):
         monkeypatch.setattr(sys, "argv", ["qjax", *given, *more, "--cores", "2", "--out", str(tmp_path / name)])
         main.main()
     best = qjax.load_agents(tmp_path / "with", which="best")
     np.testing.assert_array_equal(watch.load(tmp_path / "with", 2, 1, "best").state, best[5])
     assert (watch.load(tmp_path / "with", 2, 1).state != best[5]).any()
+    at = qjax.load_agents(tmp_path / "with", which=200)
+    np.testing.assert_array_equal(watch.load(tmp_path / "with", 2, 1, 200).state, at[5])
+    with pytest.raises(FileNotFoundError, match="kept no agents at 300 steps; those at 200 are there"):
+        watch.load(tmp_path / "with", 2, 1, 300)
     with pytest.raises(FileNotFoundError, match="none were evaluated while it trained"):
         watch.load(tmp_path / "without", 2, 1, "best")

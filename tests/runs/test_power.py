@@ -29,6 +29,49 @@ def lived(folder, rate, done, ends=True, **options):
             done("finished")
 
 
+def longer(folder, done):
+    """Have a finished run go on to more steps, and end there."""
+    with qjax.Run(folder, "walk", {"rate": 2}, resume=True) as run:
+        found = run.lifecycle.open({**SWEEP, "steps": 30, "log_points": 2})
+        run.lifecycle.grow({**SWEEP, "steps": 30, "log_points": 3})
+        run.lifecycle.go_on(found, extended=[{"steps": 20, "log_points": 2, "ended": True}])
+        done("longer")
+        found.forget()
+        run.log(point(2), {"seed": np.arange(LANES)})
+        run.checkpoints.save(groups(3), {}, "program", describe(3))
+        done(3)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_power_cuts_while_a_finished_run_goes_on(tmp_path, monkeypatch, kept):
+    """It is the finished one, or goes on from its last checkpoint or a later one."""
+    run, asked = tmp_path / "disk" / "run", {**SWEEP, "steps": 30, "log_points": 2}
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setitem(SWEEP, "steps", 20)
+    monkeypatch.setitem(SWEEP, "log_points", 2)
+    lived(run, 2, lambda stage: None, keep_checkpoint=kept)
+    if not kept:
+        with pytest.raises(ValueError, match="its last checkpoint was not kept"):
+            longer(run, lambda stage: None)
+        return
+    known = disk.Disk(tmp_path / "disk")
+    with known.watching(monkeypatch):
+        longer(run, known.reach)
+    stages, finished = [stage for stage, _ in known.cuts], 0
+    assert {*stages} == {None, "longer", 3} and len(stages) > 20
+    for stage, left in known.cuts:
+        again = qjax.Run(disk.lay(left, tmp_path / "left") / "run", "walk", {"rate": 2}, resume=True)
+        config = qjax.load_config(again.folder)
+        finished += again.finished
+        found = again.lifecycle.open(asked)
+        assert not found.ended and found.manifest["tick"] >= (3 if stage == 3 else 2)
+        assert found.rows(np.arange(LANES))[0].tolist() == [found.manifest["tick"]] * LANES
+        assert (config["sweep"]["steps"] == 30) == ("extended" in config) >= (stage is not None)
+        again.close()
+        found.forget()
+    assert finished > 0
+
+
 def check(folder, least, rate, before):
     """Check what a power cut left, where `least` was there for good."""
     written = folder / "config.json"
