@@ -13,6 +13,9 @@ from qjax.types import Schedule, Time
 NEVER = -1
 """Stands for the step at which a lane diverged, or was dropped, where none has."""
 
+EVALUATED = "eval_return"
+"""Value of the log points of a sweep that evaluates: a lane's mean return over whole greedy episodes."""
+
 DROPPED = "dropped"
 """Value of the log points of a sweep that may drop lanes: 1 where a lane was dropped, in its last row, else 0."""
 
@@ -48,7 +51,8 @@ class Point(NamedTuple):
     values: dict[str, np.ndarray]
     """The logged schedules, and what the sweep's `report` says."""
     changed: np.ndarray
-    """Whether the lane stepped in the interval, bool."""
+    """Whether the lane was there in the interval, bool: it stepped, or has its episodes and waits for its last
+    evaluation."""
     diverged_at: np.ndarray
     """Environment steps of the lane at which its loss or its parameters were first NaN or infinite, or a priority
     one of these or negative, int64; `NEVER` (-1) while none is. Exact to the update for losses and priorities;
@@ -164,7 +168,7 @@ class Tally:
             mean_return=_mean(returns, episodes),
             means={name: _mean(value, updates) for name, value in sums.items()},
             values={name: _of_living(x, totals.left) for name, x in self._values(self._hypers, at).items()},
-            changed=steps > 0,
+            changed=~totals.left,
             diverged_at=totals.diverged_at,
             updates=int(updates.sum()),
             done=self.done(0),

@@ -13,7 +13,7 @@ from qjax.core.distribution import VERSION
 from qjax.core.text import short, shown
 from qjax.runs.config import lane_seeds, load_config, load_sweep
 from qjax.runs.ended import tell_of_altered
-from qjax.runs.points import NEVER, Point
+from qjax.runs.points import EVALUATED, NEVER, Point
 from qjax.runs.tables import COLUMNS, LAST, METRICS, PARQUET, TIMING, Table, arrow, parquet_files
 
 COUNTED = {"seed": 0, "setting": 0, "env_steps": 1, "episodes": 0, LAST: 0}
@@ -259,17 +259,19 @@ def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
 def _numbered(folder: Path, table: Table, lane: np.ndarray, number: np.ndarray | None) -> np.ndarray:
     """Return the log point of each row, `[rows]`; check that no row is missing, there twice, or in another's place.
 
-    Lanes come in their order, each with more steps than before, and one that has ended stays away.
+    Lanes come in their order, each with more steps than before, and one that has ended stays away; but where lanes
+    are evaluated one that has its episodes waits for its last evaluation.
     """
     point = np.cumsum(np.diff(lane, prepend=-1) <= 0) if number is None else number
     order = np.lexsort((point, lane))
     here, at = lane[order], point[order]
     same = np.diff(here, prepend=-1) == 0
     wrong = np.where(same, np.diff(at, prepend=0) != 1, at != 0)
-    for name in ("env_steps", "episodes"):
-        if name in table:
-            grown = np.diff(table[name][order], prepend=0)
-            wrong |= same & (grown <= 0 if name == "env_steps" else grown < 0)
+    least = {"env_steps": np.ones(len(order)), "episodes": np.zeros(len(order))}
+    if EVALUATED in table:
+        least["env_steps"] = np.where(np.isnan(table["mean_return"][order]), 0, 1)
+    for name in least.keys() & table.keys():
+        wrong |= same & (np.diff(table[name][order], prepend=0) < least[name])
     if wrong.any():
         row = int(order[wrong].min())
         raise ValueError(

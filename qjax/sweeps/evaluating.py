@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from qjax.core.checks import check_size
-from qjax.runs.points import Point
+from qjax.runs.points import EVALUATED, Point
 from qjax.training.evaluation import evaluate, evaluation_key
 from qjax.training.lane import Best, Lane
 from qjax.training.loop import Loop
 
-RETURN, SPREAD = "eval_return", "eval_std"
+RETURN, SPREAD = EVALUATED, "eval_std"
 """Columns: the mean of the episodes' returns, and their standard deviation."""
 
 REPORT, GREEDY = 2**32 - 2, 2**32 - 1

@@ -175,6 +175,23 @@ def test_episodes_end_a_lane_and_its_last_agent_is_evaluated():
     assert len(set(ended.tolist())) > 2
 
 
+def test_a_last_evaluation_has_a_row_though_the_lane_no_longer_steps(tmp_path):
+    """So what is read back has the step of the best agent, too."""
+    results = []
+    for _ in range(2):
+        with qjax.Run(tmp_path / "run", "walk", {}, resume=True) as run:
+            results.append(qjax.sweep(limited, evaluate_every=4, evaluate_episodes=3, run=run, **EPISODES))
+    live, read = results
+    np.testing.assert_array_equal(live.best.env_steps, read.best.env_steps)
+    steps = np.stack([point.env_steps for point in live.points])
+    changed = np.stack([point.changed for point in live.points])
+    assert (changed[1:] & (np.diff(steps, axis=0) == 0)).any()
+    evaluated = np.stack([point.values["eval_return"] for point in live.points])
+    assert np.isfinite(evaluated[changed.sum(0) - 1, np.arange(changed.shape[1])]).all()
+    for one, other in zip(live.points, read.points, strict=True):
+        np.testing.assert_array_equal(one.values["eval_return"], other.values["eval_return"])
+
+
 def test_diverged_lanes_leave():
     hypers = qjax.grid(alpha=[0.5, 0.1])
 
