@@ -13,6 +13,7 @@ from qjax.cli.compare import describe
 from qjax.cli.report.material import Material, Run
 from qjax.cli.report.parts import Pairs, Section, Table, Words
 from qjax.cli.report.pictures import figure
+from qjax.plot.hypers import scale
 from qjax.plot.lines import thousands
 from qjax.plot.style import BLUE, COLOURS, COLUMN, GREY, MARKERS, legend, paper
 from qjax.plot.style import figure as empty
@@ -173,6 +174,8 @@ def _points(bracket: Mapping[str, Any], name: str) -> list[tuple[int, np.ndarray
 
 
 def _against(name: str, points: list[tuple[int, np.ndarray, np.ndarray]]) -> Any:
+    from matplotlib.ticker import LogLocator
+
     with paper():
         drawn, axes = empty(COLUMN, 2.4)
         for number, steps in enumerate(sorted({steps for steps, *_ in points})[: len(COLOURS)]):
@@ -180,9 +183,11 @@ def _against(name: str, points: list[tuple[int, np.ndarray, np.ndarray]]) -> Any
             x, y = (np.concatenate(column) for column in zip(*own, strict=True))
             look = {"color": COLOURS[number], "marker": MARKERS[number], "linestyle": "", "alpha": 0.8}
             axes.plot(x, y, label=f"after {steps:,} steps", **look)
-        every = np.unique(np.concatenate([values for _, values, _ in points]))
-        spread = every[0] > 0 and every[-1] / every[0] > 30
-        axes.set_xscale("log" if spread else "linear")
+        if scale(np.unique(np.concatenate([values for _, values, _ in points])).tolist()) == "log":
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set(xlabel=name, ylabel="merit")
         legend(drawn, axes)
     return drawn
