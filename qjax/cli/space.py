@@ -22,9 +22,11 @@ RANGES: dict[str, tuple[Callable[..., searches.Range], int | None]] = {
 """By its kind what makes a range, and how many numbers it takes."""
 
 REFUSED = {
-    "seeds": "--tuning-seeds and --fresh-seeds", "exact": "", "initial_agents": "", "stop_on_nan": "", "wandb": "",
-    "distributed": "", "parquet": "", "tensorboard": "", "drop_diverged": "",
-}  # fmt: skip
+    "seeds": "--tuning-seeds and --fresh-seeds",
+    **dict.fromkeys(("exact", "initial_agents", "initial_which", "snapshots", "keep_checkpoint"), ""),
+    **dict.fromkeys(("stop_on_nan", "drop_diverged", "distributed", "parquet", "tensorboard", "wandb"), ""),
+    "accept_program": "",
+}
 """Flags of `qjax train` that a search has not, and what it has in their place."""
 
 

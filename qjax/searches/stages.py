@@ -46,7 +46,9 @@ class Place(NamedTuple):
         if folder is None:
             return nullcontext()
         given = self.arguments(name, env, setting)
-        return Run(folder, self.experiment, given, resume=(folder / CONFIG).is_file(), machine=self.machine)
+        again = (folder / CONFIG).is_file()
+        # With more steps the rungs are others, so nothing goes on to more; and replay of all lanes takes room.
+        return Run(folder, self.experiment, given, resume=again, machine=self.machine, keep_checkpoint=False)
 
     def known(self, name: str, env: str) -> list[Point]:
         """Return the log points of a sweep so far."""
@@ -109,6 +111,7 @@ def _asked(
             return None
         rung, rungs = judge.at[env].index(number), judge.rungs(points)
         if len(rungs) <= rung:
+            assert len(points) > 1, "the log points before this one are missing"
             raise Paused
         tell(rungs)
         return lanes(rungs[rung].survivors, len(judge.seeds))

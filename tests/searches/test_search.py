@@ -231,13 +231,13 @@ class Crash(Exception):
 
 
 def test_a_search_that_breaks_anywhere_goes_on_byte_for_byte(tmp_path, whole):
-    """At every seventeenth chunk, in whatever stage that is."""
+    """At every fifth chunk: between two rungs, before the first, in whatever stage that is."""
     folder, count = tmp_path / "run", 0
 
     def crashing(progress):
         nonlocal count
         count += 1
-        if count % 17 == 0:
+        if count % 5 == 0:
             raise Crash
 
     for _ in range(60):
@@ -303,6 +303,9 @@ def test_another_search_is_refused_and_replaced_where_that_is_asked_for(tmp_path
     other = {**small.SPACE, "alpha": searches.log_uniform(1e-2, 1.0)}
     with pytest.raises(ValueError, match="was written by another run"):
         qjax.search(small.build, other, folder=tmp_path / "run", resume=True, **small.WORK)
+    with pytest.raises(ValueError, match="was written by another run"):  # with more steps the rungs are others
+        qjax.search(small.build, small.SPACE, folder=tmp_path / "run", resume=True, **{**small.WORK, "steps": 1800})
+    assert not list((tmp_path / "run").rglob("checkpoints"))
     work = {**small.WORK, "settings": 3, "rungs": 1, "default": None, "fresh_seeds": 2}
     qjax.search(small.build, other, folder=tmp_path / "run", overwrite=True, **work)
     assert not (tmp_path / "run" / "fresh_default").exists()
