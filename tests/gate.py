@@ -248,6 +248,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "searches/test_search.py::test_a_search_that_is_killed_at_random_goes_on_byte_for_byte": ("one-3",),
     "searches/test_search.py::test_another_search_is_refused_and_replaced_where_that_is_asked_for": (),
     "searches/test_search.py::test_static_settings_are_searched_one_by_one": (),
+    "searches/test_search.py::test_the_winner_is_varied_one_hyper_parameter_after_another": (),
     "searches/test_search.py::test_the_score_by_which_it_was_chosen_is_biased_and_the_fresh_one_is_not": (),
     "sweeps/test_compaction.py::test_a_run_goes_on_across_it_on_other_devices": ("3",),
     "sweeps/test_compaction.py::test_bits_with_and_without": ("table",),
