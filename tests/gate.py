@@ -245,7 +245,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "runs/test_resume.py::test_two_hosts": (),
     # sweeps and loops
     "sweeps/test_evaluating.py::test_the_best_agent_is_the_one_of_the_best_evaluation": (),
-    "searches/test_search.py::test_a_search_that_is_killed_at_random_goes_on_byte_for_byte": ("one-3",),
+    "searches/test_search.py::test_a_search_that_is_killed_at_random_goes_on_byte_for_byte": (),  # crashes are in
     "searches/test_search.py::test_another_search_is_refused_and_replaced_where_that_is_asked_for": (),
     "searches/test_search.py::test_static_settings_are_searched_one_by_one": (),
     "searches/test_search.py::test_the_winner_is_varied_one_hyper_parameter_after_another": (),
