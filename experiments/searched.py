@@ -61,6 +61,8 @@ class Arguments(Setting):
     """Settings that a search begins with, the default among them."""
     tuning_seeds: int = 5
     """Seeds by which it judges them."""
+    rungs: int = 2
+    """At which it does: with 3 the first comes when DQN has hardly begun to learn."""
     shorten: int = 1
     """Divides the steps: for a quick look."""
     out: Path = Path("runs/searched")
@@ -79,6 +81,7 @@ def command(args: Arguments, algorithm: str, task: Task, out: Path) -> list[str]
         f"{task.steps // args.shorten}",
     ]
     words += ["--settings", f"{args.settings}", "--tuning-seeds", f"{args.tuning_seeds}"]
+    words += ["--rungs", f"{args.rungs}"]
     words += ["--fresh-seeds", f"{args.seeds}", "--score", "eval_return", "--evaluate-every", "10"]
     words += ["--eval-episodes", "10", *task.words, "--seed", f"{args.seed}"]
     return [*words, *["--fast-keys"] * args.fast_keys, "--out", str(out)]

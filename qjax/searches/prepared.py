@@ -17,6 +17,7 @@ from qjax.searches.scores import Score, check_metric, rung_points
 from qjax.searches.space import Space, check_space
 from qjax.stats.estimates import LEAST_SEEDS
 from qjax.sweeps.described import describe
+from qjax.sweeps.evaluating import RETURN, SPREAD
 from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.phases import log_steps
 
@@ -176,6 +177,8 @@ class _Logs(NamedTuple):
     """Environment steps of a lane at each of them."""
     warmup: int
     """Those of its warm-up."""
+    evaluated: int
+    """Log points until what is judged by has a value."""
 
     def of(self, bracket: Bracket, score: Score) -> list[int]:
         """Return the log point of each of a bracket's rungs.
@@ -190,7 +193,7 @@ class _Logs(NamedTuple):
                 f"the first rung, at {first} of {bracket.rungs[-1]} steps, lies in the warm-up of {self.warmup}:"
                 " give more steps, or fewer rungs"
             )
-        return rung_points(self.steps, bracket.rungs, score)
+        return rung_points(self.steps, bracket.rungs, score, self.evaluated)
 
     def hold(self, bracket: Bracket, score: Score) -> bool:
         """Return whether a bracket's rungs have log points, and the first as much learning as warm-up before it."""
@@ -211,7 +214,8 @@ def _logs(build: Build, first: Any, steps: int, score: Score, work: Mapping[str,
     loop = made.loop
     check_metric(score, made, jax.eval_shape(loop.init, root_key(0)).stats.sums)
     per_iteration = loop.num_envs * loop.rollout
-    return _Logs(log_steps(made.phases, per_iteration), loop.warmup * per_iteration)
+    evaluated = made.evaluation.every if made.evaluation is not None and score.metric in (RETURN, SPREAD) else 1
+    return _Logs(log_steps(made.phases, per_iteration), loop.warmup * per_iteration, evaluated)
 
 
 def _builds(build: Any) -> dict[str, Any]:

@@ -83,19 +83,25 @@ def check_metric(score: Score, described: Described, agent: Collection[str]) -> 
         raise ValueError(f"no score {score.metric!r} is logged{lacking}; {nearest(score.metric, known)}")
 
 
-def rung_points(steps: Sequence[int], rungs: Sequence[int], score: Score) -> list[int]:
+def rung_points(steps: Sequence[int], rungs: Sequence[int], score: Score, evaluated: int = 1) -> list[int]:
     """Return the number of the log point at which each rung is judged: the first at which its steps are made.
 
     Args:
         steps: environment steps of a lane at each log point.
         rungs: those of each rung, ascending.
         score: what is judged by.
+        evaluated: log points until there is a value of it.
 
     Raises:
         ValueError: two rungs fall on one log point, or the first one before a score is there.
 
     """
     found = np.minimum(np.searchsorted(steps, rungs), len(steps) - 1).tolist()
+    if found[0] + 1 < min(evaluated, len(steps)):  # the last one is always evaluated
+        raise ValueError(
+            f"{score.metric} has its first value at log point {evaluated} (evaluate_every), and the first rung, at"
+            f" {rungs[0]} steps, is at log point {found[0] + 1}: evaluate more often, or give fewer rungs"
+        )
     if found[0] + 1 < KINDS[score.kind]:
         raise ValueError(
             f"a score of the kind {score.kind!r} needs {KINDS[score.kind]} log points, and the first rung, at"

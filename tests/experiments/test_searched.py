@@ -11,12 +11,14 @@ from qjax.cli import search, space
 @pytest.mark.parametrize("algorithm", searched.SPACES)
 @pytest.mark.parametrize("task", searched.TASKS)
 def test_every_search_can_be_prepared(task, algorithm, tmp_path):
-    """Two thirds of the settings leave at a third of the steps, and what is left of them at the end of all."""
+    """Two thirds of the settings leave at a third of the steps."""
     own = searched.TASKS[task]
     words = searched.command(searched.Arguments(seeds=7), algorithm, own, tmp_path / "x")
     made, args, work = search.prepared(*space.read(words))
     assert (args.name, args.env, args.given["steps"]) == (algorithm, own.env, own.steps)
-    assert [bracket.settings for bracket in made.brackets] == [27] and len(made.fresh) == 7
+    (bracket,) = made.brackets
+    assert (bracket.settings, *bracket.kept) == (27, 9, 1) and len(made.fresh) == 7
+    assert bracket.rungs[0] == pytest.approx(own.steps / 3, abs=1) and bracket.rungs[1] == own.steps
     assert made.default.keys() == made.space.keys() and work["evaluate_every"] == 10
 
 

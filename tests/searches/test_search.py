@@ -349,6 +349,10 @@ def test_the_score_by_which_it_was_chosen_is_biased_and_the_fresh_one_is_not():
         ({"steps": 4, "rungs": 3}, "4 steps do not make 3 rungs with eta 3"),
         ({"log_points": 2, "rungs": 3}, "rungs at 100 and 300 steps fall on one log point, at 450"),
         ({"score": "eval_return"}, "no score 'eval_return' is logged: it needs evaluate_every"),
+        (
+            {"score": "eval_return", "evaluate_every": 4, "rungs": 3},
+            r"eval_return has its first value at log point 4 .*first rung, at 100 steps, is at log point 1",
+        ),
         ({"score": "mean_retrun"}, "no score 'mean_retrun' is logged; did you mean mean_return"),
         ({"score_kind": "best"}, "no score_kind 'best'"),
         ({"score_kind": "area", "rungs": 3}, "needs 2 log points, and the first rung, at 100 steps, has 1"),
