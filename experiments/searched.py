@@ -106,7 +106,7 @@ def _alive(rung: Any) -> int:
 def scores_of(record: Any, name: str) -> np.ndarray:
     """Return the scores of the winner or the default on fresh seeds, `[seeds]`."""
     (own,) = record[name]["scores"].values()
-    return np.array([np.nan if score is None else score for score in own])
+    return np.array([np.nan if score is None else float(score) for score in own])
 
 
 def draw(records: dict[str, dict[str, Any]], out: Path) -> None:

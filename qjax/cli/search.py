@@ -23,7 +23,7 @@ from qjax.cli.space import Flags, read, reference_of, space_of
 from qjax.core.text import joined
 from qjax.searches.prepared import Prepared, prepare
 from qjax.searches.record import Searched, better, words
-from qjax.searches.rungs import Rung
+from qjax.searches.rungs import Rung, judged, tied
 from qjax.searches.samplers import NAMED
 from qjax.searches.scores import check_score
 from qjax.searches.search import SEARCH, described, opened, searched
@@ -125,13 +125,9 @@ def show_rung(name: str, rung: Rung) -> None:
     """Print what came of a rung."""
     known = rung.merit[np.isfinite(rung.merit)]
     scores = f"merits from {known.min():.4g} to {known.max():.4g}" if len(known) else "every setting diverged"
-    went = f"{int(rung.survivors.sum())} of {_alive(rung)} settings go on"
-    print(f"{name} at {rung.steps:,} env-steps: {went}; {scores}", flush=True)
-
-
-def _alive(rung: Rung) -> int:
-    """Return how many settings were judged at a rung."""
-    return int((~np.isnan(next(iter(rung.scores.values())))).any(1).sum())
+    went = f"{int(rung.survivors.sum())} of {int(judged(rung).sum())} settings go on"
+    tie = "; equal merits at the cut, of which the first went on" * tied(rung)
+    print(f"{name} at {rung.steps:,} env-steps: {went}; {scores}{tie}", flush=True)
 
 
 def show(found: Searched, title: str) -> None:
@@ -147,9 +143,11 @@ def show(found: Searched, title: str) -> None:
     for env, pair in found.comparison.items():
         print(f"{env and f'{env}: '}{better(pair)}, difference {words(pair.difference)}")
     steps = found.env_steps
+    varied = f", {steps['sensitivity']:,} for sensitivity" if found.sensitivity else ""
     print(
         f"{steps['tuning']:,} env-steps of tuning, {steps['grid']:,} for the whole grid; {steps['fresh']:,} on"
-        f" fresh seeds. The winner's merit when it was chosen, {found.tuning_score:.4g}, is the largest of many."
+        f" fresh seeds{varied}. The winner's merit when it was chosen, {found.tuning_score:.4g}, is the largest of"
+        " many."
     )
 
 

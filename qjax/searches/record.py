@@ -114,8 +114,11 @@ class Searched:
         return "\n".join(lines)
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it: nothing in it depends on when or where it was run."""
-        return plain(
+        """Return it as JSON has it: nothing in it depends on when or where it was run.
+
+        JSON has no infinity, which is the score of what diverged: it is the text "inf" or "-inf".
+        """
+        found: dict[str, Any] = plain(
             {
                 "score": self.score._asdict(),
                 "brackets": [{**x._asdict(), "rungs": list(map(rungs.plain, x.rungs))} for x in self.brackets],
@@ -130,6 +133,16 @@ class Searched:
                 "env_steps": self.env_steps,
             }
         )
+        return _finite(found)  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    """Return what JSON holds of a value: infinity is text, and what is not known null."""
+    if isinstance(value, dict):
+        return {name: _finite(own) for name, own in value.items()}
+    if isinstance(value, list):
+        return [_finite(own) for own in value]
+    return str(value) if isinstance(value, float) and np.isinf(value) else value
 
 
 def champion(tried: Sequence[Tried], score: Score, reference: Reference | None) -> tuple[dict[str, Any], float]:

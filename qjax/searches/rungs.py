@@ -100,11 +100,22 @@ def lanes(survivors: np.ndarray, seeds: int) -> np.ndarray:
     return np.repeat(~survivors, seeds)
 
 
+def judged(rung: Rung) -> np.ndarray:
+    """Return which settings were still there at a rung, bool `[settings]`."""
+    return np.any([~np.isnan(found).all(1) for found in rung.scores.values()], 0)
+
+
+def tied(rung: Rung) -> bool:
+    """Return whether a setting left a rung with the same merit as one that went on, which came before it."""
+    left = judged(rung) & ~rung.survivors
+    return bool(left.any() and rung.survivors.any() and rung.merit[left].max() == rung.merit[rung.survivors].min())
+
+
 def plain(rung: Rung) -> dict[str, Any]:
-    """Return a rung as JSON has it."""
+    """Return a rung as JSON has it; a setting that had left has no merit."""
     return {
         "steps": rung.steps,
         "scores": {env: found.tolist() for env, found in rung.scores.items()},
-        "merit": rung.merit.tolist(),
+        "merit": np.where(judged(rung), rung.merit, np.nan).tolist(),
         "survivors": np.flatnonzero(rung.survivors).tolist(),
     }

@@ -99,7 +99,7 @@ def _fresh(found: Mapping[str, Any]) -> Iterator[Table]:
     )
     for env, pair in found["comparison"].items():
         value, low, high = pair["improvement"]
-        other, below, above = pair["difference"]
+        other, below, above = map(float, pair["difference"])
         caption += (
             f"{env}{': ' * bool(env)}P(winner is better), seed by seed: {value:.0%} [{low:.0%}, {high:.0%}];"
             f" difference {other:.3g} [{below:.3g}, {above:.3g}]. "
@@ -115,8 +115,7 @@ def _rungs(found: Mapping[str, Any]) -> Iterator[Table]:
         for rung in bracket["rungs"]:
             merit = _merit(rung)
             known = merit[np.isfinite(merit)]
-            numbers = (f"{number:.4g}" for number in (known.max(), np.median(known), known.min()))
-            shown = list(numbers) if len(known) else [""] * 3
+            shown = [f"{own(known):.4g}" for own in (np.max, np.median, np.min)] if len(known) else ["diverged"] * 3
             went = len(rung["survivors"])
             rows.append([bracket.get("name", ""), f"{rung['steps']:,}", f"{judged}", f"{went}", *shown])
             judged = went
@@ -132,8 +131,10 @@ def _budget(found: Mapping[str, Any]) -> Words:
     told = f"Tuning took {steps['tuning']:,} environment steps; all settings to the end, as in a grid, would have"
     told += f" taken {steps['grid']:,}, {steps['grid'] / max(steps['tuning'], 1):.1f} times as many."
     told += f" Fresh seeds took {steps['fresh']:,}."
+    if "sensitivity" in steps:
+        told += f" Varying the winner's values one by one took {steps['sensitivity']:,}."
     if found.get("tuning_score") is not None:
-        told += f" The winner's merit when it was chosen, {found['tuning_score']:.4g}, is {BIASED}."
+        told += f" The winner's merit when it was chosen, {float(found['tuning_score']):.4g}, is {BIASED}."
     return Words(told)
 
 
@@ -202,8 +203,8 @@ def _merit(rung: Mapping[str, Any]) -> np.ndarray:
 
 
 def _floats(values: Any) -> np.ndarray:
-    """Return numbers, of which null is NaN."""
-    return np.array([np.nan if value is None else value for value in values], float)
+    """Return numbers, of which null is NaN and infinity text."""
+    return np.array([np.nan if value is None else float(value) for value in values])
 
 
 def _middle(scores: np.ndarray) -> str:
