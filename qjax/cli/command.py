@@ -397,6 +397,10 @@ def conclude(
     )
     solved = None if threshold is None else per_seed >= threshold
     summary = summarise(experiment, result, per_seed, solved)
+    again = None
+    if result.best is not None:
+        again = greedy_scores(loop, result.best.agents, result.seeds, args.root, args.eval_episodes)
+        facts = {**facts, **outcome_of_best(result, again)}
     folder.finish({**summary, **facts, "final_return_iqm_interval": interval})
     table = Table("greedy return", "", title=title)
     table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.{places}f} {shown}")
@@ -404,8 +408,7 @@ def conclude(
     table.add_row("mean, worst, best seed", ", ".join(f"{score:.{places}f}" for score in spread))
     if solved is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
-    if result.best is not None:
-        again = greedy_scores(loop, result.best.agents, result.seeds, args.root, args.eval_episodes)
+    if again is not None:
         table.add_row("that of each seed's best agent", f"{float(stats.iqm(again)):.{places}f} (evaluated again)")
     table.add_row("episodes per seed", f"{args.eval_episodes}")
     table.add_row("env-steps/s", f"{result.env_steps / result.run_s:,.0f}")
@@ -478,6 +481,16 @@ def outcome(result: qjax.Result, scores: np.ndarray, solved: np.ndarray | None, 
         "dropped": len(dropped),
         "dropped_seeds": [{"seed": result.seeds[i], "step": result.dropped_at[i]} for i in dropped],
     }
+
+
+def outcome_of_best(result: qjax.Result, scores: np.ndarray, setting: int = 0) -> dict[str, Any]:
+    """Return how the best agents of one setting did when they were evaluated again, `[seeds]`, and when they were.
+
+    An agent of step 0 is one that was never evaluated: the one that its seed began with.
+    """
+    assert result.best is not None
+    steps = result.best.env_steps[result.settings == setting]
+    return {"best_return_iqm": stats.iqm(scores), "best_return_per_seed": scores, "best_env_steps": steps}
 
 
 def stop(status: int) -> NoReturn:

@@ -17,8 +17,9 @@ from qjax.cli.command import written
 from qjax.cli.grid import Several, flag
 from qjax.cli.words import ALIASES, parse
 from qjax.core.checks import nearest
-from qjax.core.text import shown
+from qjax.core.text import joined, short, shown
 from qjax.envs.suites.names import SUITES
+from qjax.machine.streams import tell
 from qjax.runs import jsonfile
 from qjax.runs.jsonfile import NOTHING, Kind, either, kind_of, list_of
 
@@ -197,11 +198,21 @@ def _base(preset: str | None, config: str | None) -> Arguments | None:
     if config is not None:
         args = read_back(config)
         width, log_points = _width(args.out), _log_points(args)
+        _tell_of_others(args)
         return dataclasses.replace(args, out=missing, width=width, log_points=log_points, config=Path(config))
     if preset is not None:
         found = published(preset)
         return arguments_of(found.algorithm)(name=found.algorithm, preset=preset, out=missing)
     return None
+
+
+def _tell_of_others(args: Arguments) -> None:
+    """Tell what a run had that no flag of its config gives: other seeds, or agents to begin with."""
+    sweep = qjax.load_config(args.out).get("sweep", {})
+    if isinstance(seeds := sweep.get("seeds"), list):
+        tell(f"note: {args.out} has the seeds {short(joined(seeds), 60)}, and this run those from 0 on")
+    if "initial" in sweep:
+        tell(f"note: {args.out} began with agents of another run; give that one as --initial-agents, too")
 
 
 def _log_points(args: Arguments) -> int:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 import qjax
 from qjax import plot
-from qjax.cli.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome
+from qjax.cli.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome, outcome_of_best
 from qjax.cli.grid import label
 from qjax.core.random import root_key
 from qjax.core.text import joined
@@ -23,7 +23,7 @@ from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.hyperparameters import Build
 from qjax.training.carry import values_of_one
 
-KEPT = ("final", "solved", "diverged", "dropped")
+KEPT = ("final", "solved", "diverged", "dropped", "best")
 """What the names of a setting's outcome begin with."""
 
 CURVES = len(plot.COLOURS)
@@ -76,12 +76,17 @@ def conclude(
     """
     folder, result = trained
     scores, threshold = play(build, swept, result, args.root, args.eval_episodes), THRESHOLDS.get(args.task)
+    again = None
+    if result.best is not None:
+        again = play(build, swept, result._replace(agents=result.best.agents), args.root, args.eval_episodes)
     settings = []
     for number in range(result.settings.max() + 1):
         own = scores[result.settings == number]
         solved = None if threshold is None else own >= threshold
         values = {name: column[number] for name, column in swept.items()}
         ended = {"final_return_iqm_interval": describe_interval(own)[0], **outcome(result, own, solved, number)}
+        if again is not None:
+            ended |= outcome_of_best(result, again[result.settings == number], number)
         settings.append({"setting": values, **ended})
     show(settings, title, args.task)
     draw(settings, curves(folder.folder), folder.folder, title, args.task)

@@ -16,7 +16,7 @@ from constants import constants
 
 import qjax
 from experiments import cartpole, frozenlake, results
-from qjax import algorithms
+from qjax import algorithms, stats
 from qjax.algorithms import deep
 from qjax.algorithms.presets import PRESETS
 from qjax.cli import command, exact, grid, listing, reading, settings, train, wrapping
@@ -26,6 +26,7 @@ from qjax.envs.suites.names import SUITES
 from qjax.mdp import examples, solve
 from qjax.networks.layers import INITIALIZERS
 from qjax.runs import jsonfile
+from qjax.runs.config import load_summary
 from qjax.runs.points import NEVER
 from qjax.sweeps import hyperparameters, traced
 
@@ -906,3 +907,34 @@ def test_agents_kept_on_the_way_begin_another_run(tmp_path, monkeypatch, capsys)
         capsys.readouterr()
         assert command_line(monkeypatch, *LAKE, "--steps", 600, *given, "--out", tmp_path / "bad") == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alphas", [(0.1,), (0.1, 0.5)])
+def test_the_best_agents_are_evaluated_again_and_the_summary_has_it(tmp_path, monkeypatch, alphas):
+    out = tmp_path / "run"
+    words = ("--steps", 600, "--log-points", 3, "--evaluate-every", 1, "--eval-episodes", 4, "--alpha", *alphas)
+    assert command_line(monkeypatch, *LAKE, *words, "--out", out) is None
+    summary, table = load_summary(out), qjax.results.load(out)
+    for number, own in enumerate(summary.get("settings", [summary])):
+        evaluated = table["eval_return"][number]
+        steps = np.take_along_axis(table.env_steps[number], evaluated.argmax(-1)[:, None], 1)[:, 0]
+        assert own["best_env_steps"] == steps.tolist()
+        assert own["best_return_iqm"] == pytest.approx(float(stats.iqm(np.array(own["best_return_per_seed"]))))
+
+
+def test_what_no_flag_of_a_config_gives_is_told(tmp_path, monkeypatch, capsys):
+    first, warm = tmp_path / "first", tmp_path / "warm"
+    for given in (("--out", first), ("--initial-agents", first, "--out", warm)):
+        assert command_line(monkeypatch, *LAKE, "--steps", 100, "--log-points", 1, *given) is None
+    capsys.readouterr()
+    parsed("--config", first)
+    assert not capsys.readouterr().err
+    parsed("--config", warm)
+    assert (
+        "warm began with agents of another run; give that one as --initial-agents, too" in capsys.readouterr().err
+    )
+    config = qjax.load_config(first)
+    config["sweep"]["seeds"] = [4, 5]
+    (first / "config.json").write_text(json.dumps(config))
+    parsed("--config", first)
+    assert "first has the seeds 4,5, and this run those from 0 on" in capsys.readouterr().err

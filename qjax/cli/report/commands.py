@@ -84,7 +84,13 @@ def again(run: Run) -> tuple[list[str] | None, str]:
     version = next((part.config.get("versions", {}).get("qjax", "") for part in run.parts), "")
     defaults = f" What is not named has the default of qjax {version}." if version else ""
     if words[-1] == "RUN":
-        defaults += " RUN is the run whose agents it began with."
+        defaults += " RUN is the run whose agents it began with; where they were not its last, add --initial-which."
+    if extended := next((part.config["extended"] for part in run.parts if part.config.get("extended")), None):
+        first = extended[0]
+        defaults += (
+            f" It had {first['steps']:,} steps at first, and {first['log_points']} log points: run at once it has"
+            " the same last agents, and log points at other steps."
+        )
     return words, f"It was read back and has the arguments of the run's {CONFIG}.{defaults}"
 
 
