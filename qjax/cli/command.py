@@ -20,9 +20,10 @@ import qjax
 from qjax import plot, stats
 from qjax.cli.words import Which, parse
 from qjax.core.random import root_key
-from qjax.core.text import short
+from qjax.core.text import joined, short
 from qjax.machine import hosts, interrupt, streams
 from qjax.runs import jsonfile
+from qjax.runs.agents import kept_at
 from qjax.runs.config import CONFIG
 from qjax.runs.points import NEVER, Schedules
 from qjax.sweeps.options import check_pace
@@ -285,6 +286,10 @@ def train(
     folder = qjax.Run(args.out, experiment, arguments, machine=args.machine, **again)
     if folder.finished:
         print(f"the run in {args.out} has ended; its results stand")
+        if lacking := sorted({*args.snapshots} - {*kept_at(args.out)}):
+            streams.tell(
+                f"note: it kept no agents at {joined(lacking)} steps, and keeps none now that it has ended"
+            )
         return None
     with _closed_on_failure(folder):
         result = qjax.sweep(
@@ -408,6 +413,8 @@ def conclude(
     table.add_row("mean, worst, best seed", ", ".join(f"{score:.{places}f}" for score in spread))
     if solved is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
+    if summary["diverged"]:
+        table.add_row("seeds that diverged, counted as they are", f"{summary['diverged']} of {args.seeds}")
     if again is not None:
         table.add_row("that of each seed's best agent", f"{float(stats.iqm(again)):.{places}f} (evaluated again)")
     table.add_row("episodes per seed", f"{args.eval_episodes}")

@@ -27,6 +27,9 @@ PROGRAM = "qjax train"
 BESIDE = {"config", "grid", "assumed"}
 """What a config's arguments have beside those that all algorithms have."""
 
+OF_SEARCH = "sweep"
+"""What the arguments of a search's sweep have beside them: which it is."""
+
 
 def read(words: Sequence[str]) -> Arguments:
     """Return the arguments of a command line; not resolved, for that would start JAX before its devices are set.
@@ -125,6 +128,8 @@ def read_back(folder: str | Path) -> Arguments:
     name = config.get("experiment")
     if not isinstance(name, str) or not (":" in name or name in algorithms.ALGORITHMS):
         raise ValueError(f"{path} holds a run of {name!r}, not of `qjax train`")
+    if OF_SEARCH in config.get("arguments", {}):
+        raise ValueError(f"{path} holds settings that a search drew, and no command line gives them again")
     arguments = written(path, Arguments, needs=("name", "config", "grid"), inner=_inner(name))
     if arguments["name"] != name:
         named = shown(arguments["name"])

@@ -23,7 +23,7 @@ from qjax.cli.studies import Sample, Study
 from qjax.runs.config import load_summary
 from qjax.runs.jsonfile import NUMBER
 
-NUMBERS = ("until", "seeds", "greedy\n[95% interval]", "worst\nseed", "training", "time")
+NUMBERS = ("until", "seeds", "greedy\n[95% interval]", "worst\nseed", "training", "diverged", "time")
 
 
 @dataclass(kw_only=True)
@@ -31,7 +31,7 @@ class Arguments:
     """Show what runs came to, a line for each setting; a run that was interrupted is shown as far as it goes.
 
     Greedy is the interquartile mean over seeds of each seed's mean return after training, training that of the
-    returns at the log points in the last tenth of the steps.
+    returns at the log points in the last tenth of the steps. Seeds that diverged count in both as they are.
     """
 
     folders: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN [RUN ...]"), tyro.conf.Positional]
@@ -50,27 +50,31 @@ def run(args: Arguments) -> int:
         raise ValueError("name at least one RUN")
     found, lost = studies.load_all(args.folders)
     for environment, unit in dict.fromkeys((study.environment, study.unit) for study in found.values()):
-        numbers = (Column(name, justify="right", no_wrap=True) for name in NUMBERS)
+        own = [study for study in found.values() if (study.environment, study.unit) == (environment, unit)]
+        lost = any(sample.diverged for study in own for sample in study.samples)
+        names = [name for name in NUMBERS if lost or name != "diverged"]
+        numbers = (Column(name, justify="right", no_wrap=True) for name in names)
         look: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
         table = Table(Column("run", overflow="fold"), *numbers, title=f"{environment}, by {unit}", **look)
-        for study in found.values():
-            if (study.environment, study.unit) == (environment, unit):
-                for cells in rows(study):
-                    table.add_row(*cells)
+        for study in own:
+            for name, cells in rows(study):
+                table.add_row(name, *(cells[column] for column in names))
         Console().print(table)
     return 1 if lost else 0
 
 
-def rows(study: Study) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each setting of a run, below one for the folder where there are several."""
+def rows(study: Study) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield name and numbers of each setting of a run, below those of the folder where there are several."""
     took, several = _seconds(study.folder), len(study.samples) > 1
     if several:
-        yield str(study.folder), *[""] * (len(NUMBERS) - 1), took
+        yield str(study.folder), {**dict.fromkeys(NUMBERS, ""), "time": took}
     for sample in study.samples:
         setting = " ".join(f"{name}={value}" for name, value in sample.setting.items())
         name = f"  {setting}" if several else str(study.folder)
         until = f"{sample.x[-1]:,.0f}" + " so far" * (not sample.complete)
-        yield name, until, str(len(sample.values)), *scores(sample), "" if several else took
+        lost = str(sample.diverged) if sample.diverged else ""
+        cells = (until, str(len(sample.values)), *scores(sample), lost, "" if several else took)
+        yield name, dict(zip(NUMBERS, cells, strict=True))
 
 
 def scores(sample: Sample) -> tuple[str, str, str]:

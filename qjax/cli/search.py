@@ -19,7 +19,8 @@ from qjax import plot, searches
 from qjax.cli import command, train
 from qjax.cli.arguments import Arguments, resolve
 from qjax.cli.grid import Several
-from qjax.cli.space import Flags, read, reference_of, space_of
+from qjax.cli.reading import OF_SEARCH
+from qjax.cli.space import Asked, read, reference_of, space_of
 from qjax.core.text import joined
 from qjax.searches.prepared import Prepared, prepare
 from qjax.searches.record import Searched, better, words
@@ -31,10 +32,9 @@ from qjax.searches.stages import Place
 from qjax.stats.estimates import iqm
 
 
-def prepared(asked: Flags, args: Arguments) -> tuple[Prepared, Arguments, dict[str, Any]]:
+def prepared(asked: Asked, args: Arguments) -> tuple[Prepared, Arguments, dict[str, Any]]:
     """Return what a command line asks for: the search, the training's resolved arguments, its sweeps' arguments."""
-    if asked.envs:
-        args = dataclasses.replace(args, env=asked.envs[0])
+    args = _environment(asked, args)
     args = resolve(args)
     space, static = space_of(asked.space, args), args.grid.static
     if lacking := [name for name in space if args.given.get(name) is None]:
@@ -57,7 +57,16 @@ def prepared(asked: Flags, args: Arguments) -> tuple[Prepared, Arguments, dict[s
     return made, plain, work
 
 
-def _builds(asked: Flags, plain: Arguments, space: Mapping[str, searches.Range]) -> Any:
+def _environment(asked: Asked, args: Arguments) -> Arguments:
+    """Return the arguments with the first of several environments, checked."""
+    if not asked.envs:
+        return args
+    if twice := [env for env in asked.envs if asked.envs.count(env) > 1]:
+        raise ValueError(f"--envs has {twice[0]} twice")
+    return dataclasses.replace(args, env=asked.envs[0])
+
+
+def _builds(asked: Asked, plain: Arguments, space: Mapping[str, searches.Range]) -> Any:
     """Return what builds a setting's loop in the environment, or by its name in each of several."""
 
     def builder(args: Arguments) -> Any:
@@ -83,7 +92,7 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, Several) else value
 
 
-def run(asked: Flags, args: Arguments) -> None:
+def run(asked: Asked, args: Arguments) -> None:
     """Search, and write the folder of the search."""
     made, plain, work = prepared(asked, args)
     print(made, flush=True)
@@ -91,15 +100,16 @@ def run(asked: Flags, args: Arguments) -> None:
         return
     told = described(made, {name: getattr(asked, name) for name in ("eta", "method")}, work)
     recorded = {**plain.recorded, "search": told}
-    whole = opened(args.out, "search", recorded, args.resume, args.overwrite, args.machine)
+    machine = {**args.machine, "words": asked.words}
+    whole = opened(args.out, "search", recorded, args.resume, args.overwrite, machine)
     if whole.finished:
-        print(f"the search in {args.out} has ended; its results stand")
+        print(f"the search in {args.out} has ended; its results stand, and qjax report {args.out} shows them")
         return
 
     def arguments(name: str, env: str, setting: Mapping[str, Any] | None) -> dict[str, Any]:
         own = dataclasses.replace(plain, env=env or plain.env)
         if setting is None:
-            return {**dataclasses.replace(own, seeds=len(made.tuning)).recorded, "sweep": name}
+            return {**dataclasses.replace(own, seeds=len(made.tuning)).recorded, OF_SEARCH: name}
         return dataclasses.replace(own, seeds=len(made.fresh), **setting).recorded
 
     pace = {"width": args.width, "chunk_seconds": args.chunk_seconds, "checkpoint_every": args.checkpoint_every}
@@ -176,7 +186,7 @@ def draw(found: Searched, folder: Path, title: str) -> None:
 
 def main() -> None:
     """Search as the command line says."""
-    asked = list[Flags]()
+    asked = list[Asked]()
 
     def parsed(given: list[str]) -> Arguments:
         search, args = read(given)

@@ -143,8 +143,10 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
     """Print a line for each setting."""
     names = list(settings[0]["setting"])
     level = [f"solved ({THRESHOLDS[env]:g})"] if env in THRESHOLDS else []
+    lost = ["diverged"] * any(each.get("diverged") for each in settings)
     folded = (Column(name, overflow="fold") for name in names)
-    table = Table(*folded, "IQM [95% interval]", "mean", "worst seed", *level, title=f"greedy return, {title}")
+    columns = ("IQM [95% interval]", "mean", "worst seed", *level, *lost)
+    table = Table(*folded, *columns, title=f"greedy return, {title}")
     places = digits(np.array([each["final_return_per_seed"] for each in settings]))
     for each in settings:
         scores = np.asarray(each["final_return_per_seed"])
@@ -154,6 +156,7 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
             f"{scores.mean():.{places}f}",
             f"{scores.min():.{places}f}",
             *(f"{each['solved_fraction']:.0%}" for _ in level),
+            *(f"{each['diverged']} of {len(scores)}" for _ in lost),
         )
     Console().print(table)
 

@@ -68,10 +68,18 @@ class Flags:
     """Scores of each environment that stand at 0 and 1; default the least and the most at a rung."""
 
 
+@dataclass(kw_only=True)
+class Asked(Flags):
+    """What a command line says of a search."""
+
+    words: tuple[str, ...]
+    """All of its words, but those that say where it goes, and whether it is one that was there before."""
+
+
 OWN = tuple(field.name for field in dataclasses.fields(Flags))
 
 
-def read(given: Sequence[str]) -> tuple[Flags, Arguments]:
+def read(given: Sequence[str]) -> tuple[Asked, Arguments]:
     """Return the arguments of the search, and those of the training.
 
     Raises:
@@ -92,7 +100,20 @@ def read(given: Sequence[str]) -> tuple[Flags, Arguments]:
         if word.startswith("--") and name in REFUSED:
             instead = REFUSED[name] and f"; it has {REFUSED[name]}"
             raise ValueError(f"a search has no {word.partition('=')[0]}{instead}")
-    return search, read_training(rest)
+        if name == "env" and search.envs:
+            raise ValueError(f"give either --env or --envs, got both: --envs {' '.join(search.envs)}")
+    return Asked(**vars(search), words=_kept(given)), read_training(rest)
+
+
+def _kept(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a command line that say what is to be done."""
+    kept, into = list[str](), True
+    for word in given:
+        if word[:2] == "--":
+            into = word != "--out"
+        if into and not word.startswith(("--out", "--resume", "--overwrite", "--dry-run")):
+            kept.append(word)
+    return tuple(kept)
 
 
 def split(given: Sequence[str]) -> tuple[list[str], list[str]]:

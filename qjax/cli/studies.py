@@ -20,6 +20,7 @@ from qjax.plot.lines import held
 from qjax.runs import jsonfile, results
 from qjax.runs.config import CONFIG, SUMMARY, flat, load_summary
 from qjax.runs.jsonfile import LIST, NOTHING, REAL, RECORD, TEXT, either, list_of, record_of
+from qjax.runs.points import NEVER
 from qjax.runs.results import Results
 
 Score = Literal["evaluation", "final", "area"]
@@ -44,6 +45,8 @@ class Sample:
     """Greedy returns after training, `[N]`."""
     complete: bool
     """Whether its run had ended."""
+    diverged: int
+    """Seeds that diverged; they count as they are."""
 
     def score(self, kind: Score, end: float) -> np.ndarray:
         """Return each seed's score, `[N]`, of the log points until `end`.
@@ -129,6 +132,7 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
     if lacking := [name for name in ("experiment", "arguments") if name not in config]:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {', '.join(map(repr, lacking))}")
     jsonfile.check(folder / CONFIG, config["arguments"], ARGUMENTS, above="arguments.")
+    check_no_search(folder, config)
     in_turn = "sweep" not in config and any(folder.glob(f"*/{CONFIG}"))
     parts, notes = _parts(folder, config["arguments"]) if in_turn else ({folder: {}}, [])
     samples, unit, environment = [], "", ""
@@ -152,6 +156,20 @@ def load(folder: Path, metric: str = "mean_return", window: int = 1) -> Study:
     if window > 1:
         samples = [replace(sample, values=trailing(sample.values, window)) for sample in samples]
     return Study(folder, config["experiment"], environment, unit, samples, flat(config["arguments"]), notes)
+
+
+def check_no_search(folder: Path, config: Mapping[str, Any]) -> None:
+    """Check that a folder holds no search, whose sweeps are runs, and which is none itself.
+
+    Raises:
+        ValueError: it does; its runs are named.
+
+    """
+    if config.get("experiment") == "search":
+        runs = sorted(str(path.parent) for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CONFIG}"))
+        alone = [run for run in runs if "fresh_" in run] or runs
+        named = f"name one of its runs, {', '.join(alone)}, or " if runs else ""
+        raise ValueError(f"{folder} holds a search: {named}see it whole by qjax report {folder}")
 
 
 def load_all(folders: Sequence[Path], metric: str = "mean_return", window: int = 1) -> tuple[dict[int, Study], int]:
@@ -243,7 +261,8 @@ def _samples(run: Results, static: Mapping[str, Any], metric: str, notes: list[s
     swept = {name: column.tolist() for name, column in run.hypers.items()}
     settings = [{**static, **{name: column[i] for name, column in swept.items()}} for i in range(len(values))]
     each = zip(settings, axes, values, evaluations(run.folder, len(values)), strict=True)
-    return [Sample(*parts, run.complete) for parts in each], unit
+    lost = (run.diverged_at != NEVER).sum(1).tolist()
+    return [Sample(*parts, run.complete, lost[i]) for i, parts in enumerate(each)], unit
 
 
 def _by_episode(reached: np.ndarray, returns: np.ndarray, episodes: int) -> tuple[np.ndarray, np.ndarray]:

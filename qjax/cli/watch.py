@@ -21,12 +21,14 @@ import qjax
 from qjax.cli import command
 from qjax.cli.command import UNLIMITED, Machine, Setting, written
 from qjax.cli.render import frames, renderer, write_gif
+from qjax.cli.studies import check_no_search
 from qjax.cli.words import Which
 from qjax.core.checks import check_range, check_size
 from qjax.core.text import short
+from qjax.machine.streams import tell
 from qjax.runs import jsonfile
 from qjax.runs.agents import AGENTS
-from qjax.runs.config import CONFIG, lane_seeds
+from qjax.runs.config import CONFIG, lane_seeds, load_summary
 from qjax.training.evaluation import evaluation_key
 from qjax.training.recording import Recording, record
 
@@ -94,12 +96,23 @@ def load(folder: Path, seed: int, setting: int = 0, which: str | int = "last") -
         root = qjax.fast_key(arguments["seed"]) if arguments["fast_keys"] else arguments["seed"]
     except KeyError as error:
         raise ValueError(f"{folder} is of another version: its {CONFIG} has no {error}") from None
+    if which == "best":
+        _tell_when(folder, place, setting)
     if which != "last":
         place += setting * len(jax.tree.leaves(agents)[0])  # they are those of all settings
         agents = jax.tree.unflatten(
             jax.tree.structure(agents), jax.tree.leaves(qjax.load_agents(folder, which=which))
         )
     return Trained(loop, jax.tree.map(lambda x: jnp.asarray(x[place]), agents), policy, evaluation_key(root, seed))
+
+
+def _tell_when(folder: Path, place: int, setting: int) -> None:
+    """Tell when the best evaluation of a seed was, by the place of the seed among its setting's."""
+    summary = load_summary(folder)
+    own = summary["settings"][setting] if "settings" in summary else summary
+    if steps := own.get("best_env_steps"):
+        when = f"at {steps[place]:,} steps" if steps[place] else "none: it never was evaluated, and has not learned"
+        tell(f"best evaluation while it trained: {when}")
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -109,6 +122,7 @@ def _config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"{folder} holds no run: it has no {CONFIG}")
     config = qjax.load_config(folder)
+    check_no_search(folder, config)
     if "sweep" not in config and (runs := sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))):
         raise ValueError(f"{folder} holds several runs: {', '.join(runs)}; name one of them, {folder / runs[0]}")
     if not {"experiment", "arguments", "sweep"} <= config.keys():

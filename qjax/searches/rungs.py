@@ -105,6 +105,13 @@ def judged(rung: Rung) -> np.ndarray:
     return np.any([~np.isnan(found).all(1) for found in rung.scores.values()], 0)
 
 
+def spent(rungs: Sequence[Rung], lanes: int) -> int:
+    """Return the environment steps that were made until the last of some rungs, with so many lanes a setting."""
+    alive = [len(rungs[0].merit), *(int(rung.survivors.sum()) for rung in rungs)]
+    between = np.diff([0, *(rung.steps for rung in rungs)]).tolist()
+    return lanes * sum(steps * settings for steps, settings in zip(between, alive, strict=False))
+
+
 def tied(rung: Rung) -> bool:
     """Return whether a setting left a rung with the same merit as one that went on, which came before it."""
     left = judged(rung) & ~rung.survivors

@@ -18,7 +18,7 @@ from qjax.runs.config import CONFIG
 from qjax.runs.run import Run
 from qjax.searches.prepared import Prepared, Setting, label, prepare
 from qjax.searches.record import Alone, Searched, Tried, champion
-from qjax.searches.rungs import Rung
+from qjax.searches.rungs import Rung, spent
 from qjax.searches.samplers import Sampler, Trial, sobol
 from qjax.searches.scores import check_score
 from qjax.searches.sensitivities import Line, around
@@ -190,7 +190,8 @@ def searched(
     for static in made.statics:
         seen = list[Trial]()
         for number in range(len(made.brackets)):
-            own, stopped = _bracket(made, static, number, seen, place, work, on_rung)
+            told = _telling(made, list(tried), run, on_rung)
+            own, stopped = _bracket(made, static, number, seen, place, work, told)
             tried.append(own)
             if stopped is not None:
                 return Searched(made.score, tried, None, None, {}, {}, np.nan, stopped)
@@ -212,21 +213,43 @@ def searched(
     return found
 
 
+def _telling(
+    made: Prepared, before: Sequence[Tried], run: Run | None, on_rung: Any
+) -> Callable[[Tried], None] | None:
+    """Return what writes how far a search has come, and tells of a bracket's last rung, where anybody asks."""
+    if run is None and on_rung is None:
+        return None
+
+    def tell(own: Tried) -> None:
+        if run is not None and not run.finished:
+            so_far = Searched(made.score, [*before, own], None, None, {}, {}, np.nan, None)
+            files.write(run.folder / SEARCH, jsonfile.text(so_far.plain()))
+        if on_rung is not None:
+            on_rung(own.name, own.rungs[-1])
+
+    return tell
+
+
 def _bracket(
-    made: Prepared, static: Setting, number: int, seen: Sequence[Trial], place: Place, work: Any, on_rung: Any
+    made: Prepared, static: Setting, number: int, seen: Sequence[Trial], place: Place, work: Any, tell: Any
 ) -> tuple[Tried, str | None]:
-    """Run one bracket of a static setting; return it and what stopped it."""
+    """Run one bracket of a static setting; return it and what stopped it. `tell` is told of it at each rung."""
     name = "/".join([label(static).replace(" ", "_")] * bool(static) + [f"bracket_{number}"])
     hypers = made.drawn(number, static, seen)
     judge = made.judge(number, static, hypers)
     builds = {env: made.build(env, static) for env in made.builds}
-    told = None if on_rung is None else lambda rung: on_rung(name, rung)
+    grid = sum(own[-1] for own in made.made[label(static)].values()) * judge.settings * len(made.tuning)
+    passed = list[Rung]()
+
+    def told(rung: Rung) -> None:
+        passed.append(rung)
+        tell(Tried(name, dict(static), hypers, list(passed), spent(passed, len(builds) * len(made.tuning)), grid))
+
     own = {**work, "seeds": made.tuning.tolist()}
     if len(builds) > 1:
         own["checkpoint_every"] = min(work.get("checkpoint_every", LOCKSTEP), LOCKSTEP)
-    rungs, results = run_bracket(builds, name, judge, place, told, own)
+    rungs, results = run_bracket(builds, name, judge, place, tell and told, own)
     steps = sum(result.env_steps for result in results.values())
-    grid = sum(own[-1] for own in made.made[label(static)].values()) * judge.settings * len(made.tuning)
     stopped = next((result.stopped for result in results.values() if result.stopped), None)
     return Tried(name, dict(static), hypers, rungs, steps, grid), stopped
 

@@ -50,9 +50,10 @@ def check_initial_agents(loop: Loop, initial: Any, lanes: int) -> Initial | None
         for count in (None, lanes):
             if _kinds(arrays) == _kinds(wanted, () if count is None else (count,)):
                 return Initial(arrays, count, _digest(arrays))
+        name, found, own = _first_other(arrays, wanted, lanes)
         raise ValueError(
-            f"initial agents are {describe(arrays)}; one of these agents is {describe(wanted)}, and with an axis of"
-            f" {lanes} lanes before it there is one for each"
+            f"initial agents have {name} {found}, and one of these agents {own}; with an axis of {lanes} lanes"
+            " before it there is one for each"
         )
     also = ", nor its params" if hasattr(state, "params") else ""
     raise ValueError(f"initial agents are {describe(arrays)}, not these agents' state, {describe(state)}{also}")
@@ -60,6 +61,18 @@ def check_initial_agents(loop: Loop, initial: Any, lanes: int) -> Initial | None
 
 def _kinds(tree: Any, axes: tuple[int, ...] = ()) -> list[tuple[Any, ...]]:
     return [((*axes, *x.shape), x.dtype) for x in jax.tree.leaves(tree)]
+
+
+def _first_other(arrays: Any, wanted: Any, lanes: int) -> tuple[str, str, str]:
+    """Return the name of the first array that is another than one agent's, or so many's, what it is, and one's."""
+    named = jax.tree_util.tree_leaves_with_path(arrays)
+    axes = (lanes,) if named[0][1].ndim > jax.tree.leaves(wanted)[0].ndim else ()
+    each = zip(named, jax.tree.leaves(wanted), strict=True)
+    (path, found), own = next(
+        (x, own) for x, own in each if (x[1].shape, x[1].dtype) != ((*axes, *own.shape), own.dtype)
+    )
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return name or "an array", describe(found), describe(own)
 
 
 def _digest(tree: Any) -> str:

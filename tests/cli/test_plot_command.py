@@ -179,7 +179,7 @@ def test_sensitivity_takes_the_others_at_their_best(tmp_path, drawn):
 
 def test_scores_of_tables():
     values = np.array([[1.0, np.nan, 4, np.nan], [np.nan, 2, 3, 8]])
-    sample = studies.Sample({}, np.array([10.0, 20, 30, 40]), values, None, True)
+    sample = studies.Sample({}, np.array([10.0, 20, 30, 40]), values, None, True, 0)
     np.testing.assert_array_equal(sample.score("final", 40), [4, 8])
     np.testing.assert_array_equal(sample.score("final", 30), [4, 3])
     np.testing.assert_array_equal(sample.score("area", 40), stats.area(values, sample.x))

@@ -426,16 +426,21 @@ def search(folder, **changes):
         "winner": alone[0],
         "default": alone[1],
         "comparison": {"": {"difference": [0.25, 0.125, 0.5], "improvement": [0.75, 0.5, 1.0]}},
+        "sensitivity": {
+            "alpha": {"values": [0.1, 0.5], "scores": {"": [[0.1, 0.2, 0.3], [0.5, 0.6, "-inf"]]}},
+        },
         "tuning_score": 0.7,
         "env_steps": {"tuning": 40_000, "grid": 100_000, "fresh": 32_000},
     }
     told = {"space": {"alpha": "log:1e-3:1"}, "environments": ["Lake", "Cliff"]}
-    with qjax.Run(folder, "search", {"name": "q-learning", "search": told}) as run:
+    machine = {"script": "qjax.cli.search", "words": ["q-learning", "--space", "alpha=log:1e-3:1"]}
+    with qjax.Run(folder, "search", {"name": "q-learning", "search": told}, machine=machine) as run:
         run.lifecycle.begin()
         for name, returns in zip(("winner", "default"), RETURNS, strict=True):
             written(folder / f"fresh_{name}", returns[None])
         written(folder / "bracket_0", RETURNS[:, :4], {"alpha": [0.1, 0.5]})
         (folder / "search.json").write_text(json.dumps({**written_, **changes}))
+        run.finish({"experiment": "search"})
     return folder
 
 
@@ -462,6 +467,12 @@ def test_a_search_shows_rungs_and_fresh_seeds(tmp_path):
         "qjax report found" in found.code[-1]
         and "qjax plot found/fresh_default found/fresh_winner" in found.code[-1]
     )
+    again = next(text for text in found.code if text.startswith("qjax"))
+    assert again == "qjax search q-learning --space alpha=log:1e-3:1 --out found"
+    assert sum("whose command makes it, too" in words for words in found.words) == 2
+    varied = found.table("winner")
+    assert [row["alpha"] for row in varied] == ["0.1", "0.5"]
+    assert varied[0]["winner"].startswith("0.20 [") and varied[1]["winner"].startswith("-inf [")
     assert "<h1>found on FrozenLake-v1</h1>" in found.text and "alpha</dt> <dd>log:1e-3:1<" in found.text
 
 
@@ -469,9 +480,20 @@ def test_a_search_that_has_not_ended_or_is_damaged_is_shown_as_far_as_it_goes(tm
     folder = search(tmp_path / "found", brackets=[{"hypers": {}}])
     found = page(tmp_path, folder)
     assert any("found: search.json is damaged" in words and "brackets." in words for words in found.words)
+    shutil.rmtree(folder)
+    first = json.loads((search(tmp_path / "whole") / "search.json").read_text())["brackets"][0]
+    first["rungs"] = first["rungs"][:1]
+    nothing = {"winner": None, "default": None, "comparison": {}, "sensitivity": {}, "tuning_score": None}
+    folder = search(tmp_path / "found", brackets=[first], **nothing)
+    (folder / "summary.json").unlink()
+    found = page(tmp_path, folder)
+    assert [list(row.values())[1:4] for row in found.table("go on")] == [["500", "6", "2"]]
+    assert any("until the last of these rungs" in words for words in found.words)
+    assert any(text.endswith("--out found --resume") for text in found.code)
     (folder / "search.json").unlink()
     found = page(tmp_path, folder)
-    assert any("The search has not ended: it has no search.json" in words for words in found.words)
+    assert any("The search has not ended" in words for words in found.words)
+    assert any("No rung has been decided yet" in words for words in found.words)
     assert found.table("state")[0]["state"] == "has not ended" and len(found.table("state")) == 3
     assert command(folder, "--out", tmp_path / "page.html", "--no-animation") == 0
 

@@ -36,7 +36,14 @@ def whole(tmp_path_factory):
     """A search that nothing disturbed, of one environment, in its folder."""
     folder = tmp_path_factory.mktemp("search") / "whole"
     told = []
-    found = qjax.search(small.build, small.SPACE, folder=folder, on_rung=lambda *x: told.append(x), **small.WORK)
+
+    def tell(name, rung):
+        told.append((name, rung))
+        so_far = json.loads((folder / "search.json").read_text())
+        assert so_far["winner"] is None and len(so_far["brackets"][-1]["rungs"]) == len(told)
+        assert so_far["env_steps"]["tuning"] == [2700, 4500, 6300][len(told) - 1]
+
+    found = qjax.search(small.build, small.SPACE, folder=folder, on_rung=tell, **small.WORK)
     return folder, found, told
 
 

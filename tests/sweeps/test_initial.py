@@ -93,12 +93,14 @@ def test_a_run_keeps_a_digest_and_goes_on_with_the_same_agents_only(learned, tmp
 
 
 def test_bad_input(learned):
-    with pytest.raises(ValueError, match=r"initial agents are float32\[2, 8, 2\]; one .* 3 lanes"):
+    with pytest.raises(ValueError, match=r"an array float32\[2, 8, 2\].* float32\[8, 2\]; .* 3 lanes"):
         qjax.sweep(lambda _: table(), initial=learned.agents[:2], **SHORT)
     with pytest.raises(ValueError, match=r"initial agents are .*, not these agents' state, .*, nor its params"):
         qjax.sweep(lambda _: network(), initial=learned.agents, **SHORT)
     wide = network(hidden=8).init(jax.random.key(0)).agent.params
-    with pytest.raises(ValueError, match="one of these agents is"):
+    with pytest.raises(
+        ValueError, match=r"params/Dense_0/bias float32\[8\], and one of these agents float32\[\d+\]"
+    ):
         qjax.sweep(lambda _: network(), initial=wide, **SHORT)
     with pytest.raises(TypeError, match="initial must be arrays"):
         qjax.sweep(lambda _: table(), initial="best", **SHORT)

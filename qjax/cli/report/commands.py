@@ -14,8 +14,10 @@ from qjax.cli.report.parts import Code, Section, Words
 from qjax.core.text import joined, short
 from qjax.runs.agents import AGENTS, BEST
 from qjax.runs.config import CONFIG, lane_seeds
+from qjax.runs.jsonfile import TEXT, list_of
 
 TRAIN = "qjax.cli.train"
+LISTED = list_of(TEXT)
 WIDTH = 72
 
 
@@ -66,15 +68,25 @@ def again(run: Run) -> tuple[list[str] | None, str]:
 
     The command of `qjax train` is read back as the command line would be, and compared with the config.
     """
-    if run.searches:
-        return None, f"its own command is not written here; its {CONFIG} above has the space and all else."
+    if "/" in run.place:
+        return None, "its seeds and its setting are of the search, whose command makes it, too."
     script = run.config.get("machine", {}).get("script")
+    if run.searches:
+        words = run.config.get("machine", {}).get("words")
+        if not LISTED.holds(words):
+            return None, f"it was not made by a command line: its {CONFIG} has the space and all else."
+        return ["qjax", "search", *words], "As it was given."
     arguments = run.config.get("arguments", {})
     if not isinstance(script, str):
         return None, f"it was not made by a command line: its {CONFIG} names none."
     if script != TRAIN:
         words = ["python", "-m", script, *_plain(arguments)]
         return words, f"Written from its {CONFIG}, and not checked: it is the command of a script."
+    return _trained(run)
+
+
+def _trained(run: Run) -> tuple[list[str] | None, str]:
+    """Return the same for a run of `qjax train`."""
     try:
         words = train(run)
     except (ValueError, OSError, TypeError, KeyError, ImportError) as error:

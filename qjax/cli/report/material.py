@@ -15,7 +15,7 @@ from qjax.cli.compare import Choices, Group
 from qjax.cli.report.private import Hidden
 from qjax.cli.studies import Study
 from qjax.runs import results
-from qjax.runs.config import CONFIG, load_summary
+from qjax.runs.config import CONFIG, SUMMARY, load_summary
 from qjax.runs.points import NEVER
 from qjax.runs.results import Results
 from qjax.searches.search import SEARCH
@@ -82,7 +82,7 @@ class Run:
     def complete(self) -> bool:
         """Whether all of it has ended."""
         if self.searches:
-            return (self.folder / SEARCH).is_file()
+            return (self.folder / SUMMARY).is_file()  # search.json is there at its first rung
         return self.study is not None and all(sample.complete for sample in self.study.samples)
 
     @property

@@ -13,7 +13,7 @@ from qjax.cli.compare import describe
 from qjax.cli.report.material import Material, Run
 from qjax.cli.report.parts import Pairs, Section, Table, Words
 from qjax.cli.report.pictures import figure
-from qjax.plot.hypers import scale
+from qjax.plot.hypers import scale, sensitivity
 from qjax.plot.lines import thousands
 from qjax.plot.style import BLUE, COLOURS, COLUMN, GREY, MARKERS, legend, paper
 from qjax.plot.style import figure as empty
@@ -42,12 +42,16 @@ def sections(material: Material) -> Iterator[Section]:
 
 
 def _parts(run: Run, material: Material) -> Iterator[Any]:
+    if not run.complete:
+        yield Words("The search has not ended: this is how far it has come.", notice=True)
     if not (run.folder / SEARCH).is_file():
-        yield Words(f"The search has not ended: it has no {SEARCH}. Its sweeps so far stand below.", notice=True)
+        yield Words("No rung has been decided yet.")
+        yield from _asked(run)
         return
     try:
         found = load(run.folder)
-        yield from [*_fresh(found), _budget(found), *_asked(run), *_rungs(found), *_pictures(found)]
+        shown = [*_fresh(found), *_budget(found), *_asked(run), *_rungs(found), *_pictures(found)]
+        yield from [*shown, *_around(found)]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         why = f"{SEARCH} is damaged, or of another version: {error!r}"
         yield Words(material.hidden(f"{run.name}: {why}"), notice=True)
@@ -126,8 +130,11 @@ def _rungs(found: Mapping[str, Any]) -> Iterator[Table]:
     yield Table(f"{caption}; of the last rung the best one is a candidate.", columns, rows)
 
 
-def _budget(found: Mapping[str, Any]) -> Words:
+def _budget(found: Mapping[str, Any]) -> Iterator[Words]:
     steps = found["env_steps"]
+    if found["winner"] is None:
+        yield Words(f"Tuning took {steps['tuning']:,} environment steps until the last of these rungs.")
+        return
     told = f"Tuning took {steps['tuning']:,} environment steps; all settings to the end, as in a grid, would have"
     told += f" taken {steps['grid']:,}, {steps['grid'] / max(steps['tuning'], 1):.1f} times as many."
     told += f" Fresh seeds took {steps['fresh']:,}."
@@ -135,15 +142,35 @@ def _budget(found: Mapping[str, Any]) -> Words:
         told += f" Varying the winner's values one by one took {steps['sensitivity']:,}."
     if found.get("tuning_score") is not None:
         told += f" The winner's merit when it was chosen, {float(found['tuning_score']):.4g}, is {BIASED}."
-    return Words(told)
+    yield Words(told)
+
+
+def _around(found: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the winner's scores where one of its values after another was varied, as picture and table."""
+    score = found["score"]
+    for name, line in found.get("sensitivity", {}).items():
+        scores = {env: np.array([_floats(row) for row in own]) for env, own in line["scores"].items()}
+        seeds = next(iter(scores.values())).shape[1]
+        told = (
+            f"The winner with other values of {name}, on the {seeds} tuning seeds: interquartile mean of"
+            f" {score['metric']} ({score['kind']}) with its 95% bootstrap interval"
+        )
+        known = {env or "winner": (line["values"], own) for env, own in scores.items()}
+        if all(np.isfinite(own).all() for own in scores.values()):
+            yield figure(sensitivity(known, name, ylabel=score["metric"]), f"{told}.")
+        columns = [name, *known]
+        rows = [
+            [f"{value:g}", *(_middle(own[row]) or "diverged" for _, own in known.values())]
+            for row, value in enumerate(line["values"])
+        ]
+        yield Table(f"{told}.", columns, rows)
 
 
 def _pictures(found: Mapping[str, Any]) -> Iterator[Any]:
     """Yield merits by rung, and against each value that was searched."""
     brackets = found["brackets"]
-    told = (
-        "Merit of every setting at the rungs that it reached: the best one of each bracket in blue, others in grey"
-    )
+    chosen = "those that went on from the last of them" if found["winner"] is None else "the best of each bracket"
+    told = f"Merit of every setting at the rungs that it reached: {chosen} in blue, others in grey"
     yield figure(_by_rung(brackets), f"{told}; higher is better.")
     for name in brackets[0]["hypers"]:
         drawn = functools.reduce(lambda kept, bracket: kept + _points(bracket, name), brackets, list[Any]())
