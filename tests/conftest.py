@@ -42,6 +42,7 @@ def pytest_configure(config):
     from qjax import use_cores
 
     use_cores(2)
+    compilation.share_context()
     gc.set_threshold(50_000, 20, 50)  # JAX makes objects by the million, and few circles of them
 
 

@@ -51,8 +51,8 @@ def run(args: Arguments) -> int:
     found, lost = studies.load_all(args.folders)
     for environment, unit in dict.fromkeys((study.environment, study.unit) for study in found.values()):
         own = [study for study in found.values() if (study.environment, study.unit) == (environment, unit)]
-        lost = any(sample.diverged for study in own for sample in study.samples)
-        names = [name for name in NUMBERS if lost or name != "diverged"]
+        known = any(sample.diverged for study in own for sample in study.samples)
+        names = [name for name in NUMBERS if known or name != "diverged"]
         numbers = (Column(name, justify="right", no_wrap=True) for name in names)
         look: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
         table = Table(Column("run", overflow="fold"), *numbers, title=f"{environment}, by {unit}", **look)

@@ -476,6 +476,13 @@ def test_a_search_shows_rungs_and_fresh_seeds(tmp_path):
     assert "<h1>found on FrozenLake-v1</h1>" in found.text and "alpha</dt> <dd>log:1e-3:1<" in found.text
 
 
+def test_what_diverged_on_fresh_seeds_is_told(tmp_path):
+    alone = {"setting": {"alpha": 0.5}, "scores": {"": ["-inf", *SCORES[0].tolist()[1:]]}, "env_steps": 16_000}
+    told = "A seed that diverged counts here as worse than any other"
+    assert any(told in caption for caption in page(tmp_path, search(tmp_path / "lost", winner=alone)).captions)
+    assert not any(told in caption for caption in page(tmp_path, search(tmp_path / "found")).captions)
+
+
 def test_a_search_that_has_not_ended_or_is_damaged_is_shown_as_far_as_it_goes(tmp_path):
     folder = search(tmp_path / "found", brackets=[{"hypers": {}}])
     found = page(tmp_path, folder)

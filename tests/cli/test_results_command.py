@@ -25,7 +25,8 @@ def command(*words):
 
 
 def rows(folder):
-    return list(results.rows(studies.load(folder)))
+    found = results.rows(studies.load(folder))
+    return [(name, *(cells[column] for column in results.NUMBERS if column != "diverged")) for name, cells in found]
 
 
 def test_a_line_for_each_setting(tmp_path):
@@ -59,5 +60,18 @@ def test_the_table(tmp_path, capsys):
     assert [line[0] for line in lines if line[-1] == "steps"] == ["FrozenLake-v1,", "Taxi-v4,"]
     assert [str(one), "400", "3", "2.33", "[1.00,", "4.00]", "1.00", "7.00", "2.0", "min"] in lines
     assert {"n=1", "n=3", str(other)} < {line[0] for line in lines}
+    assert "diverged" not in said.out
     assert said.err == f"note: passed over: {tmp_path / 'nowhere'} holds no run: there is no such folder\n"
     assert command() == 2 and "error: name at least one RUN" in capsys.readouterr().err
+
+
+def test_seeds_that_diverged_are_counted(tmp_path, capsys):
+    healthy = written(tmp_path / "healthy", RETURNS[:1], scores=SCORES[:1])
+    lost = written(
+        tmp_path / "lost", RETURNS, {"rate": [0.1, 0.2]}, SCORES, diverged=[[-1, -1, -1], [100, -1, 300]]
+    )
+    assert command(healthy, lost) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    found = {line[0]: line for line in lines}
+    assert "diverged" in found["run"]
+    assert found["rate=0.2"][-1] == "2" and found["rate=0.1"][-1] != "2" and found[str(healthy)][-1] != "2"

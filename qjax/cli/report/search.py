@@ -101,6 +101,10 @@ def _fresh(found: Mapping[str, Any]) -> Iterator[Table]:
         f"The winner{' and the default' * ('default' in alone)} on {seeds} fresh seeds that no choice saw:"
         f" interquartile means of {score['metric']} ({score['kind']}). "
     )
+    if not all(np.isfinite(own).all() for each in scores.values() for own in each):  # as infinity
+        caption += (
+            "A seed that diverged counts here as worse than any other; in the tables below it counts as it is. "
+        )
     for env, pair in found["comparison"].items():
         value, low, high = pair["improvement"]
         other, below, above = map(float, pair["difference"])
