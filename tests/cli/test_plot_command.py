@@ -1,11 +1,13 @@
 """Pictures of runs for a paper: what is drawn, held against slow sums, and what is said of bad folders."""
 
+import functools
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from command_lines import status_of
 from folders import grid, written
 from PIL import Image
 
@@ -23,13 +25,7 @@ def seeded(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(5))
 
 
-def command(*words):
-    """Run a command line in this process; return its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["plot", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            plot.main()
-    return ended.value.code
+command = functools.partial(status_of, plot.main)
 
 
 @pytest.fixture

@@ -1,17 +1,18 @@
 """A page of runs: its numbers are those of slow sums, it loads nothing, and it tells what is wrong with a run."""
 
 import base64
+import functools
 import io
 import json
 import re
 import shlex
 import shutil
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import status_of
 from folders import grid, written
 from PIL import Image
 
@@ -29,13 +30,7 @@ COST = {"env_steps": 123_456, "compile_s": 2.5, "run_s": 4.0}
 EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 
-def command(*words):
-    """Run a command line in this process; return its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["qjax report", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            report.main()
-    return ended.value.code
+command = functools.partial(status_of, report.main)
 
 
 class Page(HTMLParser):

@@ -1,9 +1,10 @@
 """The table of runs' results: its numbers, and what is said of runs that have none."""
 
-import sys
+import functools
 
 import numpy as np
 import pytest
+from command_lines import status_of
 from folders import grid, written
 
 from qjax import stats
@@ -14,14 +15,7 @@ SCORES = np.array([[1.0, 2.0, 4.0], [10.0, 20.0, 30.0]])
 COST = {"compile_s": 30.0, "run_s": 90.0}
 
 
-def command(*words):
-    """Run a command line in this process; return its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["qjax results", *map(str, words)])
-        patch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended:
-            results.main()
-    return ended.value.code
+command = functools.partial(status_of, results.main)
 
 
 def rows(folder):
