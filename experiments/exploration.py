@@ -89,7 +89,7 @@ def trained(args: Arguments, task: Task, agent: qjax.Agent, policy: Any) -> list
         seed=args.root,
         steps=task.steps,
         log_points=args.log_points,
-        report=report_of(lambda _: loop, env, task.gamma),
+        report=report_of(lambda _: loop, task.gamma),
     )
     return result.points
 

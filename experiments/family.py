@@ -90,7 +90,7 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
             seed=args.root,
             steps=steps,
             log_points=args.log_points,
-            report=report_of(lambda _: loop, env, config.gamma),
+            report=report_of(lambda _: loop, config.gamma),
             run=run,
             progress=title,
         )

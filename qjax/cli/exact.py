@@ -16,14 +16,11 @@ def table_of(agent: qjax.Agent, state: Any, num_states: int) -> Any:
     return jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, jnp.arange(num_states))
 
 
-def report_of(
-    build: Callable[[Any], qjax.Loop], env: qjax.Env, gammas: Any
-) -> Callable[[Any, Any, Any], dict[str, Any]]:
+def report_of(build: Callable[[Any], qjax.Loop], gammas: Any) -> Callable[[Any, Any, Any], dict[str, Any]]:
     """Return the report that `qjax.sweep` logs: `qjax.solve.report` of the values that an agent acts on.
 
     Args:
-        build: `hyper -> loop`.
-        env: the environment.
+        build: `hyper -> loop`, on one environment whatever the setting.
         gammas: gamma, or all those of the settings, which then have a `gamma`.
 
     Raises:
@@ -31,7 +28,7 @@ def report_of(
         ValueError: a gamma lies outside [0, 1], or is 1 and from some state no policy can reach an end.
 
     """
-    mdp, several = examples.from_env(env), np.atleast_1d(np.asarray(gammas, np.float32))
+    mdp, several = examples.from_env(build(None).env), np.atleast_1d(np.asarray(gammas, np.float32))
     solutions = jax.tree.map(lambda *x: jnp.stack(x), *(solve.exact(mdp, float(gamma)) for gamma in several))
 
     def report(hyper: Any, state: Any, key: Any) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _run_one(args: Arguments) -> None:
         raise ValueError(f"--exact needs a discount factor: {args.name} has no constant gamma")
     if args.exact and args.normalize:
         raise ValueError(f"--exact compares values with those of {args.env}; --normalize changes what is learned")
-    report = report_of(make, args.make(), args.given["gamma"]) if args.exact else None
+    report = report_of(make, args.given["gamma"]) if args.exact else None
     trained = command.train(
         args,
         args.name,

@@ -183,11 +183,11 @@ def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
     """A setting is held against the solution of its own gamma; an environment without an MDP is refused."""
     args, table = named("q-learning", gamma=[0.5, 0.9]), jax.random.normal(jax.random.key(0), (16, 4))
     env = qjax.make(args.env)
-    report, mdp = exact.report_of(train.builder(args), env, args.gamma), examples.from_env(env)
+    report, mdp = exact.report_of(train.builder(args), args.gamma), examples.from_env(env)
     for gamma in args.gamma:
         setting = {"gamma": np.float32(gamma), "alpha": np.float32(0.1)}
         expected = solve.report(solve.exact(mdp, gamma), mdp, table, gamma)
-        for name, found in jax.jit(report)(setting, table).items():
+        for name, found in jax.jit(report)(setting, table, None).items():
             assert float(found) == pytest.approx(float(expected[name]), rel=1e-4)
     asked = {}
 
