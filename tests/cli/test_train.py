@@ -202,7 +202,7 @@ def test_exact_values_of_every_setting(monkeypatch, tmp_path, capsys):
     ):
         assert command_line(monkeypatch, *words, "--exact", "--out", tmp_path / words[0]) == 2
         assert said in capsys.readouterr().err
-    assert asked["report"](None, jnp.zeros((500, 6)))["regret"] > 0
+    assert asked["report"](None, jnp.zeros((500, 6)), None)["regret"] > 0
 
 
 # ---- where constants come from
