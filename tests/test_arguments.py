@@ -284,7 +284,9 @@ def worlds() -> dict[str, Entry]:
             observations=k.optional(k.array(np.arange(2)), first=True),
             legal=k.optional(k.array(np.ones((2, 2), bool)), first=True),
         ),
-        "check_env": entry(env=k.raw(env, "the report says what is wrong"), seed=k.size(0, 0), steps=k.size(3)),
+        "check_env": entry(  # the first has only its report: nothing is compiled for each seed
+            env=k.Kind(("nowhere", env)), seed=k.size(0, 0), steps=k.size(3)
+        ),
         "legal_table": entry(env=k.record(env)),
         "make": entry(
             lambda env=mdp, params=None, kwargs=None: qjax.make(env, params, **(kwargs or {})),
@@ -508,7 +510,8 @@ def searching() -> dict[str, Entry]:
         "seed": k.size(0, 0), "seen": k.raw((), "what a search came to: it has no wrong values"),
     }  # fmt: skip
     values = k.Kind(([1, 2], np.ones(1), (True, False)), (1j, "3", None, 3, [], [1, 1], [[1.0]], ["a"], [np.nan]))
-    build = lambda hyper: loop()
+    made = loop()  # one for all values: most are tried after it
+    build = lambda hyper: made
     table = np.array([[0.0, 1.0], [1.0, 0.5]])
     scores = k.Kind((table,), (1j, "3", None, 3, {}, np.ones(2), np.full((2, 2), np.nan), [["a", "b"]]))
     return {

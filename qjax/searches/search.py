@@ -108,15 +108,17 @@ def search(
 
     """
     judged = check_score(score, score_kind, lower)
+    if on_rung is not None:  # these before the builds are traced
+        check_callable("on_rung", on_rung, "(name, rung) -> None")
+    if folder is not None:
+        check_path("folder", folder)
+    resume, overwrite = check_flag("resume", resume), check_flag("overwrite", overwrite)
     work = {"seed": seed, "log_points": 100, **_of_sweep(arguments)}
     made = prepare(
         build, space, steps=steps, settings=settings, tuning_seeds=tuning_seeds, fresh_seeds=fresh_seeds, eta=eta,
         rungs=rungs, method=method, score=judged, default=default, static=static, sampler=sampler,
         reference=reference, sensitivity=sensitivity, work=work,
     )  # fmt: skip
-    if on_rung is not None:
-        check_callable("on_rung", on_rung, "(name, rung) -> None")
-    resume, overwrite = check_flag("resume", resume), check_flag("overwrite", overwrite)
     told = described(made, {"steps": steps, "eta": eta, "method": method}, work)
     with ExitStack() as stack:
         run, place = (
@@ -124,7 +126,6 @@ def search(
             Place(None, "search", lambda name, env, _: {**told, "sweep": f"{name} {env}".strip()}, None),
         )
         if folder is not None:
-            check_path("folder", folder)
             run = stack.enter_context(opened(Path(folder), "search", told, resume, overwrite))
             place = place._replace(folder=Path(folder))
         elif len(made.builds) > 1:  # sweeps that wait for one another are stopped and resumed
