@@ -35,11 +35,16 @@ def use_flags():
 
 
 def share_context():
-    """Lower all programs of this process in one MLIR context, for one each takes a sixth of the tests' time."""
+    """Lower the programs of this process in one MLIR context, for one each takes a sixth of the tests' time.
+
+    One that is lowered while another is has its own, for it would become a part of that.
+    """
     from jax._src.interpreters import mlir
 
     if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+        make = mlir.make_ir_context
+        shared = functools.cache(make)
+        mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else make()
 
 
 def _instead(**options):
