@@ -1,8 +1,8 @@
 """What the gate leaves to the whole suite (`pytest -m ""`): other choices of what it tests with one; rehearsals.
 
 A test stands here with the choices of its parameters that the gate keeps, none where it leaves the test out: where
-another in the gate fails with it, or where it takes more than its share of six minutes. Of a test that takes a second
-there is one choice. What is here runs before a change lands that could touch it; the gate runs on every one.
+another in the gate fails with it, or where it takes more than its share of six minutes. Of a test that takes a
+second there is one choice. What is here runs before a change lands that could touch it; the gate runs on every one.
 """
 
 import pytest
