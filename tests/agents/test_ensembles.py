@@ -69,6 +69,18 @@ def test_which_transitions_a_member_learns_from_stays_and_is_a_fair_draw():
     assert (masks(jnp.uint32(6), slots, SIZE, 0.3) != own).any()
 
 
+def test_a_member_s_table_moves_where_transitions_are_its_own():
+    agent, states = qjax.bootstrapped(qjax.tabular(STREAMS, 2, 0.5), SIZE), jnp.arange(STREAMS)
+    given = batch()
+    data = given.data._replace(obs=states[None], next_obs=states[None], reward=jnp.ones((1, STREAMS)))
+    given = given._replace(data=data._replace(discount=jnp.zeros((1, STREAMS))))
+    state = agent.init(KEY, states)
+    moved = agent.learn(KEY, state, given, TIME)[0].members[:, states, data.action[0]]
+    own = masks(state.seed, given.slot, SIZE, 0.5)
+    np.testing.assert_array_equal(moved, 0.5 * own)
+    assert 0 < own.sum() < own.size
+
+
 def test_one_member_acts_for_an_episode_and_then_another_is_drawn():
     env = qjax.make(probes.Endless(box=True))  # episodes of three steps
     agent = qjax.bootstrapped(dqn(), SIZE)
@@ -94,7 +106,9 @@ def test_together_they_act_on_their_mean_or_their_votes():
         np.testing.assert_allclose(q, expected, rtol=1e-6)
         assert after == carry
         noise = qjax.Noise(KEY, KEY)
-        np.testing.assert_array_equal(agent.act(noise, state, carry, jnp.int32(0))[0], values[carry.number])
+        for number in range(3):
+            drawn = carry._replace(number=jnp.int32(number))
+            np.testing.assert_array_equal(agent.act(noise, state, drawn, jnp.int32(0))[0], values[number])
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,17 @@ def test_sticky_actions(legal):
     assert abs((done[told] == last[told]).mean() - 0.4) < 4 * math.sqrt(0.24 / told.sum())
 
 
+def test_an_action_that_always_sticks_does_so_until_its_episode_ends():
+    found = walk(wrappers.sticky_actions(line(), 1.0))
+    executed = found.steps.final_obs[:, 0] - np.array([obs[0] for obs in found.obs])
+    begins, last = True, None
+    for t in range(STEPS):
+        last = found.actions[t] if begins else last
+        assert executed[t] == last
+        begins = found.steps.terminated[t] | found.steps.truncated[t]
+    assert found.steps.truncated.any() and (executed != found.actions).any()
+
+
 @pytest.mark.parametrize("legal", [False, True])
 def test_repeat_action(legal):
     times, env = 3, line(legal)

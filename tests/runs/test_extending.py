@@ -17,7 +17,10 @@ from probes import Walk
 from victim import Crash
 
 import qjax
+from qjax.runs.checkpoint import Checkpoint
 from qjax.sweeps import phases
+from qjax.sweeps.described import describe
+from qjax.sweeps.extending import continued
 from qjax.sweeps.programs import Programs
 
 SHORT, LONG, POINTS = 240, 480, 4
@@ -74,6 +77,15 @@ def same_in_all(folder, result, known_folder, known):
     if known.best is not None:
         np.testing.assert_array_equal(result.best.env_steps, known.best.env_steps)
         same(result._replace(agents=result.best.agents), known._replace(agents=known.best.agents))
+
+
+@pytest.mark.parametrize(("tick", "ended"), [(124, False), (125, True)])
+def test_where_a_run_ended_it_has_a_log_point_of_its_own(tmp_path, tick, ended):
+    described = describe(BUILDS["q-learning"], 1, None, 0, 600, POINTS, None)
+    found = Checkpoint(tmp_path, {"tick": tick})
+    grown, earlier = continued(described, {"sweep": {"steps": 250, "log_points": POINTS}}, found)
+    assert earlier == [{"steps": 250, "log_points": POINTS, "ended": ended}]
+    assert (250 in phases.log_steps(grown.phases, 2)) == ended
 
 
 @pytest.mark.parametrize("evaluated", [False, True])

@@ -39,6 +39,11 @@ def test_the_columns_are_what_evaluate_returns_on_those_keys(evaluated):
         np.testing.assert_allclose(last.values["eval_std"][lane], returns.std(), rtol=1e-5, atol=1e-6)
 
 
+def test_it_is_due_at_every_second_log_point_and_at_the_last_one():
+    due = [evaluating.Evaluation(2, EPISODES).due(number, number == 6) for number in range(7)]
+    assert due == [False, True] * 3 + [True]
+
+
 def test_every_second_log_point_and_the_last_one_have_it(evaluated):
     due = [bool(np.isfinite(point.values["eval_return"]).all()) for point in evaluated.points]
     none = [bool(np.isnan(point.values["eval_std"]).all()) for point in evaluated.points]
@@ -116,6 +121,18 @@ def test_the_best_agent_is_the_one_of_the_best_evaluation(tmp_path):
     (tmp_path / "run/best_agents/structure.json").write_text("{}")
     with pytest.raises(ValueError, match="damaged"):
         qjax.load_agents(tmp_path / "run", which="best")
+
+
+def test_a_better_evaluation_and_no_equal_one_makes_the_best_agent():
+    loop, key = build(), jax.random.key(2)
+    lane = evaluating.unevaluated(loop.init(jax.random.key(1)))
+    fresh, found = evaluating.evaluated(loop, lane, key, EPISODES)
+    assert fresh.best.value == found["eval_return"] and jnp.isfinite(fresh.best.value)
+    for before, better in ((-jnp.inf, True), (found["eval_return"], False), (jnp.inf, False)):
+        best = lane.best._replace(agent=lane.agent + 1, value=jnp.float32(before))
+        after, _ = evaluating.evaluated(loop, lane._replace(best=best), key, EPISODES)
+        np.testing.assert_array_equal(after.best.agent, lane.agent if better else best.agent)
+        assert after.best.value == (found["eval_return"] if better else before)
 
 
 def test_without_an_evaluation_there_is_no_best_agent(tmp_path):

@@ -8,6 +8,7 @@ import probes
 import pytest
 
 import qjax
+from qjax.sweeps.initial import check_initial_agents
 
 SHORT = {"seeds": 3, "steps": 40, "log_points": 1, "width": 2}
 
@@ -35,8 +36,8 @@ def learned():
 
 
 def test_each_lane_begins_with_its_own_or_all_with_one(learned):
-    """Two groups, and the second is padded."""
-    again = qjax.sweep(lambda _: table(still), initial=learned.agents, **SHORT)
+    """Two groups of one device, and the second is padded."""
+    again = qjax.sweep(lambda _: table(still), initial=learned.agents, devices=jax.devices()[:1], **SHORT)
     assert np.asarray(again.agents).tobytes() == np.asarray(learned.agents).tobytes()
     assert len(np.unique(np.asarray(learned.agents), axis=0)) > 1
     one = qjax.sweep(lambda _: table(still), initial=learned.agents[1], **SHORT)
@@ -80,6 +81,12 @@ def test_what_an_actor_remembers_is_begun_by_the_agent_that_is_given():
     env = qjax.make(probes.Walk())
     loop = qjax.make_loop(env, remembering, qjax.greedy, qjax.online(), gamma=0.9)
     assert (loop.init(jax.random.key(0), jnp.full((8, 2), 3.0)).carry == 3).all()
+
+
+def test_a_digest_tells_agents_apart_by_their_numbers():
+    agents = np.zeros((3, 8, 2), np.float32)
+    of = lambda given: check_initial_agents(table(), given, 3).digest
+    assert of(agents) == of(agents.copy()) != of(agents + 1) and len(of(agents)) == 16
 
 
 def test_a_run_keeps_a_digest_and_goes_on_with_the_same_agents_only(learned, tmp_path):
