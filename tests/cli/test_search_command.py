@@ -8,7 +8,7 @@ import pytest
 
 import qjax
 from qjax import searches
-from qjax.cli import search, space, train
+from qjax.cli import reading, search, space, studies, train, watch
 
 TABLE = "q-learning --env FrozenLake-v1 --env-kwargs is_slippery=false --steps 900 --log-points 9 --width 2"
 SMALL = "--settings 4 --eta 2 --rungs 2 --tuning-seeds 2 --fresh-seeds 2 --sensitivity 3"
@@ -55,6 +55,8 @@ def test_several_values_are_choices_and_static_ones_a_loop():
         (f"{TABLE} --space alpha=log:1e-3:1 --tuning-seeds 1", "tuning_seeds must be at least 2, got 1"),
         (TABLE, "space is empty"),
         (f"{TABLE} --space alpha=log:1e-3:1 --settins 3", "no flag --settins"),
+        ("dqn --envs A B --env A", "give either --env or --envs, got both: --envs A B"),
+        ("dqn --steps 9 --space lr=log:1e-3:1 --envs Acrobot-v1 Acrobot-v1", "--envs has Acrobot-v1 twice"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(line, told):
@@ -95,3 +97,25 @@ def test_one_setting_for_several_environments():
     assert list(made.builds) == ["FrozenLake-v1", "CliffWalking-v1"] and "one setting for FrozenLake" in str(made)
     assert made.reference == {"FrozenLake-v1": (0.0, 1.0), "CliffWalking-v1": (-1000.0, -13.0)}
     assert [made.build(env, {})({"alpha": 0.1}).env.name for env in made.builds] == list(made.builds)
+
+
+def test_the_words_that_make_it_again_are_kept():
+    line = "dqn --lr 1e-3 --resume --out runs/x --settings 3 --dry-run --overwrite"
+    found, _ = space.read(line.split())
+    assert found.words == ("dqn", "--lr", "1e-3", "--settings", "3")
+
+
+def test_a_search_is_no_run(tmp_path, monkeypatch):
+    """Its folder and its sweeps say what to name instead."""
+    with qjax.Run(tmp_path / "found", "search", {"name": "q-learning"}) as run:
+        run.lifecycle.begin()
+    with pytest.raises(ValueError, match="holds a search: see it whole by qjax report"):
+        studies.load(tmp_path / "found")
+    for name in ("bracket_0", "fresh_winner"):
+        with qjax.Run(tmp_path / "found" / name, "q-learning", {"sweep": name}) as run:
+            run.lifecycle.begin()
+    for load in (studies.load, lambda folder: watch.load(folder, 0)):
+        with pytest.raises(ValueError, match=r"name one of its runs, \S+/found/fresh_winner, or see it whole"):
+            load(tmp_path / "found")
+    with pytest.raises(ValueError, match="holds settings that a search drew"):
+        reading.read_back(tmp_path / "found" / "bracket_0")

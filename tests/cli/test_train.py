@@ -888,6 +888,10 @@ def test_agents_kept_on_the_way_begin_another_run(tmp_path, monkeypatch, capsys)
     out = tmp_path / "run"
     kept = ("--snapshots", 200, 401, "--evaluate-every", 1)
     assert command_line(monkeypatch, *LAKE, "--steps", 600, "--log-points", 3, *kept, "--out", out) is None
+    capsys.readouterr()
+    again = (*LAKE, "--steps", 600, "--log-points", 3, *kept[:2], 300, *kept[3:], "--resume", "--out", out)
+    assert command_line(monkeypatch, *again) is None
+    assert "it kept no agents at 300 steps, and keeps none now that it has ended" in capsys.readouterr().err
     digests = set()
     for which in ("last", "best", 200, 401):
         begun = tmp_path / f"from-{which}"
@@ -938,3 +942,29 @@ def test_what_no_flag_of_a_config_gives_is_told(tmp_path, monkeypatch, capsys):
     (first / "config.json").write_text(json.dumps(config))
     parsed("--config", first)
     assert "first has the seeds 4,5, and this run those from 0 on" in capsys.readouterr().err
+
+
+def test_seeds_that_diverged_stand_in_the_table(tmp_path, monkeypatch, capsys):
+    words = (
+        "dqn",
+        "--hidden",
+        4,
+        "--batch-size",
+        4,
+        "--warmup",
+        100,
+        "--steps",
+        300,
+        "--log-points",
+        2,
+        "--seeds",
+        2,
+    )
+    given = (*words, "--eval-episodes", 1, "--lr", 1e30)
+    assert command_line(monkeypatch, *given, "--out", tmp_path / "one") is None
+    assert "2 of 2" in next(line for line in capsys.readouterr().out.splitlines() if "seeds that diverged" in line)
+    scores = {"final_return_per_seed": [9.0, 8.0], "final_return_iqm": 8.5, "solved_fraction": 0.0}
+    for lost, said in ((1, True), (0, False)):
+        settings.show([{"setting": {"rate": 0.1}, **scores, "diverged": lost}], "x", "none")
+        out = capsys.readouterr().out
+        assert ("diverged" in out) == said and ("1 of 2" in out) == said

@@ -269,3 +269,17 @@ def test_the_best_agent_of_a_setting_is_shown_where_there_is_one(tmp_path, monke
         watch.load(tmp_path / "with", 2, 1, 300)
     with pytest.raises(FileNotFoundError, match="none were evaluated while it trained"):
         watch.load(tmp_path / "without", 2, 1, "best")
+
+
+def test_when_the_best_evaluation_was_is_told(tmp_path, capsys):
+    for summary in ({"best_env_steps": [0, 1200]}, {"settings": [{}, {"best_env_steps": [0, 1200]}]}):
+        (tmp_path / "summary.json").write_text(json.dumps(summary))
+        watch._tell_when(tmp_path, 1, 1)
+        watch._tell_when(tmp_path, 0, 1)
+        said = capsys.readouterr().err.splitlines()
+        assert said == [
+            "best evaluation while it trained: at 1,200 steps",
+            "best evaluation while it trained: none: it never was evaluated, and has not learned",
+        ]
+    watch._tell_when(tmp_path, 0, 0)
+    assert capsys.readouterr().err == ""
