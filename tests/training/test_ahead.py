@@ -112,7 +112,7 @@ def lake():
     """Return a loop in which all draws, its first lane, and that lane 12 iterations later, step by step."""
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     agent = qjax.tabular(env.num_states, env.num_actions, 0.1, target_policy=qjax.sampled(qjax.greedy))
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.online(), gamma=0.99, num_envs=3)
+    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.online(), gamma=0.99, num_envs=3, rollout=2)
     start = jax.jit(loop.init)(jax.random.key(2))
     return loop, start, step_by_step(loop, start, 12)
 
