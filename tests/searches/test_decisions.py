@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from folders import written
 
+import qjax
 from qjax.searches.decisions import best, brackets, merits, normalised
+from qjax.searches.scores import Score
 
 
 def test_hyperband_has_the_papers_numbers():
@@ -78,3 +81,10 @@ def test_environments_count_alike_whatever_their_units():
     assert np.allclose(normalised(merit, alive, given)[:2], [(0.5 + 0.45) / 2, (1.0 + 0.5) / 2])
     same = np.full((3, 2), 7.0)
     assert normalised(same, np.ones(3, bool)).tolist() == [0, 0, 0]
+
+
+def test_what_diverged_has_the_worst_score_of_all(tmp_path):
+    given = {"scores": np.zeros((1, 2)), "diverged": [[-1, 100]]}
+    table = qjax.results.load(written(tmp_path / "run", [[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]], **given))
+    assert Score().of(table).tolist() == [[3.0, -np.inf]]
+    assert Score(lower=True).of(table).tolist() == [[3.0, np.inf]]
