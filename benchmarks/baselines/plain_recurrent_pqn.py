@@ -27,7 +27,9 @@ class Cell(nn.Module):
     def __call__(self, hidden: Any, row: Any) -> Any:
         """Return what is remembered and given."""
         x, begun = row
-        return nn.GRUCell(SIZE)(jnp.where(begun[:, None], 0.0, hidden), x)
+        # Orthogonal weights, the default, are a call of LAPACK, which may wait for ever among several lanes.
+        cell = nn.GRUCell(SIZE, recurrent_kernel_init=nn.initializers.lecun_normal())
+        return cell(jnp.where(begun[:, None], 0.0, hidden), x)
 
 
 class QNetwork(nn.Module):

@@ -16,6 +16,7 @@ from qjax.cli import studies, train, watch
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.reading import read_back
 from qjax.runs import jsonfile, reading
+from qjax.runs.ended import has_ended
 
 OPENING = "[" * 100_000
 VALUES = (None, "text", -1, 10**30, math.nan, [], {}, [[]], True)
@@ -387,6 +388,17 @@ def test_what_vouches_for_an_ended_run_is_told_where_it_is_altered(over, spoilt)
             with pytest.raises(ValueError, match=rf"{path.name} is not what the run wrote when it ended"):
                 entered(folder)
             (folder / path.relative_to(over)).write_text(path.read_text())
+
+
+def test_a_run_has_ended_where_it_says_so(over, tmp_path):
+    """Its config may promise no steps, and its summary may be missing: what the sweep ended with is enough."""
+    assert has_ended(over)
+    folder = tmp_path / "run"
+    shutil.copytree(over, folder)
+    (folder / "summary.json").unlink(missing_ok=True)
+    assert has_ended(folder) and qjax.results.load(folder).complete
+    shutil.rmtree(folder / "ended")
+    assert not has_ended(folder)
 
 
 def test_a_file_more_in_an_ended_table(tmp_path):

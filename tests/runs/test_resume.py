@@ -67,14 +67,22 @@ def quick():
         yield
 
 
+class Whole(dict):
+    """Runs that nothing disturbed, by kind, each made when it is asked for."""
+
+    def __init__(self, folders):
+        super().__init__()
+        self.folders = folders
+
+    def __missing__(self, kind):
+        folder = self.folders.mktemp(kind) / "run"
+        self[kind] = folder, run(kind, folder, resume=False, checkpoint_every=1e9)
+        return self[kind]
+
+
 @pytest.fixture(scope="module")
 def whole(quick, tmp_path_factory):
-    """Runs that nothing disturbed."""
-    made = {}
-    for kind in STEPS:
-        folder = tmp_path_factory.mktemp(kind) / "run"
-        made[kind] = (folder, run(kind, folder, resume=False, checkpoint_every=1e9))
-    return made
+    return Whole(tmp_path_factory)
 
 
 def killed_before(monkeypatch, step, kind, folder):
@@ -792,6 +800,15 @@ def test_counts_of_two_hosts_come_in_the_order_of_the_lanes(tmp_path):
         np.savez(tmp_path / f"totals_{host}.npz", lanes=lanes, steps=10 + np.array(lanes))
     found = checkpoint.Checkpoint(tmp_path, {"files": dict.fromkeys(("totals_0.npz", "totals_1.npz"))})
     np.testing.assert_array_equal(found.totals(np.array([1, 3]))["steps"], [11, 13])
+
+
+def test_states_come_in_the_order_that_is_asked_for(monkeypatch):
+    """Lanes that go on may stand in other slots than they did, in any order over the groups."""
+    monkeypatch.setattr(checkpoint, "_group", lambda folder, group: [10 * group + np.arange(2)])
+    found = checkpoint.Checkpoint(None, {"group_size": 2})
+    slots = np.array([4, 1, 5, 2, 0, 3])
+    (rows,) = found.rows(slots)
+    np.testing.assert_array_equal(rows, [20, 1, 21, 10, 0, 11])
 
 
 @pytest.mark.parametrize("kind", ["tabular", "dropping"])
