@@ -16,6 +16,7 @@ from qjax.agents.dqn import dqn, td_loss
 from qjax.agents.ensembles import bootstrapped
 from qjax.agents.maxmin import maxmin_dqn
 from qjax.agents.normalized import normalized
+from qjax.agents.plasticity import redo, reset_layers, shrink_and_perturb, with_resets
 from qjax.agents.pqn import pqn
 from qjax.agents.recurrent import recurrent_dqn, recurrent_pqn
 from qjax.agents.tabular import tabular, tabular_update, visit_count
@@ -34,6 +35,7 @@ from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.environment import MDPEnvironment
 from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table, with_prior
+from qjax.networks.optimizers import keep_gradient_norm
 from qjax.networks.recurrent import as_recurrent, recurrent
 from qjax.objectives.classification import hl_gauss, two_hot
 from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
@@ -60,6 +62,7 @@ from qjax.sweeps.result import Result
 from qjax.sweeps.sweep import static_sweeps, sweep
 from qjax.training.evaluation import evaluate, evaluate_seeds
 from qjax.training.loop import Loop, make_loop
+from qjax.training.measures import network_measures
 from qjax.types import Agent, Batch, Env, Head, Memory, Network, Noise, Policy, StatefulPolicy, Time, Transition
 
 __version__ = _VERSION
@@ -115,6 +118,7 @@ __all__ = [
     "grid",
     "hl_gauss",
     "huber",
+    "keep_gradient_norm",
     "lambda_returns",
     "legal_table",
     "load_agents",
@@ -131,6 +135,7 @@ __all__ = [
     "munchausen",
     "n_step",
     "n_step_transition",
+    "network_measures",
     "never_cut",
     "normalized",
     "online",
@@ -143,6 +148,8 @@ __all__ = [
     "recurrent",
     "recurrent_dqn",
     "recurrent_pqn",
+    "redo",
+    "reset_layers",
     "results",
     "ring",
     "sampled",
@@ -151,6 +158,7 @@ __all__ = [
     "search",
     "searches",
     "sequences",
+    "shrink_and_perturb",
     "signed_hyperbolic",
     "sinks",
     "solve",
@@ -173,6 +181,7 @@ __all__ = [
     "watkins",
     "with_next_action",
     "with_prior",
+    "with_resets",
     "wrappers",
     "zipped",
 ]

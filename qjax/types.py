@@ -8,8 +8,11 @@ imports nothing from the package.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from jax.tree_util import register_dataclass
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 State = Any
@@ -103,6 +106,20 @@ class Scaled(NamedTuple):
     """As the environment gave it."""
 
 
+@partial(register_dataclass, data_fields=["units"], meta_fields=["incoming", "outgoing"])
+@dataclass(frozen=True)
+class HiddenLayer:
+    """A hidden layer of a network: what it gives for one observation, and which parameters make and read that."""
+
+    units: Any
+    """`[..., n]`, its units after the activation function; of a convolution at each place of the image."""
+    incoming: tuple[str, ...]
+    """What makes them, by paths in the parameters such as "params/Dense_0", that of a normalisation among them: the
+    last axis of all arrays there is that of the units."""
+    outgoing: tuple[str, ...]
+    """What reads them: the kernels there, matrices, have a row for each unit, or one for each place and unit."""
+
+
 class Network(NamedTuple):
     """A function approximator for one observation."""
 
@@ -113,6 +130,8 @@ class Network(NamedTuple):
     for instance atoms, `[A, n]`. `noise` is None where the deterministic network is wanted."""
     masks: bool = False
     """Whether its output for an illegal action is minus infinity; then `obs` may be `Scaled`."""
+    hidden: Callable[[Params, PyTree[Array]], tuple[HiddenLayer, ...]] | None = None
+    """`(params, obs) -> layers`: its hidden layers for one observation, without noise; None where not known."""
 
 
 class RecurrentNetwork(NamedTuple):
@@ -274,7 +293,12 @@ class Reward(Protocol):
 
 
 def no_update(state: State, *_: Any) -> State:
-    """Return the state as it is: the `Agent.sync` and `Memory.update` of those that need none."""
+    """Return the state as it is: the `Agent.observe` and `Memory.update` of those that need none."""
+    return state
+
+
+def no_sync(key: Key[Array, ""], state: State, elapsed: Time) -> State:
+    """Return the state as it is: the `Agent.sync` of those that need none."""
     return state
 
 
@@ -312,8 +336,9 @@ class Agent(NamedTuple):
     learn: Callable[[Key[Array, ""], State, Batch, Time], tuple[State, dict[str, Array]]]
     """`(key, state, batch, time) -> (state, info)`: one update. `info["priority"]` is `[B]`; every scalar is
     logged, among them `loss` and `q`, the mean value of the batch's actions."""
-    sync: Callable[[State, Time], State] = no_update
-    """`(state, elapsed) -> state`: moves the target; the identity where there is none."""
+    sync: Callable[[Key[Array, ""], State, Time], State] = no_sync
+    """`(key, state, elapsed) -> state`: moves the target, and does what else is seldom done; the identity where
+    there is nothing."""
     observe: Callable[[State, Transition], State] = no_update
     """`(state, block) -> state`: sees each new block of transitions `[T, N, ...]` once, before the memory."""
     begin: Callable[[Key[Array, ""], State], Carry] = no_carry
@@ -329,6 +354,8 @@ class Agent(NamedTuple):
     """Whether it takes each step of an environment once, one after the other."""
     masks: bool = False
     """Whether its values of illegal actions are minus infinity, so that no target counts them."""
+    hidden: Callable[[State, PyTree[Array]], tuple[HiddenLayer, ...]] | None = None
+    """`(state, obs) -> layers`: the hidden layers of its network for one observation; None where not known."""
 
     def values(self, noise: Noise | None, state: State, obs: Any) -> Any:
         """Return the values of the actions, `[A]`, at one observation, by an agent that remembers nothing.

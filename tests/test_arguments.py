@@ -25,7 +25,6 @@ from constants import constants
 
 import qjax
 from qjax import algorithms
-from qjax.algorithms import deep
 from qjax.exploration import schedules
 from qjax.mdp import solve
 from qjax.types import Noise, Time, Transition
@@ -141,6 +140,20 @@ def factories() -> dict[str, Entry]:
         "as_network": entry(network=network),
         "bootstrapped": entry(
             agent=k.record(qjax.tabular(2, 2, 0.1)), size=k.size(3, 2), probability=k.half_open(), vote=k.flag(),
+        ),
+        "with_resets": entry(
+            agent=k.record(qjax.dqn(net, optax.sgd(1.0))), reset=k.record(qjax.reset_layers(), qjax.redo()),
+            when=k.record(qjax.periodic(5)), obs=BY_FIELD,
+        ),
+        "reset_layers": entry(
+            lambda names: qjax.reset_layers(*names),
+            names=k.Kind((("a", "b"), ()), ((3,), ("a", None)), called="name"),
+        ),
+        "shrink_and_perturb": entry(shrink=k.unit(), perturb=k.unit()),
+        "redo": entry(threshold=k.number(0.1, 0)),
+        "keep_gradient_norm": entry(),
+        "network_measures": entry(
+            build=k.function(lambda hyper: None), threshold=k.number(0.1, 0), delta=k.unit(),
         ),
         "count_bonus": entry(agent=k.record(qjax.tabular(2, 2, 0.1)), beta=k.number(0.1, 0)),
         "mbie_eb": entry(
@@ -469,7 +482,7 @@ def runs() -> dict[str, Entry]:
         ),
         "sweep": entry(
             **work, schedules=k.optional(k.record({"a": schedules.constant(1.0)}), first=True),
-            report=k.optional(k.function(lambda hyper, agent, key: {}), first=True),
+            report=k.optional(k.function(lambda hyper, lane, clock, key: {}), first=True),
             initial=k.raw(None, "checked in sweeps/test_initial.py"),
             drop=k.optional(k.function(lambda point, number: None), first=True), drop_diverged=k.flag(),
             on_log=k.optional(k.function(print), first=True),
@@ -880,7 +893,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "hidden": k.listed(k.size(4), (4,), [4], ())._replace(called="hidden"),
         "initializer": k.name(*qjax.networks.layers.INITIALIZERS),
         "output_scale": k.number(0.5, 0, 1e3, traced=False),
-        "optimizer": k.name(*deep.OPTIMIZERS),
+        "optimizer": k.name("adam", "rmsprop", "adamw"),
         "optimizer_eps": k.optional(k.positive(1e-5)),
         "learning_rate": k.positive(1e-3),
         "max_grad_norm": k.optional(k.number(1.0, 0, open_low=True, infinite=True)),
@@ -897,6 +910,12 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "epsilon_decay": k.optional(k.unit()),
         "epsilon_z": k.optional(ABOVE_ONE),
         "frames": k.optional(k.size(1)),
+        "updates": size,
+        "measures": k.flag(),
+        "reset_layers": k.raw((), "names of layers, with a period alone: `test_constants_of_resets`"),
+        "reset_shrink": k.raw(None, "with a period alone: `test_constants_of_resets`"),
+        "weight_decay": k.Kind((None,), (-1, "3", np.nan, [0.1])),
+        "reset_period": k.optional(k.number(1_000, 1, 2**30, whole=True))._replace(called="period"),
     }
     return {
         **{name: ("dqn", kind) for name, kind in dqn.items()},
@@ -909,6 +928,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "atoms": ("c51", k.size(3, 2, 2**24)),
         "bins": ("hl-gauss-dqn", k.size(3, 2, 2**24)),
         "smoothing": ("hl-gauss-dqn", k.positive()),
+        "threshold": ("redo-dqn", k.number(0.1, 0)),
         "min_probability": ("c51", k.number(0.1, 0, 0.5)),
         "quantiles": ("qr-dqn", k.size(3)),
         "levels": ("iqn", k.size(3)),

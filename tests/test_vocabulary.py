@@ -258,7 +258,7 @@ def test_a_record_of_the_wrong_shape_does_not_fit():
         state, info = agent.learn(key, state, batch, time)
         return state._replace(sync_state=(state.sync_state, state.sync_state)), info
 
-    growing = agent._replace(learn=learn, sync=lambda state, elapsed: state)
+    growing = agent._replace(learn=learn, sync=lambda key, state, elapsed: state)
     loop = cartpole(growing, RING)
     lane = jax.eval_shape(loop.init, jax.eval_shape(lambda: jax.random.key(0)))
     with pytest.raises(TypeError, match="carry"):

@@ -1,12 +1,14 @@
 """Agents, made of the pieces below them: they know no loop and no environment.
 
-Read `tabular`, `dqn`, then `traces`, `pqn`, `recurrent`, `averaged`, `maxmin` and `ensembles`. Imports `replay` and
+Read `tabular`, `dqn`, then `traces`, `pqn`, `recurrent`, `averaged`, `maxmin`, `ensembles` and
+`plasticity`. Imports `replay` and
 what is below.
 """
 
 from qjax.agents.dqn import DQNState
 from qjax.agents.ensembles import BootstrappedState
 from qjax.agents.normalized import Moments, NormalizedState
+from qjax.agents.plasticity import Reset, ResettableState
 from qjax.agents.pqn import PQNState
 from qjax.agents.tabular import CountedState, VisitCount
 from qjax.agents.traces import Cut, TracesState
@@ -19,6 +21,8 @@ __all__ = [
     "Moments",
     "NormalizedState",
     "PQNState",
+    "Reset",
+    "ResettableState",
     "TracesState",
     "VisitCount",
 ]

@@ -19,7 +19,7 @@ from qjax.core.checks import (
 )
 from qjax.core.default_rules import makes_usual
 from qjax.objectives.returns import left_out
-from qjax.types import Agent, State, no_carry, no_update
+from qjax.types import Agent, State, no_carry, no_sync, no_update
 
 
 class CountBonusState(NamedTuple):
@@ -70,12 +70,12 @@ def count_bonus(agent: Agent, beta: Any) -> Agent:
         own, info = agent.learn(key, state.agent, batch._replace(data=data), time)
         return state._replace(agent=own), info
 
-    def sync(state, elapsed):
-        return state._replace(agent=agent.sync(state.agent, elapsed))
+    def sync(key, state, elapsed):
+        return state._replace(agent=agent.sync(key, state.agent, elapsed))
 
     return agent._replace(
         init=init, act=memoryless(values), learn=learn, observe=observe, zero_weight_noop=False,
-        sync=no_update if agent.sync is no_update else sync, one_step=agent.one_step or "a bonus for counts",
+        sync=no_sync if agent.sync is no_sync else sync, one_step=agent.one_step or "a bonus for counts",
     )  # fmt: skip
 
 

@@ -131,6 +131,12 @@ def gradient_step(
     return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state), value, info
 
 
+def hidden_of(network: Network) -> Any:
+    """Return the `Agent.hidden` of an agent whose state has the network's `params`, None where it knows none."""
+    known = network.hidden
+    return None if known is None else lambda state, obs: known(state.params, obs)
+
+
 def check_optimizer(optimizer: Any) -> None:
     """Check that an optimiser has optax's two functions.
 
@@ -200,9 +206,9 @@ def dqn(
         priority = info.pop("priority").reshape(batch.weight.shape).max(0)
         return state, {"loss": loss, **{name: x.mean() for name, x in info.items()}, "priority": priority}
 
-    def sync(state: DQNState, elapsed: Time) -> Any:
+    def sync(key: Any, state: DQNState, elapsed: Time) -> Any:
         sync_state, new = sync_target.step(state.sync_state, state.params, state.target_params, elapsed)
         return state._replace(target_params=new, sync_state=sync_state)
 
     one_step = "" if reward is environment_reward else "a reward with a bonus"
-    return Agent(init, memoryless(values), learn, sync, one_step=one_step, masks=net.masks)
+    return Agent(init, memoryless(values), learn, sync, one_step=one_step, masks=net.masks, hidden=hidden_of(net))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int, UInt32
 
 from qjax.core.checks import check_flag, check_range, check_record, check_size
 from qjax.core.default_rules import makes_usual
-from qjax.types import Agent, Batch, Carry, State, Time, Transition, no_carry, no_update
+from qjax.types import Agent, Batch, Carry, State, Time, Transition, no_carry, no_sync, no_update
 
 
 class BootstrappedState(NamedTuple):
@@ -80,15 +80,16 @@ def bootstrapped(agent: Agent, size: int, probability: Any = 0.5, vote: bool = F
         members, info = learns(jax.random.split(key, size), state.members, own, time)
         return state._replace(members=members), {name: x.mean(0) for name, x in info.items()}
 
-    def sync(state: BootstrappedState, elapsed: Time) -> Any:
-        return state._replace(members=jax.vmap(agent.sync, in_axes=(0, None))(state.members, elapsed))
+    def sync(key: Any, state: BootstrappedState, elapsed: Time) -> Any:
+        keys = jax.random.split(key, size)
+        return state._replace(members=jax.vmap(agent.sync, in_axes=(0, 0, None))(keys, state.members, elapsed))
 
     def observe(state: BootstrappedState, block: Transition) -> Any:
         return state._replace(members=jax.vmap(agent.observe, in_axes=(0, None))(state.members, block))
 
     return agent._replace(
-        init=init, act=act, learn=learn, begin=begin, zero_weight_noop=False,
-        sync=no_update if agent.sync is no_update else sync,
+        init=init, act=act, learn=learn, begin=begin, zero_weight_noop=False, hidden=None,
+        sync=no_sync if agent.sync is no_sync else sync,
         observe=no_update if agent.observe is no_update else observe,
     )  # fmt: skip
 

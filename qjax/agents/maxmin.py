@@ -79,7 +79,7 @@ def maxmin_dqn(
         priority = info.pop("priority").reshape(learners, *batch.weight.shape).max(1).mean(0)
         return state, {"loss": loss.mean(), **{name: x.mean() for name, x in info.items()}, "priority": priority}
 
-    def sync(state: Any, elapsed: Any) -> Any:
-        return jax.vmap(alone.sync, in_axes=(0, None))(state, elapsed)
+    def sync(key: Any, state: Any, elapsed: Any) -> Any:
+        return jax.vmap(alone.sync, in_axes=(None, 0, None))(key, state, elapsed)
 
-    return alone._replace(init=init, act=memoryless(values), learn=learn, sync=sync)
+    return alone._replace(init=init, act=memoryless(values), learn=learn, sync=sync, hidden=None)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from qjax.core.checks import check_flag, check_range, check_record, describe
 from qjax.core.default_rules import makes_usual
-from qjax.types import Agent, Batch, Scaled, State, Transition, no_carry, no_update
+from qjax.types import Agent, Batch, Scaled, State, Transition, no_carry, no_sync, no_update
 
 MOST = 2.0**24
 """Values that are counted, exactly in float32; after so many, old ones slowly lose their weight."""
@@ -115,14 +115,19 @@ def normalized(
             state = state._replace(observations=merged(state.observations, _floats(block.obs)))
         return _paid(state, block) if rewards else state
 
-    def sync(state: NormalizedState, elapsed: Any) -> NormalizedState:
-        return state._replace(agent=agent.sync(state.agent, elapsed))
+    def sync(key: Any, state: NormalizedState, elapsed: Any) -> NormalizedState:
+        return state._replace(agent=agent.sync(key, state.agent, elapsed))
 
-    synced = no_update if agent.sync is no_update else sync
+    def hidden(state: NormalizedState, obs: Any) -> Any:
+        assert agent.hidden is not None
+        return agent.hidden(state.agent, scale(state, obs))
+
+    synced = no_sync if agent.sync is no_sync else sync
     begun = no_carry if agent.begin is no_carry else begin
     return agent._replace(
-        init=init, act=act, learn=learn, observe=observe, sync=synced, begin=begun, zero_weight_noop=False
-    )
+        init=init, act=act, learn=learn, observe=observe, sync=synced, begin=begun, zero_weight_noop=False,
+        hidden=None if agent.hidden is None else hidden,
+    )  # fmt: skip
 
 
 def _moments(like: Any) -> Moments:

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from qjax.agents.acting import memoryless
-from qjax.agents.dqn import check_optimizer, gradient_step, without_gradient
+from qjax.agents.dqn import check_optimizer, gradient_step, hidden_of, without_gradient
 from qjax.core.checks import check_callable, check_key, check_range, check_record, check_size
 from qjax.core.default_rules import makes_usual
 from qjax.core.returned import check_returned
@@ -225,4 +225,4 @@ def pqn(
         logged = {name: x.mean() for name, x in info.items()}
         return state, {"loss": loss.mean(), **logged, "priority": priority}
 
-    return Agent(init, memoryless(values), learn, one_step="lambda-returns", masks=net.masks)
+    return Agent(init, memoryless(values), learn, one_step="lambda-returns", masks=net.masks, hidden=hidden_of(net))

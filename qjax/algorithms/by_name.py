@@ -86,6 +86,10 @@ DEEP = _known(
         "noisy-dqn", deep.noisy_dqn, deep.NoisyDQN, "MLP(noisy=True), policy=greedy", "Fortunato et al. 2018"
     ),
     Algorithm(
+        "redo-dqn", deep.redo_dqn, deep.ReDoDQN,
+        "with_resets(dqn, redo(threshold=0.1), periodic(1_000, \"update\"))", "Sokar et al. 2023",
+    ),
+    Algorithm(
         "rainbow", deep.rainbow, deep.Rainbow,
         "double, n_step(prioritized(alpha=0.5, beta=0.4 to 1), 3), categorical, MLP(dueling, noisy), greedy",
         "Hessel et al. 2018",

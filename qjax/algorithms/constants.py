@@ -124,6 +124,8 @@ class Parts(NamedTuple):
     """N, environments of a lane."""
     rollout: int = 1
     """T, ticks of each environment per iteration."""
+    updates: int = 1
+    """Learner updates per iteration."""
     warmup: int = 0
     """Iterations before the first update."""
     sync_every: int = 1

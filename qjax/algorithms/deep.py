@@ -7,7 +7,6 @@ CartPole-v1; its own are those of its paper.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -15,15 +14,26 @@ import jax.numpy as jnp
 import optax
 
 from qjax.agents.dqn import dqn as dqn_agent
+from qjax.agents.plasticity import Reset, redo, reset_layers, shrink_and_perturb, with_resets
 from qjax.agents.pqn import pqn as pqn_agent
 from qjax.algorithms.constants import Config, EpsilonGreedy, Parts, Real, Whole, steps_of
 from qjax.core.annotations import checked
-from qjax.core.checks import check_listed, check_number, check_range, check_size, check_unit, concrete, one_of
+from qjax.core.checks import (
+    check_flag,
+    check_listed,
+    check_number,
+    check_range,
+    check_size,
+    check_unit,
+    concrete,
+    one_of,
+)
 from qjax.core.text import shown
 from qjax.exploration import schedules
 from qjax.exploration.policies import greedy
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, convolutional, encoded, masked, with_prior
+from qjax.networks.optimizers import keep_gradient_norm, optimizer_of
 from qjax.objectives.classification import hl_gauss
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
 from qjax.objectives.rewards import munchausen
@@ -33,15 +43,6 @@ from qjax.replay.frames import Frames
 from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import prioritized
 from qjax.types import Agent, Env, Head, Memory, NetworkLike, Policy
-
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "adam": optax.adam,
-    "radam": optax.radam,
-    "rmsprop": partial(optax.rmsprop, decay=0.95, eps=0.01, centered=True, eps_in_sqrt=False, momentum=0.95),
-}
-"""`(rate, eps=...) -> optimiser`; rmsprop with the constants of Young and Tian 2019."""
-
-Optimizer = Literal["adam", "radam", "rmsprop"]
 
 LOSSES = {"squared": squared, "huber": huber()}
 
@@ -55,10 +56,12 @@ class Deep(Config):
 
     hidden: tuple[int, ...] = (120, 84)
     """Widths of the hidden layers; of images, of those after the convolution."""
-    optimizer: Optimizer = "adam"
-    """The optimiser: adam, radam or rmsprop."""
+    optimizer: str = "adam"
+    """The optimiser, by its name in optax: adam, adamw, radam, lion, ...; rmsprop has MinAtar's constants."""
     optimizer_eps: Real | None = None
-    """Epsilon of the optimiser; None: 1e-8, and 0.01 for rmsprop."""
+    """Epsilon of the optimiser; None: its own, 1e-8 for adam and radam, and 0.01 for rmsprop."""
+    weight_decay: Real | None = None
+    """Weight decay of an optimiser that has one, such as adamw; None: its own."""
     learning_rate: Real = 2.5e-4
     """Learning rate of the optimiser."""
     max_grad_norm: Real | None = None
@@ -67,6 +70,8 @@ class Deep(Config):
     """Environments of a seed."""
     rollout: int = 1
     """Steps of each environment between two updates."""
+    measures: bool = False
+    """Whether measures of the network are logged: dormant, srank, weight_norm, gradient_norm, churn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,8 @@ class Replay(Deep):
     """Transitions held, rounded up to whole iterations."""
     batch_size: int = 128
     """Transitions of an update."""
+    updates: int = 1
+    """Updates after each step of the environments, or rollout."""
     warmup: int = 10_000
     """Environment steps before the first update, rounded up to whole iterations."""
     target_period: Whole = 500
@@ -103,6 +110,35 @@ class Replay(Deep):
     frames: int | None = None
     """Frames of a stacked observation, each stored once: 4 with frame_stack=4; with 1 each observation is. It takes
     less memory and more time. None: transitions are stored whole."""
+    reset_period: Whole | None = None
+    """Updates between two resets of the network, of its optimiser and target; None: never."""
+    reset_layers: tuple[str, ...] = ()
+    """Layers that are reset, such as Dense_2; none: all of them."""
+    reset_shrink: Real | None = None
+    """Share of its parameters that the network keeps at a reset, the rest being fresh ones; None: nothing."""
+
+    def idle(self) -> frozenset[str]:
+        """Return what resets leave without a use."""
+        return super().idle() | ({"reset_layers", "reset_shrink"} if self.reset_period is None else set())
+
+    def reset(self) -> tuple[Reset, Any] | None:
+        """Return what is reset and its period in updates, None for nothing.
+
+        Raises:
+            ValueError: single layers are to shrink, or layers are named and there is no period.
+
+        """
+        if self.reset_period is None:
+            if self.reset_layers or self.reset_shrink is not None:
+                raise ValueError("reset_layers and reset_shrink are of resets: give reset_period")
+            return None
+        if self.reset_shrink is None:
+            return reset_layers(*self.reset_layers), self.reset_period
+        if self.reset_layers:
+            raise ValueError(
+                f"reset_shrink shrinks the whole network: leave out reset_layers, got {self.reset_layers}"
+            )
+        return shrink_and_perturb(self.reset_shrink, 1 - self.reset_shrink), self.reset_period
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +159,22 @@ class NStepDQN(DQN):
     """Constants of DQN with targets of several steps."""
 
     n: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReDoDQN(DQN):
+    """Constants of DQN whose dormant units are recycled."""
+
+    reset_period: Whole | None = 1_000
+    """Updates between two looks for dormant units; None: none."""
+    threshold: Real = 0.1
+    """Share of their layer's mean activity up to which units are dormant."""
+
+    def reset(self) -> tuple[Reset, Any] | None:
+        """Return the reset of dormant units and its period, in place of layers."""
+        if self.reset_layers or self.reset_shrink is not None:
+            raise ValueError("redo-dqn resets dormant units: leave out reset_layers and reset_shrink")
+        return None if self.reset_period is None else (redo(self.threshold), self.reset_period)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +278,7 @@ class Rainbow(Categorical, Priorities, Replay):
 class PQN(EpsilonGreedy, Weights, Deep):
     """Constants of PQN, by default with CleanRL's constants for CartPole, but a learning rate twice as large."""
 
-    optimizer: Optimizer = "radam"
+    optimizer: str = "radam"
     learning_rate: Real = 5e-4
     """Learning rate of the optimiser at the start; it falls to 0."""
     max_grad_norm: Real | None = 10.0
@@ -331,11 +383,27 @@ def optimizer(config: Any, rate: Any) -> optax.GradientTransformation:
         check_range("optimizer_eps", eps, float(float32.tiny), float(float32.max))
     if not callable(rate):
         check_range("rate", rate, 0, float(float32.max), open_low=True)
-    made = one_of("optimizer", config.optimizer, OPTIMIZERS)(rate, **({} if eps is None else {"eps": eps}))
-    if config.max_grad_norm is None:
-        return made
-    check_range("max_grad_norm", config.max_grad_norm, 0, float("inf"), open_low=True, infinite=True)
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), made)
+    if config.weight_decay is not None:
+        check_range("weight_decay", config.weight_decay, 0, float(float32.max))
+    options = {"eps": eps, "weight_decay": config.weight_decay}
+    given = {name: value for name, value in options.items() if value is not None}
+    before = [keep_gradient_norm()] * check_flag("measures", config.measures)
+    if config.max_grad_norm is not None:
+        check_range("max_grad_norm", config.max_grad_norm, 0, float("inf"), open_low=True, infinite=True)
+        before.append(optax.clip_by_global_norm(config.max_grad_norm))
+    make = optimizer_of(config.optimizer)
+    try:
+        made = make(rate, **given)
+    except TypeError as error:
+        raise ValueError(f"{config.optimizer} has no {' or '.join(given)}: {error}") from error
+    return optax.chain(*before, made) if before else made
+
+
+@checked
+def resettable(env: Env, config: Any, agent: Agent) -> Agent:
+    """Return an agent that is reset as its config says."""
+    found = config.reset()
+    return agent if found is None else with_resets(agent, found[0], periodic(found[1], "update"), env.obs_spec)
 
 
 @checked
@@ -373,7 +441,7 @@ def compose_dqn(
         target=periodic(config.target_period, config.target_unit),
         **agent,
     )
-    acts = policy or config.exploration()
+    acts, learner = policy or config.exploration(), resettable(env, config, learner)
     return Parts(learner, acts, held if n == 1 else n_step(held, n), **sizes)
 
 
@@ -392,9 +460,10 @@ def loop_sizes(config: Any) -> dict[str, int]:
     """
     check_unit(config.target_unit, "target_unit")
     check_range("target_period", config.target_period, 1, 2**30, whole=True)
-    num_envs, rollout = (check_size(name, getattr(config, name)) for name in ("num_envs", "rollout"))
+    num_envs, rollout, updates = (check_size(x, getattr(config, x)) for x in ("num_envs", "rollout", "updates"))
     warmup, steps = check_size("warmup", config.warmup, least=0), num_envs * rollout
-    sizes = {"num_envs": num_envs, "rollout": rollout, "warmup": -(-warmup // steps), "sync_every": 1}
+    sizes = {"num_envs": num_envs, "rollout": rollout, "updates": updates, "warmup": -(-warmup // steps)}
+    sizes["sync_every"] = 1
     if config.target_unit == "step" and concrete(config.target_period):
         period = int(config.target_period)
         if period < steps:
@@ -427,6 +496,12 @@ def dqn(env: Env, config: DQN) -> Parts:
 def double_dqn(env: Env, config: DQN) -> Parts:
     """Return DQN whose online network chooses the next action (van Hasselt et al. 2016)."""
     return compose_dqn(env, config, target_policy=double)
+
+
+@checked
+def redo_dqn(env: Env, config: ReDoDQN) -> Parts:
+    """Return DQN whose dormant units are recycled (Sokar et al. 2023)."""
+    return compose_dqn(env, config)
 
 
 @checked

@@ -20,6 +20,7 @@ from qjax.algorithms.deep import (
     layers,
     loop_sizes,
     optimizer,
+    resettable,
     whole_capacity,
 )
 from qjax.core.annotations import checked
@@ -131,6 +132,7 @@ def _compose(env: Env, config: DRQN, replay: Callable[..., Memory], **agent: Any
         stored_state=config.stored_state,
         **agent,
     )
+    learner = resettable(env, config, learner)
     memory = sequences(whole_capacity(config, sizes), config.batch_size, config.length, config.burn_in, replay)
     return Parts(learner, config.exploration(), memory, **sizes)
 

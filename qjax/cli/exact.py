@@ -16,7 +16,7 @@ def table_of(agent: qjax.Agent, state: Any, num_states: int) -> Any:
     return jax.vmap(agent.values, in_axes=(None, None, 0))(None, state, jnp.arange(num_states))
 
 
-def report_of(build: Callable[[Any], qjax.Loop], gammas: Any) -> Callable[[Any, Any, Any], dict[str, Any]]:
+def report_of(build: Callable[[Any], qjax.Loop], gammas: Any) -> Callable[[Any, Any, Any, Any], dict[str, Any]]:
     """Return the report that `qjax.sweep` logs: `qjax.solve.report` of the values that an agent acts on.
 
     Args:
@@ -31,9 +31,9 @@ def report_of(build: Callable[[Any], qjax.Loop], gammas: Any) -> Callable[[Any, 
     mdp, several = examples.from_env(build(None).env), np.atleast_1d(np.asarray(gammas, np.float32))
     solutions = jax.tree.map(lambda *x: jnp.stack(x), *(solve.exact(mdp, float(gamma)) for gamma in several))
 
-    def report(hyper: Any, state: Any, key: Any) -> dict[str, Any]:
+    def report(hyper: Any, lane: Any, clock: Any, key: Any) -> dict[str, Any]:
         gamma = float(several[0]) if len(several) == 1 else hyper["gamma"]
         solution = jax.tree.map(lambda x: x[jnp.argmax(several == gamma)], solutions)
-        return solve.report(solution, mdp, table_of(build(hyper).agent, state, len(mdp.start)), gamma)
+        return solve.report(solution, mdp, table_of(build(hyper).agent, lane.agent, len(mdp.start)), gamma)
 
     return report

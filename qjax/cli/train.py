@@ -7,7 +7,7 @@ qjax train --config runs/rates --seed 1 --out runs/rates-again
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,9 @@ def _run_one(args: Arguments) -> None:
         raise ValueError(f"--exact needs a discount factor: {args.name} has no constant gamma")
     if args.exact and args.normalize:
         raise ValueError(f"--exact compares values with those of {args.env}; --normalize changes what is learned")
-    report = report_of(make, args.given["gamma"]) if args.exact else None
+    reports = [report_of(make, args.given["gamma"])] if args.exact else []
+    if args.given.get("measures"):
+        reports.append(qjax.network_measures(make))
     trained = command.train(
         args,
         args.name,
@@ -166,7 +168,7 @@ def _run_one(args: Arguments) -> None:
         epsilons(args),
         args.given.get("steps"),
         hypers=swept,
-        report=report,
+        report=together(reports),
         assumed=assumed(args),
     )
     if trained is None:
@@ -175,6 +177,15 @@ def _run_one(args: Arguments) -> None:
         command.conclude(args, args.name, title(args), make(None), trained, {"environment": args.task})
     else:
         settings.conclude(args, title(args), make, swept, trained)
+
+
+def together(reports: Sequence[Any]) -> Any:
+    """Return a sweep's report of what several say, None of none."""
+
+    def report(*lane: Any) -> dict[str, Any]:
+        return {name: number for each in reports for name, number in each(*lane).items()}
+
+    return report if reports else None
 
 
 def assumed(args: Arguments) -> str | None:

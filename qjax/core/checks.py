@@ -266,7 +266,7 @@ FUNCTIONS = {
         "init": "(key, obs) -> state",
         "act": "(noise, state, carry, obs) -> (q, carry)",
         "learn": "(key, state, batch, time) -> (state, info)",
-        "sync": "(state, elapsed) -> state",
+        "sync": "(key, state, elapsed) -> state",
         "observe": "(state, block) -> state",
         "begin": "(key, state) -> carry",
     },

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjax.types import no_carry, no_update
+from qjax.types import no_carry, no_sync, no_update
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ def usual_rules() -> Iterator[None]:
 
 def usual(function: Function) -> Function:
     """Return the function under JAX's default rules; 64-bit arguments are narrowed."""
-    if function in (no_update, no_carry) or hasattr(function, "_usual"):
+    if function in (no_update, no_sync, no_carry) or hasattr(function, "_usual"):
         return function
 
     @wraps(function)

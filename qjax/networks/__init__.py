@@ -1,6 +1,6 @@
 """Networks: any `init` and `apply`, and a few ready ones.
 
-Read `networks`, then `layers` and `recurrent`. Imports `objectives` and what is below.
+Read `networks`, then `layers`, `recurrent` and `optimizers`. Imports `objectives` and what is below.
 """
 
 from qjax.networks.networks import WithPrior

@@ -23,7 +23,7 @@ from qjax.core.text import shown
 from qjax.exploration.policies import legal_or_all
 from qjax.networks.layers import INITIALIZERS, Convolution, Dense, Initializer
 from qjax.objectives.heads import midpoints
-from qjax.types import Network, NetworkLike, Params, Quantiles, RecurrentNetwork, Scaled
+from qjax.types import HiddenLayer, Network, NetworkLike, Params, Quantiles, RecurrentNetwork, Scaled
 
 EMBEDDING, MIDPOINTS = 64, 32
 """Cosines in the embedding of a quantile level; levels where there is no noise (Dabney et al. 2018b)."""
@@ -130,15 +130,42 @@ class MLP(nn.Module):
         return out if levels is None else Quantiles(out, levels)
 
     def _layer(self, x: Float[Array, " n"], width: int) -> Float[Array, " m"]:
-        x = Dense(width, self.noisy, self._start())(x)
-        return nn.relu(nn.LayerNorm(self.norm_eps)(x) if self.norm else x)
+        made: list[Any] = [Dense(width, self.noisy, self._start())]
+        if self.norm:
+            made.append(nn.LayerNorm(self.norm_eps))
+        for each in made:
+            x = each(x)
+        x = nn.relu(x)
+        self._tell(x, *(each.name for each in made))
+        return x
+
+    def _tell(self, units: Any, *made: str) -> None:
+        """Note a hidden layer for who asks for it: what the parameters of these names made."""
+        own, read = (tuple(f"params/{name}" for name in names) for names in (made, self._readers()[made[0]]))
+        self.sow("intermediates", f"{made[0]} units", HiddenLayer(units, own, read))
+
+    def _readers(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the dense layers that read what the torso and each hidden layer give, by its name."""
+        streams = 0 if self.actions is None else 1 + self.dueling
+        shared = len(self.hidden) - (streams > 0 and len(self.hidden) > 0)
+        # A stream is a hidden layer and an output, or without hidden layers an output alone.
+        starts = [shared + (1 + (len(self.hidden) > 0)) * number for number in range(streams)]
+        readers = {number: [number + 1] for number in [*range(shared), *(starts if self.hidden else ())]}
+        if shared:
+            readers[shared - 1] = starts
+        found = {f"Dense_{number}": read for number, read in readers.items()}
+        found["torso"] = [0] if shared else starts
+        return {name: tuple(f"Dense_{number}" for number in read) for name, read in found.items()}
 
     def _flat(self, x: Any, alone: bool) -> Float[Array, " n"]:
         """Return one array of the observation as a vector."""
         x = jnp.asarray(x, jnp.float32)
         if self.torso is None or (isinstance(self.torso, Convolution) and x.ndim != 3 and not alone):
             return x.reshape(-1)
-        return self.torso(x).reshape(-1)
+        x = self.torso(x)
+        if alone and isinstance(self.torso, Convolution):
+            self._tell(x, "torso")
+        return x.reshape(-1)
 
     def _start(self) -> Initializer:
         return _initializer(self.initializer)
@@ -258,7 +285,14 @@ def encoded(network: NetworkLike | RecurrentNetwork, encode: Callable[[Any], Any
     return Network(
         lambda key, obs: net.init(key, encode(obs)),
         lambda params, obs, noise: net.apply(params, encode(obs), noise),
+        hidden=_hidden_of(net, encode),
     )
+
+
+def _hidden_of(network: Network, change: Callable[[Any], Any]) -> Any:
+    """Return the `Network.hidden` of a network that reads `change(obs)` in the place of `obs`."""
+    known = network.hidden
+    return None if known is None else lambda params, obs: known(params, change(obs))
 
 
 class WithPrior(NamedTuple):
@@ -295,7 +329,15 @@ def with_prior(network: NetworkLike, scale: Any = 1.0) -> Network:
         out = jax.tree.map(lambda x, y: x + scale * jax.lax.stop_gradient(y), own, prior)
         return out._replace(levels=own.levels) if isinstance(own, Quantiles) else out
 
-    return Network(init, apply, net.masks)
+    def hidden(params, obs):
+        def within(paths):
+            return tuple(f"own/{path}" for path in paths)
+
+        assert net.hidden is not None
+        layers = net.hidden(params.own, obs)
+        return tuple(HiddenLayer(x.units, within(x.incoming), within(x.outgoing)) for x in layers)
+
+    return Network(init, apply, net.masks, None if net.hidden is None else hidden)
 
 
 @makes_usual
@@ -329,7 +371,7 @@ def masked(
         seen, original = _parted(obs)
         return _kept(net.apply(params, seen, noise), legal(original))
 
-    return Network(net.init, apply, masks=True)
+    return Network(net.init, apply, masks=True, hidden=_hidden_of(net, lambda obs: _parted(obs).obs))
 
 
 def _masked_recurrent(net: RecurrentNetwork, legal: Callable[[Any], Any]) -> RecurrentNetwork:
@@ -371,7 +413,8 @@ def as_network(network: NetworkLike) -> Network:
     """Return any object with `init` and `apply` as a `Network`.
 
     A `Network` is returned as it is. A flax module gets the two keys of `Noise` as the random streams "shared"
-    and "per_sample", which it may use or not. Anything else is called as `apply(params, obs)`, without noise.
+    and "per_sample", which it may use or not; its hidden layers are those that it sows as intermediates, as
+    `qjax.types.HiddenLayer`. Anything else is called as `apply(params, obs)`, without noise.
 
     Raises:
         TypeError: `init` or `apply` is missing or takes other arguments, or `network` is a class, or recurrent.
@@ -399,7 +442,12 @@ def as_network(network: NetworkLike) -> Network:
             rngs = {} if noise is None else noise._asdict()
             return network.apply(params, obs, rngs=rngs)
 
-        return Network(network.init, apply)
+        def hidden(params, obs):
+            _, noted = network.apply(params, obs, mutable="intermediates")
+            found = jax.tree.leaves(noted, is_leaf=lambda x: isinstance(x, HiddenLayer))
+            return tuple(x for x in found if isinstance(x, HiddenLayer))
+
+        return Network(network.init, apply, hidden=hidden)
     check_callable("network.init", network.init, "(key, obs) -> params")
     check_callable("network.apply", network.apply, "(params, obs) -> out")
     return Network(network.init, lambda params, obs, noise: network.apply(params, obs))

@@ -29,12 +29,12 @@ def periodic(period: Any, unit: str = "step") -> Sync:
 
     """
     check_unit(unit)
-    check_range("target period", period, 1, 2**30, whole=True)  # twice the period fits in int32
+    check_range("period", period, 1, 2**30, whole=True)  # twice the period fits in int32
 
     def step(since: State, online: Params, target: Params, elapsed: Time) -> tuple[State, Params]:
         passed = getattr(elapsed, unit)
         if isinstance(passed, int) and not isinstance(period, jax.core.Tracer) and passed > period:
-            raise ValueError(f"target period of {period} {unit}s is shorter than the {passed} between two syncs")
+            raise ValueError(f"a period of {period} {unit}s is shorter than the {passed} between two syncs")
         since = since + passed
         due = since >= period
         target = jax.tree.map(lambda new, old: jnp.where(due, new, old), online, target)

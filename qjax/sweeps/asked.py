@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjax.core import clock as clocks
 from qjax.core.checks import check_callable, check_listed, check_mapping, check_record, check_size, describe
 from qjax.core.random import root_key
 from qjax.core.returned import check_returned, returning_arrays
@@ -55,7 +56,7 @@ def check_hooks(schedules: Any, report: Any, on_log: Any, on_progress: Any, run:
         for name, schedule in schedules.items():
             check_callable(f"schedules[{name!r}]", schedule, "(time) -> value")
     hooks = (
-        ("report", report, "(hyper, agent, key) -> {name: number}"),
+        ("report", report, "(hyper, lane, clock, key) -> {name: number}"),
         ("on_log", on_log, "(point) -> None"),
         ("on_progress", on_progress, "(progress) -> None"),
     )
@@ -117,8 +118,8 @@ def _scheduled(schedules: Any) -> list[str]:
 
 def _reported(report: Report, hyper: Any, loop: Loop) -> list[str]:
     """Return the names of what a report returns, by its shapes."""
-    agent = jax.eval_shape(loop.init, root_key(0)).agent
-    found = jax.eval_shape(returning_arrays("report", report), hyper, agent, root_key(0))
+    lane = jax.eval_shape(loop.init, root_key(0))
+    found = jax.eval_shape(returning_arrays("report", report), hyper, lane, clocks.at(0), root_key(0))
     if not isinstance(found, dict) or any(getattr(x, "shape", None) != () for x in found.values()):
         got = {k: describe(x) for k, x in found.items()} if isinstance(found, dict) else describe(found)
         raise ValueError(f"report must return a dict of numbers for one lane, got {shown(got)}")

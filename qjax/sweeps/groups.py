@@ -60,16 +60,17 @@ class Groups:
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
 
-    def report(self, point: int) -> dict[str, np.ndarray]:
+    def report(self, ticks: int, point: int) -> dict[str, np.ndarray]:
         """Return what the compiled report says of this process's lanes, at the log point of this number."""
-        program, states = self.programs.compiled["report"], zip(self._given, self.states, strict=True)
-        return self._joined([program(given, state, np.uint32(point)) for given, state in states], np.nan)
+        program, when = self.programs.compiled["report"], (clocks.at(ticks), np.uint32(point))
+        states = zip(self._given, self.states, strict=True)
+        return self._joined([program(given, state, *when) for given, state in states], np.nan)
 
-    def evaluate(self, point: int) -> dict[str, np.ndarray]:
+    def evaluate(self, ticks: int, point: int) -> dict[str, np.ndarray]:
         """Evaluate every lane, keep its agent where it is the best so far, and return what is logged."""
         program, found = self.programs.compiled["evaluate"], []
         for i, given in enumerate(self._given):
-            self.states[i], said = program(given, self.states[i], np.uint32(point))
+            self.states[i], said = program(given, self.states[i], clocks.at(ticks), np.uint32(point))
             found.append(said)
         return self._joined(found, np.nan)
 

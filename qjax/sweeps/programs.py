@@ -21,18 +21,20 @@ from qjax.sweeps.hyperparameters import Build
 from qjax.sweeps.initial import Initial
 from qjax.sweeps.placement import AXIS, Placement
 from qjax.training.lane import Lane, pop_metrics
+from qjax.types import Clock
 
 
 @runtime_checkable
 class Report(Protocol):
     """A function of yours that says what else a sweep logs."""
 
-    def __call__(self, hyper: Any, agent: Any, key: Key[Array, ""], /) -> dict[str, Any]:
+    def __call__(self, hyper: Any, lane: Lane, clock: Clock, key: Key[Array, ""], /) -> dict[str, Any]:
         """Return numbers of one lane by their names; it is computed on the device.
 
         Args:
             hyper: the lane's setting, None where nothing is swept.
-            agent: its agent's state.
+            lane: all its state; `lane.agent` is its agent's.
+            clock: the ticks so far, as a memory's `sample` takes them.
             key: another one for each lane and log point, from which nothing else is drawn.
 
         """
@@ -165,9 +167,7 @@ class Programs:
             if watch:
                 self._compile("read_metrics", lambda _, lane: pop_metrics(lane)[1])
             if report is not None:
-                self._compile_at_points(
-                    "report", evaluating.REPORT, lambda hyper, lane, key: report(hyper, lane.agent, key)
-                )
+                self._compile_at_points("report", evaluating.REPORT, report)
             if self._evaluation is not None:
                 self._compile_at_points("evaluate", evaluating.GREEDY, self._evaluate, donate=True)
             for learning, inner in inner_iterations.items():
@@ -189,21 +189,21 @@ class Programs:
         none = (clocks.at(0), self.placement.spread(self.placement.busy[0]))
         self._compile("learn" if learning else "warm up", run, *none, more=(PartitionSpec(), AXIS), donate=True)
 
-    def _evaluate(self, hyper: Any, lane: Lane, key: Any) -> tuple[Lane, dict[str, Any]]:
+    def _evaluate(self, hyper: Any, lane: Lane, clock: Clock, key: Any) -> tuple[Lane, dict[str, Any]]:
         assert self._evaluation is not None
         return evaluating.evaluated(self.build(hyper), lane, key, self._evaluation.episodes)
 
     def _compile_at_points(
-        self, name: str, stream: int, function: Callable[[Any, Lane, Any], Any], donate: bool = False
+        self, name: str, stream: int, function: Callable[[Any, Lane, Clock, Any], Any], donate: bool = False
     ) -> None:
-        """Compile a function `(hyper, lane, key)` for log points, with a key for each from a stream of keys."""
+        """Compile a function `(hyper, lane, clock, key)` for log points, each with a key from a stream of keys."""
 
-        def at_point(given: tuple[Any, Any], lane: Lane, point: Any) -> Any:
+        def at_point(given: tuple[Any, Any], lane: Lane, clock: Clock, point: Any) -> Any:
             hyper, seed = given
-            return function(hyper, lane, evaluating.key_at(self.root(), seed, stream, point))
+            return function(hyper, lane, clock, evaluating.key_at(self.root(), seed, stream, point))
 
-        more = (PartitionSpec(),)
-        self._compile(name, at_point, jnp.uint32(0), more=more, given=self._first, donate=donate)
+        more = (PartitionSpec(), PartitionSpec())
+        self._compile(name, at_point, clocks.at(0), jnp.uint32(0), more=more, given=self._first, donate=donate)
 
     def _compile(
         self,

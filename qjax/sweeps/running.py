@@ -140,11 +140,11 @@ class Running:
         """
         values, due = dict(point.values), True
         if self.described.report is not None:
-            values |= self.groups.report(number)
+            values |= self.groups.report(self.tick, number)
         if (evaluation := self.described.evaluation) is not None:
             done = min(message["done"] for message in hosts.gather({"done": point.done}))
             due = evaluation.due(number, done >= 1)
-            values |= self.groups.evaluate(number) if due else nothing(len(point.env_steps))
+            values |= self.groups.evaluate(self.tick, number) if due else nothing(len(point.env_steps))
         return point._replace(values=values), due
 
     def _show(self, name: str, news: Point | Progress) -> None:

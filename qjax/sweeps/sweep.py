@@ -133,8 +133,9 @@ def sweep(
             `qjax.machine.devices.default_width`, or a resumed run's own.
         devices: default all, of all hosts.
         schedules: named schedules to log, "epsilon" for instance, or a function of one setting that returns them.
-        report: `(hyper, agent, key) -> {name: number}`, of one lane's setting (None without `hypers`), its agent's
-            state and a key for this log point: what else to log, computed on the device at each log point.
+        report: `(hyper, lane, clock, key) -> {name: number}`, of one lane's setting (None without `hypers`), its
+            state, the ticks so far and a key for this log point: what else to log, computed on the device at each
+            log point; `qjax.network_measures(build)` for instance.
         evaluate_every: log points between two evaluations of every lane, and at the end; default none. Their mean
             returns and the standard deviation over episodes are the columns `eval_return` and `eval_std`, NaN in
             between. Keys are their own: training is the same with and without, bit for bit.

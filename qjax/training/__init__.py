@@ -1,7 +1,7 @@
 """One lane's training: the loop, evaluation, recording.
 
 Read `lane`, `iteration`, `loop`; `start` makes a lane, `ahead` (with `cut`) draws random numbers before the
-iterations that use them. Then `evaluation`, `recording`.
+iterations that use them. Then `evaluation`, `recording`, `measures`.
 Imports `envs` and what is below.
 """
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key
 
@@ -29,12 +30,16 @@ from qjax.types import (
     StatefulPolicy,
     Time,
     Transition,
+    no_sync,
     no_update,
 )
 
 _PER_ENV = Time(step=None, episode=None, update=None, env=0)
 _SHARED_NOISE = Noise(shared=None, per_sample=0)  # type: ignore[arg-type]
 
+
+SYNC = np.uint32(2**32 - 1)
+"""Folded into an iteration's key: for what follows it. No split of that key has so many parts."""
 
 Advance = Callable[..., Lane]
 """`(lane, clock, ...) -> lane`"""
@@ -205,18 +210,21 @@ def iterate(setup: Setup, lane: Lane, clock: Clock, key: Key[Array, ""]) -> Lane
     return learn(setup, step(setup, lane, clock, key), clock, key, weight)
 
 
-def sync(setup: Setup, state: State, ended: Int[Array, ""]) -> State:
+def sync(setup: Setup, key: Key[Array, ""], state: State, ended: Int[Array, ""]) -> State:
     """Let the target follow after `sync_every` iterations in which `ended` episodes ended."""
     steps = setup.sync_every * setup.rollout * setup.num_envs
-    return setup.agent.sync(state, Time(steps, ended, setup.sync_every * setup.updates))
+    return setup.agent.sync(key, state, Time(steps, ended, setup.sync_every * setup.updates))
 
 
 def synced(setup: Setup, advance: Advance) -> Advance:
-    """Let the target follow after `advance`, which makes `sync_every` iterations."""
+    """Let the target follow after `advance`, which makes `sync_every` iterations; a key is the first one's."""
+    if setup.agent.sync is no_sync:
+        return advance
 
-    def then_synced(lane: Lane, *when: Any) -> Lane:
-        new = advance(lane, *when)
-        return new._replace(agent=sync(setup, new.agent, new.episodes - lane.episodes))
+    def then_synced(lane: Lane, clock: Clock, *key: Key[Array, ""]) -> Lane:
+        new = advance(lane, clock, *key)
+        own = jax.random.fold_in(key[0] if key else clocks.fold(lane.key, clock), SYNC)
+        return new._replace(agent=sync(setup, own, new.agent, new.episodes - lane.episodes))
 
     return then_synced
 

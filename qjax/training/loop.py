@@ -53,6 +53,8 @@ class Loop(NamedTuple):
     """The agent."""
     env: Env
     """The environment."""
+    memory: Memory
+    """Where transitions wait."""
     num_envs: int
     """N, environments of the lane."""
     rollout: int
@@ -135,6 +137,7 @@ def make_loop(
         check=partial(_check, setup),
         agent=agent,
         env=env,
+        memory=memory,
         num_envs=num_envs,
         rollout=rollout,
         updates=updates,
@@ -191,7 +194,7 @@ def _updates(replay_ratio: float, updates: int, rollout: int, num_envs: int) -> 
 
 
 def _check(setup: Setup, lane: Lane) -> None:
-    jax.eval_shape(partial(sync, setup), lane.agent, jnp.int32(0))
+    jax.eval_shape(partial(sync, setup), lane.key, lane.agent, jnp.int32(0))
 
 
 def _run(setup: Setup, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:

@@ -236,7 +236,7 @@ def test_a_table_as_network_is_tabular_learning(streams, policy):
         def body(state, xs):
             batch, key = xs
             state, info = agent.learn(key, state, batch, START)
-            return agent.sync(state, Time(streams, 0, 1)), info["priority"]
+            return agent.sync(KEY, state, Time(streams, 0, 1)), info["priority"]
 
         state = agent.init(KEY, jnp.zeros(streams, jnp.int32))
         return jax.jit(lambda x: jax.lax.scan(body, state, x))((batches, jax.random.split(KEY, UPDATES)))
@@ -306,8 +306,8 @@ def test_a_period_shorter_than_the_stride_names_both(unit):
     agent = qjax.dqn(MLP, SGD, target=qjax.periodic(4, unit))
     state = agent.init(KEY, jnp.zeros((1, FEATURES)))
     elapsed = Time(1, 1, 1)._replace(**{unit: 5})
-    with pytest.raises(ValueError, match=f"target period of 4 {unit}s is shorter than the 5 between two syncs"):
-        agent.sync(state, elapsed)
+    with pytest.raises(ValueError, match=f"a period of 4 {unit}s is shorter than the 5 between two syncs"):
+        agent.sync(KEY, state, elapsed)
 
 
 def test_the_default_target_is_copied_every_500_steps():
@@ -315,7 +315,7 @@ def test_the_default_target_is_copied_every_500_steps():
     state = agent.init(KEY, jnp.zeros(1, jnp.int32))._replace(params=jnp.ones((1, 1)))
     seen = []
     for _ in range(6):
-        state = agent.sync(state, Time(100, 1, 1))
+        state = agent.sync(KEY, state, Time(100, 1, 1))
         seen.append(float(state.target_params[0, 0]))
     assert seen == [0, 0, 0, 0, 1, 1]
 
@@ -324,7 +324,7 @@ def test_sync_leaves_the_rest_of_the_state_alone():
     agent = qjax.dqn(MLP, optax.adam(1e-3), target=qjax.periodic(1, "update"))
     state = agent.init(KEY, jnp.zeros((1, FEATURES)))
     state = state._replace(params=random_like(state.params, 1))
-    after = agent.sync(state, Time(1, 0, 1))
+    after = agent.sync(KEY, state, Time(1, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, after.target_params, state.params)
     same = after._replace(target_params=None), state._replace(target_params=None)
     jax.tree.map(np.testing.assert_array_equal, *same)
@@ -355,7 +355,7 @@ def test_a_polyak_rate_may_be_swept():
 
 @pytest.mark.parametrize(("period", "named"), [(0, "0"), (-5, "-5"), (0.5, "0.5"), (np.nan, "nan")])
 def test_a_period_is_at_least_one(period, named):
-    with pytest.raises(ValueError, match=rf"target period must lie in \[1, 1073741824\], got {named}$"):
+    with pytest.raises(ValueError, match=rf"period must lie in \[1, 1073741824\], got {named}$"):
         qjax.periodic(period)
 
 

@@ -216,7 +216,7 @@ def test_one_copy_is_dqn_bit_for_bit():
     for number in range(4):
         for which, agent in enumerate(pair):
             learned, _ = jax.jit(agent.learn)(jax.random.key(number), states[which], batch(number), TIME)
-            states[which] = agent.sync(learned, Time(3, 0, 1))
+            states[which] = agent.sync(KEY, learned, Time(3, 0, 1))
     obs = batch().data.obs[0, 0]
     jax.tree.map(np.testing.assert_array_equal, states[0].params, states[1].params)
     jax.tree.map(np.testing.assert_array_equal, states[0].target_params, one(states[1].target_params, 0))
@@ -230,7 +230,7 @@ def test_the_last_copies_are_kept_and_acted_on():
     copies = [state.params] * K
     for number in range(9):
         state, _ = learn(jax.random.key(number), state, batch(number), TIME)
-        state = agent.sync(state, Time(3, 0, 1))
+        state = agent.sync(KEY, state, Time(3, 0, 1))
         if number % 2:
             copies = [state.params, *copies[:-1]]
         for k, copy in enumerate(copies):
@@ -280,7 +280,7 @@ def test_maxmin_acts_on_the_least_and_copies_all_members():
     np.testing.assert_allclose(agent.values(None, state, obs), np.min(each, axis=0), rtol=1e-5)
     for number in range(4):
         state, _ = agent.learn(jax.random.key(number), state, batch(number), TIME)
-    left, copied = (agent.sync(state, Time(steps, 0, 1)) for steps in (4, 5))
+    left, copied = (agent.sync(KEY, state, Time(steps, 0, 1)) for steps in (4, 5))
     jax.tree.map(np.testing.assert_array_equal, left.target_params, state.target_params)
     jax.tree.map(np.testing.assert_array_equal, copied.target_params, state.params)
 

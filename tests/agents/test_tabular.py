@@ -409,7 +409,7 @@ def test_init_and_values(dtype):
 def test_there_is_no_target_to_sync():
     agent = qjax.tabular(4, 2, 0.1)
     table = agent.init(KEY, jnp.zeros(3, jnp.int32))
-    assert agent.sync(table, Time(1, 0, 1)) is table
+    assert agent.sync(KEY, table, Time(1, 0, 1)) is table
 
 
 @pytest.mark.parametrize("tables", [1, 2])

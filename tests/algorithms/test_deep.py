@@ -403,3 +403,23 @@ def test_frames_stored_once_are_learned_from_alike():
     assert all(map(np.array_equal, *found))
     with pytest.raises(ValueError, match=r"sequences store blocks as they come, no frame once: .* got 1"):
         algorithms.make("r2d2", env, algorithms.config("r2d2", frames=1))
+
+
+def test_constants_of_resets():
+    env, config = qjax.make("CartPole-v1"), algorithms.config
+    for given, message in (
+        ({"reset_layers": ("Dense_0",)}, "reset_layers and reset_shrink are of resets: give reset_period"),
+        ({"reset_shrink": 0.5}, "reset_layers and reset_shrink are of resets: give reset_period"),
+        ({"reset_period": 50, "reset_shrink": 1.5}, r"shrink must lie in \[0, 1\], got 1.5"),
+        ({"reset_period": 50, "reset_shrink": 0.5, "reset_layers": ("Dense_0",)}, "leave out reset_layers, got "),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            algorithms.make("dqn", env, config("dqn", **given))
+    with pytest.raises(ValueError, match="redo-dqn resets dormant units: leave out reset_layers and reset_shrink"):
+        algorithms.make("redo-dqn", env, config("redo-dqn", reset_shrink=0.5))
+    with pytest.raises(ValueError, match="the network has no layer 'Dense_7'"):
+        jax.eval_shape(
+            algorithms.make("dqn", env, config("dqn", reset_period=50, reset_layers=("Dense_7",))).init, KEY
+        )
+    assert {"reset_layers", "reset_shrink"} <= config("dqn").idle()
+    assert not {"reset_layers", "reset_shrink"} & config("dqn", reset_period=50).idle()

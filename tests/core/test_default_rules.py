@@ -168,7 +168,7 @@ def learns():
     batch = qjax.Batch(data, jnp.ones((1, 2)), jnp.arange(2), jnp.arange(2))
     agent = qjax.dqn(qjax.MLP(2, (4,), levels=4, noisy=True), optax.adam(np.float64(0.1)), head=qjax.quantile())
     state = agent.init(KEY, obs[0])
-    return agent.sync(agent.learn(KEY, state, batch, TIME)[0], TIME), agent.values(None, state, obs[0, 0])
+    return agent.sync(KEY, agent.learn(KEY, state, batch, TIME)[0], TIME), agent.values(None, state, obs[0, 0])
 
 
 def solutions():

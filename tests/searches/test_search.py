@@ -203,7 +203,7 @@ def test_the_best_step_size_of_a_noisy_bandit_is_found():
         left = (1 - alpha) ** (2 * n)
         return left + alpha / (2 - alpha) * (1 - left)
 
-    report = lambda hyper, agent, key: {"error": (jax.tree.leaves(agent)[0].reshape(-1)[0] - 1) ** 2}
+    report = lambda hyper, lane, clock, key: {"error": (jax.tree.leaves(lane.agent)[0].reshape(-1)[0] - 1) ** 2}
     space = {"alpha": searches.log_uniform(1e-3, 1.0)}
     found = qjax.search(
         build, space, steps=200, settings=27, tuning_seeds=64, fresh_seeds=256, rungs=2, log_points=20,

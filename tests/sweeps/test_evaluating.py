@@ -76,7 +76,7 @@ def test_no_key_is_drawn_from_twice():
 
 
 def test_a_report_has_a_key_for_each_lane_and_log_point():
-    report = lambda hyper, table, key: {"drawn": jax.random.uniform(key)}
+    report = lambda hyper, lane, clock, key: {"drawn": jax.random.uniform(key)}
     drawn = np.array([point.values["drawn"] for point in qjax.sweep(build, report=report, **WORK).points])
     assert drawn.shape == (6, 3) and len(np.unique(drawn)) == drawn.size
 
@@ -93,7 +93,8 @@ def test_settings_are_evaluated_as_themselves_and_the_table_has_it(tmp_path):
 
 def test_the_best_agent_is_the_one_of_the_best_evaluation(tmp_path):
     """The first of equal ones; a run that goes on, or has ended, has the same."""
-    sums = lambda hyper, table, key: {"sum": (table * jnp.arange(table.size).reshape(table.shape)).sum()}
+    weights = jnp.arange(64).reshape(16, 4)
+    sums = lambda hyper, lane, clock, key: {"sum": (lane.agent * weights).sum()}
     work = {**WORK, "evaluate_every": 1, "evaluate_episodes": EPISODES, "report": sums}
     result = qjax.sweep(build, **work)
     values = np.array([point.values["eval_return"] for point in result.points])
@@ -185,6 +186,6 @@ def test_bad_input():
     loop = qjax.make_loop(endless, agent, qjax.greedy, qjax.ring(100, 4), gamma=0.9, warmup=4)
     with pytest.raises(ValueError, match="CartPole-v1 has no limit on an episode's steps"):
         qjax.sweep(lambda _: loop, evaluate_every=1, seeds=1, steps=20, log_points=1)
-    report = lambda hyper, table, key: {"eval_return": table.sum()}
+    report = lambda hyper, lane, clock, key: {"eval_return": lane.agent.sum()}
     with pytest.raises(ValueError, match=r"logged values \['eval_return'\] have the name of another column"):
         qjax.sweep(build, report=report, evaluate_every=1, **WORK)

@@ -181,7 +181,11 @@ def test_logged_schedules_with_swept_ends():
 def test_a_report_on_the_agents_is_logged(tmp_path):
     """Computed from the agents as they are at each log point, of each lane's own setting, and kept in the table."""
     hypers = qjax.grid(alpha=[0.1, 0.5])
-    report = lambda hyper, table, key: {"largest": table.max(), "scaled": table.sum() * hyper["alpha"]}
+
+    def report(hyper, lane, clock, key):
+        found = {"largest": lane.agent.max(), "scaled": lane.agent.sum() * hyper["alpha"]}
+        return found | {"ticks": qjax.clock.as_float(clock) * 1, "steps": lane.stats.steps.astype(float)}
+
     seen = []
     with qjax.Run(tmp_path / "run", "tabular", {}) as run:
         work = {**SMALL, "log_points": 4, "hypers": hypers, "report": report, "run": run}
@@ -198,14 +202,17 @@ def test_a_report_on_the_agents_is_logged(tmp_path):
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        (lambda hyper, table, _: {"rows": table.max(1)}, r"dict of numbers for one lane, got .*rows.*float32"),
-        (lambda hyper, table, _: table.max(), "dict of numbers for one lane"),
         (
-            lambda hyper, table, key: {"loss": table.max()},
+            lambda hyper, lane, clock, _: {"rows": lane.agent.max(1)},
+            r"dict of numbers for one lane, got .*rows.*float32",
+        ),
+        (lambda hyper, lane, clock, _: lane.agent.max(), "dict of numbers for one lane"),
+        (
+            lambda hyper, lane, clock, key: {"loss": lane.agent.max()},
             r"logged values \['loss'\] have the name of another column",
         ),
         (
-            lambda hyper, table, key: {"alpha": table.max()},
+            lambda hyper, lane, clock, key: {"alpha": lane.agent.max()},
             r"hyper-parameters \['alpha'\] have the name of another",
         ),
     ],

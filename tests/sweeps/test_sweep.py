@@ -229,13 +229,13 @@ def deep_with_period(period):
 
 
 def test_period_shorter_than_sync_every():
-    with pytest.raises(ValueError, match="target period of 2 steps is shorter than the 4 between two syncs"):
+    with pytest.raises(ValueError, match="a period of 2 steps is shorter than the 4 between two syncs"):
         qjax.sweep(lambda _: deep_with_period(2), seeds=2, steps=8, width=WIDTH)
 
 
 def test_swept_period_shorter_than_sync_every():
     build = lambda hyper: deep_with_period(hyper["period"])
-    with pytest.raises(ValueError, match="target period of 2 steps is shorter than the 4 between two syncs"):
+    with pytest.raises(ValueError, match="a period of 2 steps is shorter than the 4 between two syncs"):
         qjax.sweep(build, hypers={"period": np.array([100, 2])}, seeds=2, steps=8, width=WIDTH)
 
 
@@ -493,7 +493,7 @@ sys.path.insert(0, {folder!r})
 import qjax
 qjax.use_cores({cores})
 import victim
-report = lambda _, agent, key: {{"ones": jnp.zeros(3).at[:].set(1.0).sum()}}
+report = lambda _, lane, clock, key: {{"ones": jnp.zeros(3).at[:].set(1.0).sum()}}
 asked = {{"seeds": [4, 1, 11, 0, 7], "steps": 200, "log_points": 2, "width": 2}}
 result = qjax.sweep(lambda _: victim.build("deep"), report=report, **asked)
 print("".join(x.tobytes().hex() for x in victim.leaves(result)))

@@ -100,7 +100,7 @@ def step_by_step(loop, lane, iterations):
     @jax.jit
     def once(lane, clock):
         lane = loop.learn(loop.step(lane, clock), clock)
-        return lane._replace(agent=loop.agent.sync(lane.agent, qjax.Time(1, 0, 1)))
+        return lane._replace(agent=loop.agent.sync(lane.key, lane.agent, qjax.Time(1, 0, 1)))
 
     for number in range(iterations):
         lane = once(lane, qjax.clock.at(number * loop.rollout))

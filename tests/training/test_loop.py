@@ -141,14 +141,14 @@ def test_step_and_learn_by_hand_equal_run(kind, rollout, updates, sync_every):
 
     step, learn = (jax.jit(jax.vmap(f, in_axes=(0, None))) for f in (loop.step, loop.learn))
     axes = qjax.Time(None, 0, None, None)
-    sync = jax.jit(jax.vmap(loop.agent.sync, in_axes=(0, axes)))
+    sync = jax.jit(jax.vmap(loop.agent.sync, in_axes=(0, 0, axes)))
     for i in range(20 // sync_every):
         before = lanes.episodes
         for j in range(sync_every):
             now = clocks.at((i * sync_every + j) * rollout)
             lanes = learn(step(lanes, now), now)
         elapsed = qjax.Time(sync_every * rollout * loop.num_envs, lanes.episodes - before, sync_every * updates)
-        lanes = lanes._replace(agent=sync(lanes.agent, elapsed))
+        lanes = lanes._replace(agent=sync(lanes.key, lanes.agent, elapsed))
     # XLA rounds otherwise where other operations stand beside, so what is computed from values is only close.
     exact, close = ("env", "obs", "episodes", "episode_return", "episode_length"), ("agent", "memory", "stats")
     for name in exact:
@@ -634,7 +634,7 @@ def test_time_the_learner_sees(rollout, updates):
 def test_elapsed_time_a_sync_sees():
     """Differences since the last sync: of all environments, rollouts and updates between two."""
 
-    def sync(state, elapsed):
+    def sync(key, state, elapsed):
         return state + jnp.asarray([elapsed.step, elapsed.episode, elapsed.update, 1], jnp.int32)
 
     counter = qjax.Agent(
