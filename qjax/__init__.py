@@ -39,6 +39,7 @@ from qjax.networks.optimizers import keep_gradient_norm
 from qjax.networks.recurrent import as_recurrent, recurrent
 from qjax.objectives.classification import hl_gauss, two_hot
 from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
+from qjax.objectives.off_policy import off_policy_returns, peng_trace, retrace, tree_backup, watkins_trace
 from qjax.objectives.offline import batch_constrained, behaviour_cloning, conservative
 from qjax.objectives.returns import lambda_returns, n_step_transition, td_error, td_target
 from qjax.objectives.rewards import munchausen
@@ -138,7 +139,9 @@ __all__ = [
     "network_measures",
     "never_cut",
     "normalized",
+    "off_policy_returns",
     "online",
+    "peng_trace",
     "periodic",
     "plot",
     "polyak",
@@ -151,6 +154,7 @@ __all__ = [
     "redo",
     "reset_layers",
     "results",
+    "retrace",
     "ring",
     "sampled",
     "scalar",
@@ -173,12 +177,14 @@ __all__ = [
     "td_loss",
     "td_target",
     "traces",
+    "tree_backup",
     "two_hot",
     "uniform",
     "use_cache",
     "use_cores",
     "visit_count",
     "watkins",
+    "watkins_trace",
     "with_next_action",
     "with_prior",
     "with_resets",

@@ -43,6 +43,8 @@ class Transition(NamedTuple):
     """terminated | truncated: multi-step returns and traces stop here."""
     next_action: Any = ()
     """The executed next action, -1 where the episode ended; only where a memory adds it (SARSA)."""
+    probability: Any = ()
+    """With which the action was taken; only where the agent reads it (`Agent.reads_probability`)."""
 
 
 class Clock(NamedTuple):
@@ -130,6 +132,8 @@ class Network(NamedTuple):
     for instance atoms, `[A, n]`. `noise` is None where the deterministic network is wanted."""
     masks: bool = False
     """Whether its output for an illegal action is minus infinity; then `obs` may be `Scaled`."""
+    noisy: bool = False
+    """Whether it explores by noise of its own, which is drawn anew for each of its values."""
     hidden: Callable[[Params, PyTree[Array]], tuple[HiddenLayer, ...]] | None = None
     """`(params, obs) -> layers`: its hidden layers for one observation, without noise; None where not known."""
 
@@ -149,6 +153,8 @@ class RecurrentNetwork(NamedTuple):
     """`(params, y, noise) -> out`: what the head reads of what the cell gave, as `Network.apply` returns it."""
     masks: bool = False
     """As a network's."""
+    noisy: bool = False
+    """As a network's, wherever in it."""
 
     def apply(self, params: Params, carry: Carry, obs: Any, noise: Noise | None) -> tuple[Any, Carry]:
         """Return the output for one observation, and the carry for the next."""
@@ -354,6 +360,8 @@ class Agent(NamedTuple):
     """Whether it takes each step of an environment once, one after the other."""
     masks: bool = False
     """Whether its values of illegal actions are minus infinity, so that no target counts them."""
+    reads_probability: bool = False
+    """Whether it learns from the probabilities with which actions were taken, which transitions then have."""
     hidden: Callable[[State, PyTree[Array]], tuple[HiddenLayer, ...]] | None = None
     """`(state, obs) -> layers`: the hidden layers of its network for one observation; None where not known."""
 

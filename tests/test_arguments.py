@@ -188,7 +188,9 @@ def factories() -> dict[str, Entry]:
         "dqn": entry(
             network=network, optimizer=optimizer, head=k.optional(head), target_policy=targets,
             reward=k.function(qjax.objectives.environment_reward), target=k.optional(sync),
+            trace=k.optional(k.record(qjax.retrace())),
         ),
+        **{name: entry(lam=k.unit()) for name in ("retrace", "tree_backup", "watkins_trace", "peng_trace")},
         "dyna": entry(num_states=states, num_actions=states, planning=k.size(2, least=0)),
         "encoded": entry(network=network, encode=k.function(lambda obs: obs)),
         "epsilon_greedy": entry(epsilon=k.scheduled(k.unit()), base=policy),
@@ -236,7 +238,7 @@ def factories() -> dict[str, Entry]:
         "recurrent_dqn": entry(
             network=recurrent, optimizer=optimizer, n=k.size(1), head=k.optional(head), target_policy=targets,
             reward=k.function(qjax.objectives.environment_reward), target=k.optional(sync), eta=k.unit(),
-            stored_state=k.flag(),
+            stored_state=k.flag(), trace=k.optional(k.record(qjax.tree_backup()), first=True),
         ),
         "recurrent_pqn": entry(
             network=recurrent, optimizer=optimizer, lam=k.unit(), epochs=k.size(), minibatches=k.size(),
@@ -633,6 +635,10 @@ def numbers() -> dict[str, Entry]:
         "lambda_returns": entry(
             reward=several, discount=several, next_value=several, last=k.data(jnp.zeros(3, bool)), lam=k.unit(),
         ),
+        "off_policy_returns": entry(
+            last=k.data(jnp.zeros(3, bool)),
+            **dict.fromkeys(("reward", "discount", "value", "trace", "baseline"), several),
+        ),
         "n_step_transition": entry(window=k.record(jax.tree.map(lambda x: x[None], ROW))),
         "tabular_update": entry(
             table=k.data(jnp.zeros((2, 2))), obs=at, action=at, delta=k.data(jnp.zeros(1)),
@@ -808,6 +814,7 @@ def complaint(function: Callable[[], Any], called: str, value: Any) -> str | Non
 FORMULAS = {
     "argmax", "exploration.draw", "greedy", "uniform", "maximum", "double", "objectives.environment_reward",
     "squared", "td_error", "td_target", "td_loss", "lambda_returns", "n_step_transition", "tabular_update",
+    "off_policy_returns",
     "watkins", "never_cut",
 }  # fmt: skip
 
@@ -929,6 +936,8 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "bins": ("hl-gauss-dqn", k.size(3, 2, 2**24)),
         "smoothing": ("hl-gauss-dqn", k.positive()),
         "threshold": ("redo-dqn", k.number(0.1, 0)),
+        "trace": ("retrace-dqn", k.name("retrace", "tree-backup", "watkins", "peng")),
+        "target_epsilon": ("retrace-dqn", k.unit()),
         "min_probability": ("c51", k.number(0.1, 0, 0.5)),
         "quantiles": ("qr-dqn", k.size(3)),
         "levels": ("iqn", k.size(3)),

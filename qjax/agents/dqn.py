@@ -18,7 +18,8 @@ from qjax.core.returned import check_returned
 from qjax.core.text import shown
 from qjax.networks.networks import as_network
 from qjax.objectives.heads import check_head, scalar
-from qjax.objectives.returns import at_action, left_out
+from qjax.objectives.off_policy import Trace, off_policy_returns
+from qjax.objectives.returns import at_action, expected_value, left_out
 from qjax.objectives.rewards import environment_reward
 from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import maximum
@@ -95,6 +96,58 @@ def td_loss(
     return weight * left_out(weight, loss), {name: left_out(weight, x) for name, x in info.items()}
 
 
+def off_policy_batch(
+    network: Network,
+    head: Head,
+    target_policy: TargetPolicy,
+    trace: Trace,
+    key: Key[Array, ""],
+    params: Params,
+    target_params: Params,
+    batch: Batch,
+    time: Time,
+) -> Batch:
+    """Return a batch of consecutive rows, `[T, B]`, whose rewards are the off-policy returns from each row on.
+
+    They bootstrap by themselves, so discounts are 0. Values are the target network's, and the target policy chooses
+    as it does for single steps; see `qjax.objectives.off_policy`.
+    """
+    data, (rows, streams) = batch.data, batch.weight.shape
+    noise_key, policy_key = jax.random.split(key)
+    shared, per_sample_key = jax.random.split(noise_key)
+
+    def at_successor(per_sample: Any, policy_key: Any, env: Any, transition: Transition, taken: Any) -> Any:
+        noise = Noise(shared, per_sample)
+        q_online, q = (head.q(network.apply(p, transition.next_obs, noise)) for p in (params, target_params))
+        weights = target_policy(policy_key, transition, q_online, q, time._replace(env=env))
+        check_returned("the weights of target_policy", weights, q.shape)
+        return expected_value(weights, q), *trace.step(q, weights, *taken)
+
+    # What was taken at a row's successor is the next row's, where the episode goes on.
+    taken = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), (data.action, data.probability))
+    per_sample, policy_keys = (jax.random.split(x, (rows, streams)) for x in (per_sample_key, policy_key))
+    env = jnp.broadcast_to(batch.env, (rows, streams))
+    value, c, b = jax.vmap(jax.vmap(at_successor))(per_sample, policy_keys, env, data, taken)
+    of_stream = jax.vmap(off_policy_returns, in_axes=1, out_axes=1)
+    returns = lax.stop_gradient(of_stream(data.reward, data.discount, data.last, value, c, b))
+    return batch._replace(data=data._replace(reward=returns, discount=jnp.zeros_like(data.discount)))
+
+
+def check_trace(trace: Any, network: Any, reward: Reward) -> None:
+    """Check that off-policy returns can be taken of a network's values and of rewards.
+
+    Raises:
+        TypeError: it is no trace.
+        ValueError: the network has noisy layers, or the reward a bonus.
+
+    """
+    check_record("trace", trace, Trace)
+    if network.noisy:
+        raise ValueError("a trace compares values of several steps, and a noisy network's differ by their noise")
+    if reward is not environment_reward:
+        raise ValueError("a reward with a bonus is that of single steps, and takes no trace")
+
+
 def without_gradient(weight: Any, out: Any) -> Any:
     """Return a network's output, through which no gradient goes where the transition's weight is 0.
 
@@ -157,6 +210,7 @@ def dqn(
     target_policy: TargetPolicy = maximum,
     reward: Reward = environment_reward,
     target: Sync | None = None,
+    trace: Trace | None = None,
 ) -> Agent:
     """Return a DQN agent (Mnih et al. 2015); its state is a `DQNState`.
 
@@ -171,11 +225,13 @@ def dqn(
         target_policy: which next actions the target counts; `double` makes it Double DQN.
         reward: the environment's, or one with a bonus; a bonus is that of single steps, so no n-step memory fits.
         target: how the target parameters follow; default a copy every 500 environment steps.
+        trace: how far targets look ahead over a memory's consecutive rows, `qjax.ring(..., window=8)` or
+            `qjax.sequences(...)`: `qjax.retrace()`, `qjax.tree_backup()`, ...; default one step.
 
     Raises:
         TypeError: the network lacks `init` or `apply`, or an argument is not of its kind.
-        ValueError: (in `init`, at trace time) the head finds no action values `[A]` in the network's output, or
-            its size is not the output's, or its loss is not one number.
+        ValueError: a trace comes with a noisy network or a bonus; (in `init`, at trace time) the head finds no
+            action values `[A]` in the network's output, its size is not the output's, or its loss not one number.
 
     """
     net = as_network(network)
@@ -186,6 +242,8 @@ def dqn(
     sync_target = periodic(500) if target is None else target
     check_record("head", head, Head)
     check_record("target", sync_target, Sync)
+    if trace is not None:
+        check_trace(trace, net, reward)
 
     def init(key, obs):
         check_key(key)
@@ -200,6 +258,10 @@ def dqn(
 
     def learn(key, state, batch, time):
         check_key(key)
+        if trace is not None:
+            key, own = jax.random.split(key)
+            networks = (own, state.params, state.target_params)
+            batch = off_policy_batch(net, head, target_policy, trace, *networks, batch, time)
         of_one = partial(td_loss, net, head, target_policy, reward)
         loss_of = partial(mean_loss, of_one, key, state.target_params, batch, time)
         state, loss, info = gradient_step(optimizer, loss_of, state)
@@ -211,4 +273,7 @@ def dqn(
         return state._replace(target_params=new, sync_state=sync_state)
 
     one_step = "" if reward is environment_reward else "a reward with a bonus"
-    return Agent(init, memoryless(values), learn, sync, one_step=one_step, masks=net.masks, hidden=hidden_of(net))
+    return Agent(
+        init, memoryless(values), learn, sync, one_step=one_step if trace is None else "a trace", masks=net.masks,
+        reads_probability=trace is not None and trace.reads_probability, hidden=hidden_of(net),
+    )  # fmt: skip

@@ -5,6 +5,7 @@ anew after the last row of an episode. What the cell gives then stands in the pl
 heads and target policies are those of `dqn` and `pqn`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
-from qjax.agents.dqn import dqn, gradient_step, mean_loss, td_loss
+from qjax.agents.dqn import check_trace, dqn, gradient_step, mean_loss, off_policy_batch, td_loss
 from qjax.agents.pqn import pqn, return_loss, rollout_returns, shuffled
 from qjax.core.checks import check_flag, check_key, check_range, check_size, describe
 from qjax.core.default_rules import makes_usual
 from qjax.networks.recurrent import as_recurrent
 from qjax.objectives.heads import scalar
+from qjax.objectives.off_policy import Trace
 from qjax.objectives.returns import n_step_transition
 from qjax.objectives.rewards import environment_reward
 from qjax.objectives.target_policies import maximum
@@ -118,6 +120,13 @@ def n_step_rows(rows: Transition, n: int) -> Transition:
     return folded._replace(obs=rows.obs, next_obs=jax.tree.map(lambda x: x[folded.next_obs], rows.next_obs))
 
 
+def _n_step_batch(n: int, key: Any, params: Any, target_params: Any, batch: Batch, time: Time) -> Batch:
+    """Return a batch with the n-step transitions from its rows."""
+    if n == 1:
+        return batch
+    return batch._replace(data=jax.vmap(partial(n_step_rows, n=n), in_axes=1, out_axes=1)(batch.data))
+
+
 def sequence_priority(priority: Float[Array, "T B"], learned: Bool[Array, "T B"], eta: Any) -> Float[Array, " B"]:
     """Return eta max_t p_t + (1 - eta) mean_t p_t over the learned rows (Kapturowski et al. 2019, section 2.3)."""
     found = jnp.where(learned, priority, 0)
@@ -146,7 +155,7 @@ def carry_before(network: RecurrentNetwork, params: Params, batch: Batch, stored
 def sequence_loss(
     network: RecurrentNetwork,
     loss_of_row: Any,
-    n: int,
+    look_ahead: Callable[..., Batch],
     key: Key[Array, ""],
     target_params: Params,
     carry: Carry,
@@ -156,19 +165,19 @@ def sequence_loss(
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, "T B"]]]:
     """Return the mean loss of the rows that are learned from, and the info of all rows.
 
-    `loss_of_row` is as `td_loss`, of what the cell gives (`Hidden`).
+    `loss_of_row` is as `td_loss`, of what the cell gives (`Hidden`), and `look_ahead` makes its targets longer:
+    `(key, params, target_params, batch, time) -> batch`.
     """
     unroll_key, loss_key = jax.random.split(key)
     learned = batch.weight > 0
     pairs = [unrolled_streams(network, unroll_key, p, carry, batch.data, learned) for p in (params, target_params)]
     obs, following = (Hidden(*each) for each in zip(*pairs, strict=True))
-    data = batch.data._replace(obs=obs, next_obs=following)
-    if n > 1:
-        data = jax.vmap(partial(n_step_rows, n=n), in_axes=1, out_axes=1)(data)
     weight = batch.weight * (batch.weight.size / jnp.maximum(learned.sum(), 1))
-    batch = batch._replace(data=data, weight=weight)
+    batch = batch._replace(data=batch.data._replace(obs=obs, next_obs=following), weight=weight)
     # Parameters come with the name of what the cell gave under them, which is what the output reads.
-    loss, info = mean_loss(loss_of_row, loss_key, (target_params, "target"), batch, time, (params, "online"))
+    online, target = (params, "online"), (target_params, "target")
+    batch = look_ahead(jax.random.fold_in(loss_key, 0), online, target, batch, time)
+    loss, info = mean_loss(loss_of_row, loss_key, target, batch, time, online)
     return loss, {name: x.reshape(weight.shape) for name, x in info.items()}
 
 
@@ -243,6 +252,7 @@ def recurrent_dqn(
     target: Sync | None = None,
     eta: Any = 0.9,
     stored_state: bool = True,
+    trace: Trace | None = None,
 ) -> Agent:
     """Return a DQN agent with a recurrent network; its state is a `DQNState`.
 
@@ -264,11 +274,13 @@ def recurrent_dqn(
         target: how the target parameters follow; default a copy every 500 environment steps.
         eta: weight of the largest priority of a sequence's rows against their mean, in [0, 1].
         stored_state: whether sequences begin with what the actor remembered, or as an episode does.
+        trace: how far targets look ahead, in place of n steps, as for `dqn`.
 
     Raises:
         TypeError: an argument is not of its kind.
-        ValueError: eta lies outside [0, 1], n is less than 1, or a reward with a bonus comes with n above 1; (at
-            trace time) the memory does not store the carry; and as for `dqn`.
+        ValueError: eta lies outside [0, 1], n is less than 1, a reward with a bonus comes with n above 1, or a
+            trace with that or a noisy network; (at trace time) the memory does not store the carry; and as for
+            `dqn`.
 
     """
     net, n = as_recurrent(network), check_size("n", n)
@@ -278,19 +290,28 @@ def recurrent_dqn(
     agent = dqn(_at_the_start(net), optimizer, head=head, target_policy=target_policy, reward=reward, target=target)
     if n > 1 and reward is not environment_reward:
         raise ValueError(f"a reward with a bonus is that of single steps, got n = {n}")
-    of_row = partial(td_loss, _output_of_hidden(net), head, target_policy, reward)
+    if trace is not None:
+        check_trace(trace, net, reward)
+        if n > 1:
+            raise ValueError(f"a trace looks ahead in the place of n steps, got n = {n}")
+    output = _output_of_hidden(net)
+    of_row = partial(td_loss, output, head, target_policy, reward)
+    look_ahead = partial(_n_step_batch, n)
+    if trace is not None:
+        look_ahead = partial(off_policy_batch, output, head, target_policy, trace)
 
     def learn(key, state, batch, time):
         check_key(key)
         carry = carry_before(net, state.params, batch, stored_state)
-        loss_of = partial(sequence_loss, net, of_row, n, key, state.target_params, carry, batch, time)
+        loss_of = partial(sequence_loss, net, of_row, look_ahead, key, state.target_params, carry, batch, time)
         state, loss, info = gradient_step(optimizer, loss_of, state)
         learned = batch.weight > 0
         priority = sequence_priority(info.pop("priority"), learned, eta)
         means = {name: jnp.where(learned, x, 0).sum() / jnp.maximum(learned.sum(), 1) for name, x in info.items()}
         return state, {"loss": loss, **means, "priority": priority}
 
-    return _remembering(agent, net, head)._replace(learn=learn)
+    reads = trace is not None and trace.reads_probability
+    return _remembering(agent, net, head)._replace(learn=learn, reads_probability=reads)
 
 
 @makes_usual

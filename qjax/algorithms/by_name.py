@@ -86,6 +86,10 @@ DEEP = _known(
         "noisy-dqn", deep.noisy_dqn, deep.NoisyDQN, "MLP(noisy=True), policy=greedy", "Fortunato et al. 2018"
     ),
     Algorithm(
+        "retrace-dqn", deep.retrace_dqn, deep.RetraceDQN, "dqn(trace=retrace(1.0)) on ring(window=8)",
+        "Munos et al. 2016",
+    ),
+    Algorithm(
         "redo-dqn", deep.redo_dqn, deep.ReDoDQN,
         "with_resets(dqn, redo(threshold=0.1), periodic(1_000, \"update\"))", "Sokar et al. 2023",
     ),

@@ -30,21 +30,24 @@ from qjax.core.checks import (
 )
 from qjax.core.text import shown
 from qjax.exploration import schedules
-from qjax.exploration.policies import greedy
+from qjax.exploration.policies import epsilon_greedy, greedy
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, convolutional, encoded, masked, with_prior
 from qjax.networks.optimizers import keep_gradient_norm, optimizer_of
 from qjax.objectives.classification import hl_gauss
 from qjax.objectives.heads import categorical, huber, quantile, scalar, squared
+from qjax.objectives.off_policy import peng_trace, retrace, tree_backup, watkins_trace
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
-from qjax.objectives.target_policies import double
+from qjax.objectives.target_policies import double, expected
 from qjax.replay.frames import Frames
 from qjax.replay.memory import n_step, online, ring
 from qjax.replay.prioritized import prioritized
 from qjax.types import Agent, Env, Head, Memory, NetworkLike, Policy
 
 LOSSES = {"squared": squared, "huber": huber()}
+
+TRACES = {"retrace": retrace, "tree-backup": tree_backup, "watkins": watkins_trace, "peng": peng_trace}
 
 ASSUMED = (-1.0, 1.0)
 """Least and largest reward of a step where an environment does not say."""
@@ -159,6 +162,22 @@ class NStepDQN(DQN):
     """Constants of DQN with targets of several steps."""
 
     n: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetraceDQN(DQN):
+    """Constants of DQN with off-policy returns."""
+
+    batch_size: int = 16
+    """Sequences of an update."""
+    length: int = 8
+    """Rows of a sequence, over which returns look ahead."""
+    trace: Literal["retrace", "tree-backup", "watkins", "peng"] = "retrace"
+    """What a return keeps of what follows an action: retrace, tree-backup, watkins or peng."""
+    lam: Real = 1.0
+    """lambda of the returns."""
+    target_epsilon: Real = 0.05
+    """Epsilon of the policy whose values are learned, epsilon-greedy; 0: the greedy one's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -496,6 +515,19 @@ def dqn(env: Env, config: DQN) -> Parts:
 def double_dqn(env: Env, config: DQN) -> Parts:
     """Return DQN whose online network chooses the next action (van Hasselt et al. 2016)."""
     return compose_dqn(env, config, target_policy=double)
+
+
+@checked
+def retrace_dqn(env: Env, config: RetraceDQN) -> Parts:
+    """Return DQN with off-policy returns over replayed sequences (Munos et al. 2016)."""
+    trace, length = one_of("trace", config.trace, TRACES)(config.lam), check_size("length", config.length)
+    check_range("target_epsilon", config.target_epsilon, 0, 1)
+
+    def memory(capacity: int, batch_size: int, window: int = 1, frames: Frames | None = None) -> Memory:
+        return ring(capacity, batch_size, window=length, frames=frames)
+
+    target_policy = expected(epsilon_greedy(config.target_epsilon))
+    return compose_dqn(env, config, memory=memory, target_policy=target_policy, trace=trace)
 
 
 @checked

@@ -298,6 +298,7 @@ FUNCTIONS = {
         "begin": "(key) -> state",
         "act": "(key, state, q, time) -> (probabilities, state)",
     },
+    "Trace": {"step": "(q, weights, action, probability) -> (c, b)"},
     "Sync": {"init": "() -> state", "step": "(state, online, target, elapsed) -> (state, target)"},
 }
 """What the functions of the records take, by the record's kind (`qjax.types`, `qjax.Env`)."""

@@ -285,7 +285,9 @@ def encoded(network: NetworkLike | RecurrentNetwork, encode: Callable[[Any], Any
     return Network(
         lambda key, obs: net.init(key, encode(obs)),
         lambda params, obs, noise: net.apply(params, encode(obs), noise),
-        hidden=_hidden_of(net, encode),
+        net.masks,
+        net.noisy,
+        _hidden_of(net, encode),
     )
 
 
@@ -337,7 +339,7 @@ def with_prior(network: NetworkLike, scale: Any = 1.0) -> Network:
         layers = net.hidden(params.own, obs)
         return tuple(HiddenLayer(x.units, within(x.incoming), within(x.outgoing)) for x in layers)
 
-    return Network(init, apply, net.masks, None if net.hidden is None else hidden)
+    return Network(init, apply, net.masks, net.noisy, None if net.hidden is None else hidden)
 
 
 @makes_usual
@@ -371,7 +373,7 @@ def masked(
         seen, original = _parted(obs)
         return _kept(net.apply(params, seen, noise), legal(original))
 
-    return Network(net.init, apply, masks=True, hidden=_hidden_of(net, lambda obs: _parted(obs).obs))
+    return Network(net.init, apply, True, net.noisy, _hidden_of(net, lambda obs: _parted(obs).obs))
 
 
 def _masked_recurrent(net: RecurrentNetwork, legal: Callable[[Any], Any]) -> RecurrentNetwork:
@@ -447,7 +449,7 @@ def as_network(network: NetworkLike) -> Network:
             found = jax.tree.leaves(noted, is_leaf=lambda x: isinstance(x, HiddenLayer))
             return tuple(x for x in found if isinstance(x, HiddenLayer))
 
-        return Network(network.init, apply, hidden=hidden)
+        return Network(network.init, apply, noisy=bool(getattr(network, "noisy", False)), hidden=hidden)
     check_callable("network.init", network.init, "(key, obs) -> params")
     check_callable("network.apply", network.apply, "(params, obs) -> out")
     return Network(network.init, lambda params, obs, noise: network.apply(params, obs))

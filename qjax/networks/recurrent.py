@@ -88,6 +88,7 @@ def recurrent(cell: Any, network: NetworkLike, torso: NetworkLike | None = None)
         cell=step,
         output=lambda params, y, noise: net.apply(params.network, y, noise),
         masks=net.masks,
+        noisy=net.noisy or (eyes is not None and eyes.noisy),
     )
 
 

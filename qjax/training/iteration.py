@@ -123,6 +123,8 @@ def tick(setup: Setup, lane: Lane, key: Key[Array, ""], clock: Clock, begun: Clo
     last = after.terminated | after.truncated
     discount = (setup.gamma * (1 - after.terminated.astype(jnp.float32))).astype(jnp.float32)
     transition = Transition(lane.obs, action, after.reward, discount, after.final_obs, last)
+    if agent.reads_probability:
+        transition = transition._replace(probability=probabilities[jnp.arange(envs), action])
     if remembers(agent):
         carry = anew(last, begin(agent, keys.begin, lane.agent), carry)
     if remembers(policy):

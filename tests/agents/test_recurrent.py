@@ -139,7 +139,10 @@ def test_no_gradient_goes_through_burn_in_but_its_rows_count():
     def loss(obs, carry):
         batch = batch_of(data._replace(obs=obs), carry, weight)
         loss_of_row = partial(of_row, qjax.objectives.environment_reward)
-        return recurrent_agents.sequence_loss(net, loss_of_row, 1, KEY, params, carry, batch, TIME, params)[0]
+        rest = (KEY, params, carry, batch, TIME, params)
+        return recurrent_agents.sequence_loss(net, loss_of_row, partial(recurrent_agents._n_step_batch, 1), *rest)[
+            0
+        ]
 
     of_obs, of_carry = jax.grad(loss, argnums=(0, 1))(data.obs, carry)
     assert not of_obs[:3].any() and not of_carry.any() and of_obs[3:].any(axis=-1).all()
