@@ -18,7 +18,9 @@ from qjax.agents.maxmin import maxmin_dqn
 from qjax.agents.normalized import normalized
 from qjax.agents.plasticity import redo, reset_layers, shrink_and_perturb, with_resets
 from qjax.agents.pqn import pqn
+from qjax.agents.qrc import qrc
 from qjax.agents.recurrent import recurrent_dqn, recurrent_pqn
+from qjax.agents.streaming import stream_q
 from qjax.agents.tabular import tabular, tabular_update, visit_count
 from qjax.agents.traces import never_cut, traces, watkins
 from qjax.core import clock
@@ -34,8 +36,8 @@ from qjax.exploration.policies import argmax, boltzmann, epsilon_greedy, epsilon
 from qjax.machine.devices import use_cache, use_cores
 from qjax.mdp import solve
 from qjax.mdp.environment import MDPEnvironment
-from qjax.networks.networks import MLP, as_network, convolutional, encoded, masked, table, with_prior
-from qjax.networks.optimizers import keep_gradient_norm
+from qjax.networks.networks import MLP, as_network, convolutional, encoded, linear, masked, table, with_prior
+from qjax.networks.optimizers import keep_gradient_norm, obgd
 from qjax.networks.recurrent import as_recurrent, recurrent
 from qjax.objectives.classification import hl_gauss, two_hot
 from qjax.objectives.heads import categorical, huber, quantile, scalar, signed_hyperbolic, squared
@@ -122,6 +124,7 @@ __all__ = [
     "keep_gradient_norm",
     "lambda_returns",
     "legal_table",
+    "linear",
     "load_agents",
     "load_config",
     "load_points",
@@ -139,6 +142,7 @@ __all__ = [
     "network_measures",
     "never_cut",
     "normalized",
+    "obgd",
     "off_policy_returns",
     "online",
     "peng_trace",
@@ -147,6 +151,7 @@ __all__ = [
     "polyak",
     "pqn",
     "prioritized",
+    "qrc",
     "quantile",
     "recurrent",
     "recurrent_dqn",
@@ -169,6 +174,7 @@ __all__ = [
     "squared",
     "static_sweeps",
     "stats",
+    "stream_q",
     "sweep",
     "table",
     "tabular",

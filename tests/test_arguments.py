@@ -141,6 +141,14 @@ def factories() -> dict[str, Entry]:
         "bootstrapped": entry(
             agent=k.record(qjax.tabular(2, 2, 0.1)), size=k.size(3, 2), probability=k.half_open(), vote=k.flag(),
         ),
+        "linear": entry(
+            features=k.array(np.ones((2, 2, 3))), initial=k.array(0.0, np.ones(3), jnp.zeros(3)),
+        ),
+        "obgd": entry(learning_rate=k.positive(), kappa=k.positive()),
+        "stream_q": entry(network=network, optimizer=k.optional(optimizer), lam=k.unit()),
+        "qrc": entry(
+            network=network, optimizer=optimizer, beta=k.number(1.0, 0), errors=k.optional(network, first=True)._replace(called="network"),
+        ),
         "with_resets": entry(
             agent=k.record(qjax.dqn(net, optax.sgd(1.0))), reset=k.record(qjax.reset_layers(), qjax.redo()),
             when=k.record(qjax.periodic(5)), obs=BY_FIELD,
@@ -326,6 +334,7 @@ def worlds() -> dict[str, Entry]:
         "mdp.garnet": entry(
             key=k.key(), states=k.size(4), actions=k.size(2), branching=k.size(1), termination=k.unit()
         ),
+        "mdp.baird": entry(),
         "mdp.deep_sea": entry(
             size=k.size(2), right=k.raw(None, "checked in mdp/test_examples.py"),
             move_cost=k.number(0.01, 0, traced=False),
@@ -936,6 +945,8 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "bins": ("hl-gauss-dqn", k.size(3, 2, 2**24)),
         "smoothing": ("hl-gauss-dqn", k.positive()),
         "threshold": ("redo-dqn", k.number(0.1, 0)),
+        "normalized": ("stream-q", k.flag()),
+        "regularization": ("qrc", k.number(1.0, 0)._replace(called="beta")),
         "trace": ("retrace-dqn", k.name("retrace", "tree-backup", "watkins", "peng")),
         "target_epsilon": ("retrace-dqn", k.unit()),
         "min_probability": ("c51", k.number(0.1, 0, 0.5)),

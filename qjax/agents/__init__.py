@@ -1,7 +1,7 @@
 """Agents, made of the pieces below them: they know no loop and no environment.
 
-Read `tabular`, `dqn`, then `traces`, `pqn`, `recurrent`, `averaged`, `maxmin`, `ensembles` and
-`plasticity`. Imports `replay` and
+Read `tabular`, `dqn`, then `traces`, `pqn`, `recurrent`, `averaged`, `maxmin`, `ensembles`,
+`plasticity`, `streaming` and `qrc`. Imports `replay` and
 what is below.
 """
 
@@ -10,6 +10,8 @@ from qjax.agents.ensembles import BootstrappedState
 from qjax.agents.normalized import Moments, NormalizedState
 from qjax.agents.plasticity import Reset, ResettableState
 from qjax.agents.pqn import PQNState
+from qjax.agents.qrc import QRCParams, QRCState
+from qjax.agents.streaming import StreamQState
 from qjax.agents.tabular import CountedState, VisitCount
 from qjax.agents.traces import Cut, TracesState
 
@@ -21,8 +23,11 @@ __all__ = [
     "Moments",
     "NormalizedState",
     "PQNState",
+    "QRCParams",
+    "QRCState",
     "Reset",
     "ResettableState",
+    "StreamQState",
     "TracesState",
     "VisitCount",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 from qjax.agents.normalized import normalized
-from qjax.algorithms import deep, ensembles, recurrent, tabular
+from qjax.algorithms import deep, ensembles, recurrent, streaming, tabular
 from qjax.algorithms.constants import Config, Parts
 from qjax.core.checks import check_listed, check_record, check_size, one_of
 from qjax.core.text import shown
@@ -92,6 +92,13 @@ DEEP = _known(
     Algorithm(
         "redo-dqn", deep.redo_dqn, deep.ReDoDQN,
         "with_resets(dqn, redo(threshold=0.1), periodic(1_000, \"update\"))", "Sokar et al. 2023",
+    ),
+    Algorithm(
+        "qrc", streaming.qrc, streaming.QRC, "qrc(beta=1) on ring, no target network", "Ghiassian et al. 2020"
+    ),
+    Algorithm(
+        "stream-q", streaming.stream_q, streaming.StreamQ,
+        "normalized(stream_q(lam=0.8, optimizer=obgd())) on online(), one environment", "Elsayed et al. 2024",
     ),
     Algorithm(
         "rainbow", deep.rainbow, deep.Rainbow,

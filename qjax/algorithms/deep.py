@@ -81,8 +81,8 @@ class Deep(Config):
 class Weights(Config):
     """How weights without noise start."""
 
-    initializer: Literal["lecun_normal", "he_normal", "orthogonal", "pytorch"] = "lecun_normal"
-    """What weights are at the start: lecun_normal, he_normal, orthogonal or pytorch."""
+    initializer: Literal["lecun_normal", "he_normal", "orthogonal", "pytorch", "sparse"] = "lecun_normal"
+    """What weights are at the start: lecun_normal, he_normal, orthogonal, pytorch or sparse."""
     output_scale: float = 1.0
     """Factor of the last layer's weights at the start."""
 

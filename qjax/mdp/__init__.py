@@ -6,10 +6,11 @@ below.
 
 from qjax.mdp.arrays import TabularMDP, checked, from_dense, from_outcomes, possible, reachable, steps_to_end
 from qjax.mdp.examples import from_env, from_gymnasium, from_table, frozen_lake, garnet, toy_text
-from qjax.mdp.hard import deep_sea, river_swim
+from qjax.mdp.hard import baird, deep_sea, river_swim
 
 __all__ = [
     "TabularMDP",
+    "baird",
     "checked",
     "deep_sea",
     "from_dense",

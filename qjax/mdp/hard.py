@@ -80,3 +80,25 @@ def river_swim(length: int = 6, small: float = 5.0, large: float = 10_000.0) -> 
     reward[0, 0, 0], reward[-1, 1, -1] = float(small), float(large)
     start = np.isin(states, (1, 2)) / 2
     return from_dense(p, reward, np.zeros(length, bool), start)
+
+
+@usual
+def baird() -> tuple[TabularMDP, np.ndarray]:
+    """Return Baird's counterexample, and features `[7, 2, 15]` of its states and actions (Baird 1995, figure 4).
+
+    Action 0 leads to one of the six upper states, each as likely, and action 1 to the lower one, 6; nothing is paid
+    and nothing ends, so every value is 0. Q(s, 1) = 2 w_s + w_7 in an upper state and w_6 + 2 w_7 in the lower one,
+    as in Sutton and Barto 2018, figure 11.1; Q(s, 0) = w_{8 + s} is a number of its own. Q-learning diverges from
+    what a policy does that takes action 0 six times in seven.
+    """
+    successor = np.broadcast_to(np.arange(6), (7, 2, 6)).copy()
+    successor[:, 1] = 6
+    probability = np.broadcast_to(np.array([[1 / 6] * 6, [1, 0, 0, 0, 0, 0]]), (7, 2, 6))
+    none = np.zeros((7, 2, 6))
+    features = np.zeros((7, 2, 15), np.float32)
+    features[np.arange(6), 1, np.arange(6)] = 2
+    features[:6, 1, 7] = 1
+    features[6, 1, 6:8] = 1, 2
+    features[np.arange(7), 0, 8 + np.arange(7)] = 1
+    mdp = from_outcomes(successor, probability, none, none.astype(bool), np.full(7, 1 / 7))
+    return mdp, features

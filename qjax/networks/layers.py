@@ -59,6 +59,17 @@ def orthogonal(key: Any, shape: tuple[int, int]) -> Array:
     return rows if shape[0] == count else rows.T
 
 
+SPARSITY = 0.9
+"""Share of the weights of each unit that are 0 with sparse initial weights."""
+
+
+def sparse(key: Any, shape: tuple[int, int]) -> Array:
+    """Return weights that are 0 but for a tenth of each unit's, uniform in +- 1 / sqrt(m) (Elsayed et al. 2024)."""
+    weights_key, order_key = jax.random.split(key)
+    order = jnp.argsort(jax.random.uniform(order_key, shape), axis=0)
+    return jnp.where(order < int(SPARSITY * shape[0]), 0, _uniform(weights_key, shape, shape[0]))
+
+
 INITIALIZERS = {
     "lecun_normal": Initializer(nn.initializers.lecun_normal(), _no_bias),
     "he_normal": Initializer(nn.initializers.he_normal(), _no_bias),
@@ -66,9 +77,10 @@ INITIALIZERS = {
     "pytorch": Initializer(
         lambda key, shape: _uniform(key, shape, shape[0]), lambda key, shape: _uniform(key, shape[1:], shape[0])
     ),
+    "sparse": Initializer(sparse, _no_bias),
 }
 """By name: flax's own; He et al. 2015; `orthogonal` times sqrt(2), as Baselines and CleanRL have it; PyTorch's own,
-uniform in +- 1 / sqrt(m), biases too."""
+uniform in +- 1 / sqrt(m), biases too; `sparse`."""
 
 
 class Dense(nn.Module):

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from qjax.core.checks import (
+    check_array,
     check_callable,
     check_flag,
     check_initial,
@@ -262,6 +264,36 @@ def table(num_states: int, num_actions: int, initial: Any = 0.0) -> Network:
         return jnp.full(shape, initial, jnp.float32)
 
     return Network(init, lambda params, obs, noise: params[obs])
+
+
+@makes_usual
+def linear(features: Any, initial: Any = 0.0) -> Network:
+    """Return values that are linear in fixed features of discrete states: Q(s, a) = w . x(s, a).
+
+    Its parameters are w, `[d]`, its input an integer scalar.
+
+    Args:
+        features: x, `[S, A, d]`.
+        initial: w at the start, one number or `[d]`.
+
+    Raises:
+        TypeError: an array holds no numbers.
+        ValueError: a number is not finite, the features are not `[S, A, d]`, or `initial` has another shape.
+
+    """
+    check_array("features", features)
+    check_array("initial", initial)
+    if np.ndim(features) != 3:
+        raise ValueError(f"features are x(s, a), [S, A, d], got {list(np.shape(features))}")
+    size = np.shape(features)[-1]
+    if np.shape(initial) not in ((), (size,)):
+        raise ValueError(f"initial weights of shape {np.shape(initial)} for features of shape {np.shape(features)}")
+    known = np.asarray(features, np.float32)
+
+    def init(key, obs):
+        return jnp.broadcast_to(jnp.asarray(initial, jnp.float32), (size,))
+
+    return Network(init, lambda params, obs, noise: jnp.asarray(known)[obs] @ params)
 
 
 @makes_usual

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from qjax.core.checks import nearest
+from qjax.core.checks import TINY, check_range, nearest
 from qjax.core.default_rules import makes_usual
 from qjax.core.text import shown
 
@@ -42,6 +42,33 @@ def optimizer_of(name: str) -> Callable[..., optax.GradientTransformation]:
         raise ValueError(f"no optimizer {shown(name)}; {nearest(str(name), optimizer_names())}")
     made: Callable[..., optax.GradientTransformation] = getattr(optax, name)
     return made
+
+
+@makes_usual
+def obgd(learning_rate: Any = 1.0, kappa: Any = 2.0) -> optax.GradientTransformationExtraArgs:
+    """Return ObGD, which bounds a step so that it cannot overshoot (Elsayed et al. 2024, algorithm 3).
+
+    For gradients -delta z of a trace z, with delta as the further argument `td_error`: the step is alpha delta z,
+    with alpha / M in the place of alpha where M = alpha kappa max(|delta|, 1) |z|_1 is above 1.
+
+    Args:
+        learning_rate: alpha.
+        kappa: how far below the bound steps stay, above 1.
+
+    Raises:
+        ValueError: a number is not positive.
+
+    """
+    check_range("learning_rate", learning_rate, 0, float("inf"), open_low=True)
+    check_range("kappa", kappa, 0, float("inf"), open_low=True)
+
+    def update(updates: Any, state: Any, params: Any = None, *, td_error: Any, **_: Any) -> Any:
+        size = optax.tree.norm(updates, ord=1)  # |delta| |z|_1
+        bound = learning_rate * kappa * size * jnp.maximum(1.0, 1 / jnp.maximum(abs(td_error), TINY))
+        step = learning_rate / jnp.maximum(bound, 1.0)
+        return optax.tree.scale(-step, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 class GradientNormState(NamedTuple):
