@@ -147,7 +147,8 @@ def factories() -> dict[str, Entry]:
         "obgd": entry(learning_rate=k.positive(), kappa=k.positive()),
         "stream_q": entry(network=network, optimizer=k.optional(optimizer), lam=k.unit()),
         "qrc": entry(
-            network=network, optimizer=optimizer, beta=k.number(1.0, 0), errors=k.optional(network, first=True)._replace(called="network"),
+            network=network, optimizer=optimizer, beta=k.number(1.0, 0),
+            errors=k.optional(network, first=True)._replace(called="network"),
         ),
         "with_resets": entry(
             agent=k.record(qjax.dqn(net, optax.sgd(1.0))), reset=k.record(qjax.reset_layers(), qjax.redo()),
