@@ -223,6 +223,65 @@ COMPOSITIONS = {
     "epsilon-z, recurrent": lambda _: cartpole(
         qjax.recurrent_dqn(gru(), ADAM), SEQUENCES, qjax.epsilon_z_greedy(schedules.ladder(2)), rollout=4
     ),
+    "retrace, double, hl-gauss, prioritized, recycled": lambda _: cartpole(
+        qjax.with_resets(
+            qjax.dqn(
+                qjax.MLP(2, (5,), atoms=5, dueling=True),
+                ADAM,
+                head=qjax.hl_gauss(0.0, 100.0, 5),
+                target_policy=qjax.double,
+                trace=qjax.retrace(0.9),
+            ),
+            qjax.redo(0.1),
+            qjax.periodic(4, "update"),
+            jax.ShapeDtypeStruct((4,), jnp.float32),
+        ),
+        PER,
+    ),
+    "recurrent tree backup, rescaled, reset, members": lambda _: cartpole(
+        qjax.bootstrapped(
+            qjax.with_resets(
+                qjax.recurrent_dqn(
+                    gru(), ADAM, head=qjax.scalar(rescale=qjax.signed_hyperbolic()), trace=qjax.tree_backup()
+                ),
+                qjax.reset_layers(),
+                qjax.periodic(4, "update"),
+                jax.ShapeDtypeStruct((4,), jnp.float32),
+            ),
+            2,
+        ),
+        SEQUENCES,
+        rollout=4,
+    ),
+    "recurrent c51, retrace, expected": lambda _: cartpole(
+        qjax.recurrent_dqn(
+            gru(atoms=5),
+            ADAM,
+            head=qjax.categorical(0.0, 100.0, 5),
+            target_policy=qjax.expected(POLICY),
+            trace=qjax.retrace(),
+        ),
+        SEQUENCES,
+        rollout=2,
+    ),
+    "averaged, shrunk, swept period": lambda hyper: cartpole(
+        qjax.with_resets(
+            qjax.averaged_dqn(qjax.MLP(2), ADAM, 3),
+            qjax.shrink_and_perturb(),
+            qjax.periodic(hyper["period"], "update"),
+            jax.ShapeDtypeStruct((4,), jnp.float32),
+        ),
+        RING,
+    ),
+    "stream, normalized": lambda _: cartpole(
+        qjax.normalized(qjax.stream_q(qjax.MLP(2, norm=True, initializer="sparse")), rewards=True),
+        qjax.online(),
+        num_envs=1,
+        rollout=3,
+    ),
+    "corrections, prior, prioritized": lambda _: cartpole(
+        qjax.qrc(qjax.with_prior(qjax.MLP(2)), ADAM), qjax.prioritized(64, 8, 0.6, 0.4)
+    ),
     "static target period": lambda _: cartpole(
         qjax.dqn(qjax.MLP(2), ADAM, target=qjax.periodic(10)), RING, sync_every=5
     ),

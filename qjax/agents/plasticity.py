@@ -73,7 +73,7 @@ def with_resets(agent: Agent, reset: Reset, when: Sync, obs: PyTree[Any]) -> Age
         params, flags = reset.apply(own.params, fresh.params, _layers(agent, state, obs))
         changed = {"params": params, "opt_state": _restarted(own.opt_state, fresh.opt_state, flags)}
         if hasattr(own, "target_params"):
-            changed["target_params"] = jax.tree.map(jnp.where, flags, params, own.target_params)
+            changed["target_params"] = _renewed_targets(own.target_params, params, flags)
         return own._replace(**changed)
 
     def init(key: Any, obs: Any) -> ResettableState:
@@ -149,6 +149,13 @@ def _activity(agent: Agent, state: State, batch: Batch) -> tuple[Float[Array, " 
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch.data.obs)
     layers = jax.vmap(agent.hidden, in_axes=(None, 0))(state, rows)
     return tuple(abs(x.units).reshape(-1, x.units.shape[-1]).mean(0) for x in layers)
+
+
+def _renewed_targets(targets: Any, params: Params, flags: Any) -> Any:
+    """Return target parameters that are those of the network where it is renewed; of several copies all of them."""
+    copies, structure = jax.tree.flatten(targets)
+    leaves = zip(jax.tree.leaves(flags), jax.tree.leaves(params), copies, strict=True)
+    return jax.tree.unflatten(structure, [jnp.where(*each) for each in leaves])
 
 
 def _restarted(old: Any, fresh: Any, flags: Any) -> Any:

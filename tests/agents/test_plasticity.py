@@ -315,3 +315,13 @@ def test_what_cannot_be_reset():
     with pytest.raises(ValueError, match="a period of 3 updates is shorter than the 4 between two syncs"):
         agent = resetting(qjax.reset_layers(), period=3)
         agent.sync(KEY, agent.init(KEY, OBS[None]), Time(4, 0, 4))
+
+
+def test_all_copies_of_a_target_are_renewed():
+    averaged = qjax.averaged_dqn(PLAIN, optax.adam(1e-2), 3, target=qjax.periodic(10**6))
+    agent = qjax.with_resets(averaged, qjax.reset_layers("Dense_2"), qjax.periodic(4, "update"), SPEC)
+    before = learned(agent)
+    after = agent.sync(KEY, before, Time(4, 0, 4)).agent
+    kernel, kept = (x.target_params.each["params"] for x in (after, before.agent))
+    np.testing.assert_array_equal(kernel["Dense_2"]["kernel"], [after.params["params"]["Dense_2"]["kernel"]] * 3)
+    np.testing.assert_array_equal(kernel["Dense_0"]["kernel"], kept["Dense_0"]["kernel"])
