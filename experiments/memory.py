@@ -90,7 +90,14 @@ ROWS = 20
 def masked(env: str, positions: str) -> Part:
     """Return an environment of whose observation only positions are shown, with the previous action and reward."""
     task = {"env": env, "wrap": (f"select={positions}", "previous"), "steps": 200_000}
-    return Part(lambda rows: task, remembering)
+
+    def lines(rows: int) -> dict[str, tuple[str, dict[str, Any]]]:
+        found = remembering(rows)
+        for name in ("R2D2", "DRQN"):  # an update comes after 100 steps: 500 would be a target of five updates
+            found[name][1].update({"target_period": 100, "target_unit": "update"})
+        return found
+
+    return Part(lambda rows: task, lines)
 
 
 PARTS = {
