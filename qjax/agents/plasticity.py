@@ -147,7 +147,11 @@ def _activity(agent: Agent, state: State, batch: Batch) -> tuple[Float[Array, " 
     """Return the mean absolute value of each hidden layer's units over a batch."""
     assert agent.hidden is not None
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch.data.obs)
-    layers = jax.vmap(agent.hidden, in_axes=(None, 0))(state, rows)
+    return mean_activity(jax.vmap(agent.hidden, in_axes=(None, 0))(state, rows))
+
+
+def mean_activity(layers: tuple[HiddenLayer, ...]) -> tuple[Float[Array, " n"], ...]:
+    """Return the mean absolute value of each unit over observations and places of an image, of `[B, ..., n]`."""
     return tuple(abs(x.units).reshape(-1, x.units.shape[-1]).mean(0) for x in layers)
 
 

@@ -7,7 +7,7 @@ from qjax.agents.normalized import normalized
 from qjax.agents.qrc import qrc as qrc_agent
 from qjax.agents.streaming import stream_q as stream_q_agent
 from qjax.algorithms.constants import EpsilonGreedy, Parts, Real
-from qjax.algorithms.deep import Deep, Weights, network, optimizer
+from qjax.algorithms.deep import Deep, Weights, network, optimizer, whole_capacity
 from qjax.core.annotations import checked
 from qjax.core.checks import check_flag, check_size
 from qjax.networks.optimizers import obgd
@@ -63,7 +63,6 @@ def qrc(env: Env, config: QRC) -> Parts:
     """Return Q-learning with regularised corrections on replay (Ghiassian et al. 2020)."""
     agent = qrc_agent(network(env, config), optimizer(config, config.learning_rate), config.regularization)
     envs, rollout = check_size("num_envs", config.num_envs), check_size("rollout", config.rollout)
-    warmup, block = check_size("warmup", config.warmup, least=0), envs * rollout
-    capacity = -(-check_size("capacity", config.capacity) // block) * block
-    memory = ring(capacity, config.batch_size)
-    return Parts(agent, config.exploration(), memory, envs, rollout, warmup=-(-warmup // block))
+    warmup = -(-check_size("warmup", config.warmup, least=0) // (envs * rollout))
+    memory = ring(whole_capacity(config, {"num_envs": envs, "rollout": rollout}), config.batch_size)
+    return Parts(agent, config.exploration(), memory, envs, rollout, warmup=warmup)

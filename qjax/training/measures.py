@@ -9,7 +9,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from qjax.agents.plasticity import dormant
+from qjax.agents.plasticity import dormant, mean_activity
 from qjax.core import clock as clocks
 from qjax.core.annotations import checked
 from qjax.core.checks import TINY, check_callable, check_range
@@ -129,8 +129,7 @@ def network_measures(
             found["gradient_norm"] = norm
         if agent.hidden is not None:
             layers = jax.vmap(agent.hidden, in_axes=(None, 0))(lane.agent, rows)
-            activity = tuple(abs(x.units).reshape(-1, x.units.shape[-1]).mean(0) for x in layers)
-            found["dormant"] = dormant_share(activity, threshold)
+            found["dormant"] = dormant_share(mean_activity(layers), threshold)
             found["srank"] = effective_rank(features(layers), delta).astype(jnp.float32)
         return found
 
