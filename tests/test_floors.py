@@ -11,7 +11,7 @@ import qjax
 
 FLOORS = (
     "types", "core", "machine", "stats", "exploration", "objectives", "networks", "replay", "agents", "mdp", "envs",
-    "training", "algorithms", "runs", "sweeps", "plot", "searches", "cli",
+    "training", "datasets", "algorithms", "runs", "sweeps", "plot", "searches", "cli",
 )  # fmt: skip
 """From the ground up: each imports itself and those before it."""
 
