@@ -23,10 +23,10 @@ from qjax.cli import train
 from qjax.cli.arguments import arguments_of
 from qjax.cli.command import Setting, main
 from qjax.core.checks import check_size
+from qjax.core.jsonfile import NUMBER, list_of
 from qjax.plot.reach import median, steps_to_reach
 from qjax.plot.style import PAGE, legend, look, paper, titled
 from qjax.runs.config import load_summary
-from qjax.runs.jsonfile import NUMBER, list_of
 
 
 class Part(NamedTuple):

@@ -27,12 +27,12 @@ from qjax.cli.command import FREE, LONGEST, THRESHOLDS, as_command, describe_int
 from qjax.cli.reading import from_config
 from qjax.cli.studies import environment_of
 from qjax.cli.words import parse
+from qjax.core import jsonfile
+from qjax.core.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
 from qjax.core.text import short
 from qjax.mdp import examples, solve
-from qjax.runs import jsonfile
 from qjax.runs.config import CONFIG, load_summary
 from qjax.runs.ended import WHEN_ENDED, altered
-from qjax.runs.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
 
 PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
 SUMMARY: jsonfile.Kinds = {

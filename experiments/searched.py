@@ -19,8 +19,8 @@ from rich.table import Table
 from qjax import plot, stats
 from qjax.cli import search, space
 from qjax.cli.command import Setting, main
+from qjax.core import jsonfile
 from qjax.core.checks import check_size
-from qjax.runs import jsonfile
 from qjax.searches.search import SEARCH
 
 SHARED = ("lr=log:1e-4:1e-2", "epsilon_end=uniform:0:0.1", "gamma=uniform:0.95:0.999")

@@ -19,8 +19,8 @@ from qjax.cli import train
 from qjax.cli.arguments import arguments_of
 from qjax.cli.command import Setting, main
 from qjax.cli.grid import Several
+from qjax.core.jsonfile import NUMBER
 from qjax.runs.config import load_summary
-from qjax.runs.jsonfile import NUMBER
 
 TIES = {"random": "ties at random", "first": "first index (argmax)"}
 

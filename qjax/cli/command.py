@@ -19,10 +19,10 @@ from rich.table import Table
 import qjax
 from qjax import plot, stats
 from qjax.cli.words import Which, parse
+from qjax.core import jsonfile
 from qjax.core.random import root_key
 from qjax.core.text import joined, short
 from qjax.machine import hosts, interrupt, streams
-from qjax.runs import jsonfile
 from qjax.runs.agents import kept_at
 from qjax.runs.config import CONFIG
 from qjax.runs.points import NEVER, Schedules

@@ -16,12 +16,12 @@ from qjax.cli.arguments import FIELDS, OWN, Arguments, arguments_of, flags, refu
 from qjax.cli.command import written
 from qjax.cli.grid import Several, flag
 from qjax.cli.words import ALIASES, parse
+from qjax.core import jsonfile
 from qjax.core.checks import nearest
+from qjax.core.jsonfile import NOTHING, Kind, either, kind_of, list_of
 from qjax.core.text import joined, short, shown
 from qjax.envs.suites.names import SUITES
 from qjax.machine.streams import tell
-from qjax.runs import jsonfile
-from qjax.runs.jsonfile import NOTHING, Kind, either, kind_of, list_of
 
 PROGRAM = "qjax train"
 BESIDE = {"config", "grid", "assumed"}

@@ -20,8 +20,8 @@ from qjax import stats
 from qjax.cli import studies
 from qjax.cli.command import answer, describe_interval, digits
 from qjax.cli.studies import Sample, Study
+from qjax.core.jsonfile import NUMBER
 from qjax.runs.config import load_summary
-from qjax.runs.jsonfile import NUMBER
 
 NUMBERS = ("until", "seeds", "greedy\n[95% interval]", "worst\nseed", "training", "diverged", "time")
 

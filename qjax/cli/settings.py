@@ -14,10 +14,10 @@ import qjax
 from qjax import plot
 from qjax.cli.command import THRESHOLDS, cost, describe_interval, digits, greedy_scores, outcome, outcome_of_best
 from qjax.cli.grid import label
+from qjax.core.jsonfile import RECORD, list_of
 from qjax.core.random import root_key
 from qjax.core.text import joined
 from qjax.runs.config import load_summary
-from qjax.runs.jsonfile import RECORD, list_of
 from qjax.runs.points import Point, of_lanes
 from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.hyperparameters import Build

@@ -15,11 +15,12 @@ import numpy as np
 import qjax
 from qjax import plot, stats
 from qjax.cli import grid
+from qjax.core import jsonfile
+from qjax.core.jsonfile import LIST, NOTHING, REAL, RECORD, TEXT, either, list_of, record_of
 from qjax.core.text import joined
 from qjax.plot.lines import held
-from qjax.runs import jsonfile, results
+from qjax.runs import results
 from qjax.runs.config import CONFIG, SUMMARY, flat, load_summary
-from qjax.runs.jsonfile import LIST, NOTHING, REAL, RECORD, TEXT, either, list_of, record_of
 from qjax.runs.points import NEVER
 from qjax.runs.results import Results
 

@@ -21,10 +21,10 @@ from qjax.cli.arguments import Arguments, flags, refusal, resolve
 from qjax.cli.exact import report_of
 from qjax.cli.reading import read, read_back
 from qjax.core.checks import MOST_STEPS, check_size
+from qjax.core.jsonfile import SIZE
 from qjax.core.random import root_key
 from qjax.machine import hosts
 from qjax.runs.config import CONFIG, flat
-from qjax.runs.jsonfile import SIZE
 from qjax.sweeps import hyperparameters, phases
 
 

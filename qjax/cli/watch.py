@@ -23,10 +23,10 @@ from qjax.cli.command import UNLIMITED, Machine, Setting, written
 from qjax.cli.render import frames, renderer, write_gif
 from qjax.cli.studies import check_no_search
 from qjax.cli.words import Which
+from qjax.core import jsonfile
 from qjax.core.checks import check_range, check_size
 from qjax.core.text import short
 from qjax.machine.streams import tell
-from qjax.runs import jsonfile
 from qjax.runs.agents import AGENTS
 from qjax.runs.config import CONFIG, lane_seeds, load_summary
 from qjax.training.evaluation import evaluation_key

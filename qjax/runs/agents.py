@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from qjax.core import files, jsonfile
 from qjax.core.checks import check_path, check_size, one_of
+from qjax.core.structure import Unknown, described, rebuilt
 from qjax.core.text import short
 from qjax.machine import hosts
-from qjax.runs import files, jsonfile
 from qjax.runs.ended import WHEN_ENDED, altered
-from qjax.runs.structure import Unknown, described, rebuilt
 
 AGENTS, BEST, KEPT, STRUCTURE = "agents", "best_agents", "agents_at", "structure.json"
 FOLDERS: dict[str, str] = {"last": AGENTS, "best": BEST}

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax.core import text
+from qjax.core import files, jsonfile, text
+from qjax.core.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
 from qjax.machine import hosts
-from qjax.runs import files, jsonfile
 from qjax.runs.config import FILES
-from qjax.runs.jsonfile import COUNT, NUMBER, RECORD, SIZE, TEXT, list_of, record_of
 
 FORMAT = 3
 MANIFEST, PROGRAM, NEW = "manifest.json", "program.txt.gz", "new"

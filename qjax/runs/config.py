@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from qjax.core import jsonfile
 from qjax.core.checks import check_path
-from qjax.core.text import joined, shown
-from qjax.runs import jsonfile
-from qjax.runs.jsonfile import (
+from qjax.core.jsonfile import (
     COUNT,
     FLAG,
     NOTHING,
@@ -21,6 +20,7 @@ from qjax.runs.jsonfile import (
     list_of,
     record_of,
 )  # fmt: skip
+from qjax.core.text import joined, shown
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 

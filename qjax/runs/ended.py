@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from qjax.runs import files, jsonfile
+from qjax.core import files, jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.runs.config import SUMMARY, load_summary
 

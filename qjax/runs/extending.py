@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from qjax.core.jsonfile import SIZE
 from qjax.runs.config import flat
-from qjax.runs.jsonfile import SIZE
 
 GROWING = ("steps", "schedule_steps", "log_points")
 """Arguments that a run which is extended has others of than one that makes all its steps at once; tables have none

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qjax.runs import checkpoint, extending, files, jsonfile
+from qjax.core import files, jsonfile
+from qjax.runs import checkpoint, extending
 from qjax.runs.agents import AGENTS, BEST, KEPT
 from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.config import CONFIG, SUMMARY, load_config

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qjax.core import files, jsonfile
+from qjax.core.jsonfile import plain
 from qjax.machine import hosts
 from qjax.machine.streams import tell
-from qjax.runs import files, jsonfile
 from qjax.runs.checkpoint import Checkpoint
 from qjax.runs.config import CONFIG, load_config
 from qjax.runs.folder import Folder
-from qjax.runs.jsonfile import plain
 from qjax.runs.recorder import Recorder
 from qjax.runs.versions import versions
 

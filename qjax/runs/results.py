@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from qjax.core import jsonfile
 from qjax.core.checks import check_flag, check_listed, check_path, check_record, check_text
 from qjax.core.distribution import needs
 from qjax.core.text import brief, short, shown
-from qjax.runs import jsonfile
 from qjax.runs.checkpoint import KINDS, MANIFEST
 from qjax.runs.config import CONFIG, flat, lane_seeds, load_config
 from qjax.runs.ended import WHEN_ENDED, altered, has_ended

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from qjax.core import files, jsonfile
 from qjax.core.checks import check_flag, check_mapping, check_path, check_text
+from qjax.core.jsonfile import plain
 from qjax.machine import hosts
 from qjax.machine.streams import tell
-from qjax.runs import files, jsonfile, tables
+from qjax.runs import tables
 from qjax.runs.agents import Which, write_agents
 from qjax.runs.config import SUMMARY, flat, lane_seeds
 from qjax.runs.extending import GROWING
 from qjax.runs.folder import PARTS, Folder
-from qjax.runs.jsonfile import plain
 from qjax.runs.lifecycle import Lifecycle
 from qjax.runs.points import Point
 from qjax.runs.recorder import Recorder

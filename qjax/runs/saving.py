@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from qjax.core import files
 from qjax.machine import hosts
-from qjax.runs import checkpoint, files
+from qjax.runs import checkpoint
 from qjax.runs.agents import AGENTS, BEST, KEPT
 from qjax.runs.config import CONFIG
 from qjax.runs.ended import ENDED

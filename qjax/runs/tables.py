@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from qjax.core.distribution import needs
-from qjax.runs.files import digest, make, put, sync
+from qjax.core.files import digest, make, put, sync
 from qjax.runs.points import NEVER, Point
 
 METRICS, PARQUET, TIMING = "metrics.csv", "metrics.parquet", "timing.csv"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjax.runs.jsonfile import plain
+from qjax.core.jsonfile import plain
 from qjax.searches import rungs
 from qjax.searches.decisions import merits, normalised
 from qjax.searches.prepared import label

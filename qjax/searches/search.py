@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from qjax.core import files, jsonfile
 from qjax.core.checks import check_callable, check_flag, check_path
 from qjax.core.default_rules import usual_rules
 from qjax.core.random import describe_key, root_key
-from qjax.runs import files, jsonfile
 from qjax.runs.config import CONFIG
 from qjax.runs.run import Run
 from qjax.searches.prepared import Prepared, Setting, label, prepare

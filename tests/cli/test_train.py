@@ -21,12 +21,12 @@ from qjax.algorithms import deep
 from qjax.algorithms.presets import PRESETS
 from qjax.cli import command, exact, grid, listing, reading, settings, train, wrapping
 from qjax.cli.arguments import arguments_of, resolve
+from qjax.core import jsonfile
 from qjax.envs.suites.base import Suite
 from qjax.envs.suites.names import SUITES
 from qjax.mdp import examples, solve
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.optimizers import optimizer_of
-from qjax.runs import jsonfile
 from qjax.runs.config import load_summary
 from qjax.runs.points import NEVER
 from qjax.sweeps import hyperparameters, traced

@@ -8,8 +8,8 @@ from experiments import cartpole, family, frozenlake, results, study, textbook
 from qjax.cli import plot, reading, train, watch, words
 from qjax.cli.arguments import resolve
 from qjax.cli.words import keywords, literal, whole
+from qjax.core import jsonfile
 from qjax.mdp.lakes import lake_map
-from qjax.runs import jsonfile
 
 PROGRAMS = (cartpole, frozenlake, family, textbook, study, train, watch)
 

@@ -17,8 +17,8 @@ import qjax
 from experiments import cartpole, frozenlake, results, study
 from qjax.cli import command, reading, train
 from qjax.cli.arguments import arguments_of, resolve
+from qjax.core import jsonfile
 from qjax.mdp import examples, solve
-from qjax.runs import jsonfile
 
 SUMMARY = {
     "experiment", "seeds", "env_steps", "compile_s", "run_s", "env_steps_per_s", "solved_fraction",

@@ -12,7 +12,7 @@ from qjax.cli import train
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.grid import Several
 from qjax.cli.reading import from_config, read
-from qjax.runs import jsonfile
+from qjax.core import jsonfile
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 import qjax
 from qjax import algorithms
-from qjax.runs.structure import Unknown, described, rebuilt
+from qjax.core.structure import Unknown, described, rebuilt
 
 
 class State(NamedTuple):

@@ -15,7 +15,8 @@ from experiments import results
 from qjax.cli import studies, train, watch
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.reading import read_back
-from qjax.runs import jsonfile, reading
+from qjax.core import jsonfile
+from qjax.runs import reading
 from qjax.runs.ended import has_ended
 
 OPENING = "[" * 100_000

@@ -9,7 +9,7 @@ import pytest
 from folders import LANES, SWEEP, describe, groups, point
 
 import qjax
-from qjax.runs import files
+from qjax.core import files
 
 
 def lived(folder, rate, done, ends=True, **options):

@@ -26,7 +26,8 @@ from folders import contents
 from victim import Crash
 
 import qjax
-from qjax.runs import checkpoint, files, jsonfile, results
+from qjax.core import files, jsonfile
+from qjax.runs import checkpoint, results
 from qjax.runs.folder import Folder
 from qjax.sweeps import phases, saving
 from qjax.sweeps.programs import Programs

@@ -11,7 +11,7 @@ import pytest
 
 import qjax
 from qjax import plot
-from qjax.runs import files, jsonfile
+from qjax.core import files, jsonfile
 from qjax.runs.points import Point
 from qjax.sweeps import progress
 from qjax.sweeps.progress import Progress

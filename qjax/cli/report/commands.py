@@ -11,10 +11,10 @@ from qjax.cli.grid import flag
 from qjax.cli.reading import read, read_back
 from qjax.cli.report.material import Material, Run
 from qjax.cli.report.parts import Code, Section, Words
+from qjax.core.jsonfile import TEXT, list_of
 from qjax.core.text import joined, short
 from qjax.runs.agents import AGENTS, BEST
 from qjax.runs.config import CONFIG, lane_seeds
-from qjax.runs.jsonfile import TEXT, list_of
 
 TRAIN = "qjax.cli.train"
 LISTED = list_of(TEXT)

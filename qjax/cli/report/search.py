@@ -13,12 +13,12 @@ from qjax.cli.compare import describe
 from qjax.cli.report.material import Material, Run
 from qjax.cli.report.parts import Pairs, Section, Table, Words
 from qjax.cli.report.pictures import figure
+from qjax.core import jsonfile
+from qjax.core.jsonfile import LIST, NOTHING, RECORD, either, list_of
 from qjax.plot.hypers import scale, sensitivity
 from qjax.plot.lines import thousands
 from qjax.plot.style import BLUE, COLOURS, COLUMN, GREY, MARKERS, legend, paper
 from qjax.plot.style import figure as empty
-from qjax.runs import jsonfile
-from qjax.runs.jsonfile import LIST, NOTHING, RECORD, either, list_of
 from qjax.searches.search import SEARCH
 
 KINDS: jsonfile.Kinds = {

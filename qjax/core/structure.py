@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjax.core.jsonfile import COUNT, DEEPEST, SCALAR, TEXT, list_of
 from qjax.core.text import shown
-from qjax.runs.jsonfile import COUNT, DEEPEST, SCALAR, TEXT, list_of
 
 LIBRARIES = ("flax", "jax", "optax", "qjax")
 """Whose modules are imported for their records."""
