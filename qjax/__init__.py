@@ -8,7 +8,7 @@ if _startup.is_command():  # the rest imports JAX, which takes seconds
     _startup.begin()
 
 # isort: split
-from qjax import algorithms, mdp, plot, searches, stats
+from qjax import algorithms, datasets, mdp, plot, searches, stats
 from qjax.agents.acting import memoryless
 from qjax.agents.averaged import averaged_dqn
 from qjax.agents.counts import count_bonus, mbie_eb
@@ -107,6 +107,7 @@ __all__ = [
     "conservative",
     "convolutional",
     "count_bonus",
+    "datasets",
     "double",
     "dqn",
     "dyna",

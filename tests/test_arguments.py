@@ -102,7 +102,16 @@ ABOVE_ONE = k.number(2.0, 1, open_low=True)._replace(good=(2.0, 3, jnp.float32(1
 @functools.cache
 def table() -> dict[str, Entry]:
     """Return the arguments of every public function, by name."""
-    return {**factories(), **worlds(), **wrapped(), **runs(), **searching(), **numbers(), **pictures()}
+    return {
+        **factories(),
+        **worlds(),
+        **wrapped(),
+        **runs(),
+        **recorded(),
+        **searching(),
+        **numbers(),
+        **pictures(),
+    }
 
 
 def factories() -> dict[str, Entry]:
@@ -514,6 +523,42 @@ def runs() -> dict[str, Entry]:
         "training.pop_metrics": entry(lane=k.Kind((), (*k.STRANGE, 3, np.nan)), runs=False),
         "use_cache": entry(folder=k.optional(k.path("x")), runs=False),
         "use_cores": entry(count=k.optional(k.size(2)), runs=False),
+    }  # fmt: skip
+
+
+def recorded() -> dict[str, Entry]:
+    """Return data sets, and where they come from."""
+    env, agent = loop().env, qjax.tabular(2, 2, 0.1)
+    block = jax.tree.map(lambda x: x[None, None], ROW._replace(last=jnp.bool_(True)))
+    held = qjax.ring(1, 1).add(qjax.ring(1, 1).init(block), block, qjax.clock.at(0))
+    given = {"obs": np.zeros(3, np.int32), "action": [0, 1], "reward": [0.0, 1.0], "terminated": [False, True],
+             "truncated": [False, False]}  # fmt: skip
+    data = qjax.datasets.from_arrays(**given, num_actions=2)
+    kinds = {name: k.array(x, np.array(x)) for name, x in given.items()}
+    kinds["reward"] = k.array([0.0, 1.0], [0, 1], np.ones(2))
+    for name in ("terminated", "truncated"):
+        kinds[name] = kinds[name]._replace(bad=(*kinds[name].bad, [0, 1], [False]))
+    kinds["action"] = kinds["action"]._replace(bad=(*kinds["action"].bad, [0, 1.5], [0, 2], [0, -1], [True, False]))
+    kinds["obs"] = k.Kind((given["obs"], {"a": np.zeros((3, 2))}), (*k.STRANGE, 3, np.nan, np.zeros(2)))
+    kinds["probability"] = k.Kind(((), [0.5, 1.0]), (*kinds["reward"].bad, [0.0, 1.0], [0.5, 1.5], [0.5], True))
+    return {
+        "datasets.from_arrays": entry(
+            **kinds, next_obs=k.raw(None, "as obs: `datasets/test_arrays.py`"),
+            num_actions=k.size(2)._replace(good=(2, np.int32(3))), env=k.text(),
+        ),
+        "datasets.concatenate": entry(parts=k.listed(k.record(data), [data], [data, data])),
+        "datasets.from_ring": entry(
+            state=k.record(held), clock=k.record(qjax.clock.at(2)), num_actions=k.size(2), env=k.text()
+        ),
+        "datasets.collect": entry(
+            env=k.record(env), agent=k.record(agent), state=k.raw(jnp.zeros((2, 2)), "the agent's own"),
+            policy=k.function(qjax.greedy), key=k.key()._replace(traced=False), steps=k.size(4), num_envs=k.size(1),
+            runs=False,
+        ),
+        "datasets.save": entry(folder=k.path("data"), data=k.record(data), runs=False),
+        "datasets.load": entry(
+            folder=k.path("nowhere"), env=k.optional(k.record(env), first=True), mapped=k.flag(), runs=False
+        ),
     }  # fmt: skip
 
 

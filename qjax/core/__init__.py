@@ -1,4 +1,4 @@
-"""What every folder uses: checked arguments and messages, keys, the clock, sums, files that a power cut leaves whole.
+"""What every folder uses: checked arguments and messages, keys, the clock, sums, files that stay whole.
 
 Read `checks`, `clock`, `random`. Imports `qjax.types` alone.
 """
