@@ -148,9 +148,19 @@ def check_policy(mdp: TabularMDP, policy: Any) -> None:
     """
     check_pairs("a policy", policy, mdp)
     if concrete(policy):
-        rows = np.asarray(policy, np.float64)
-        refuse(~(rows >= 0), rows, "a policy's probabilities must not be negative")
-        refuse(~(np.abs(rows.sum(-1) - 1) <= SUM_TOLERANCE), rows.sum(-1), "a policy's rows must sum to 1")
+        check_distributions(policy)
+
+
+def check_distributions(policy: Any) -> None:
+    """Check that each row of a concrete policy is a distribution.
+
+    Raises:
+        ValueError: a row is none; the state is named.
+
+    """
+    rows = np.asarray(policy, np.float64)
+    refuse(~(rows >= 0), rows, "a policy's probabilities must not be negative")
+    refuse(~(np.abs(rows.sum(-1) - 1) <= SUM_TOLERANCE), rows.sum(-1), "a policy's rows must sum to 1")
 
 
 def check_pairs(what: str, array: Any, mdp: TabularMDP) -> None:
@@ -166,12 +176,14 @@ def check_pairs(what: str, array: Any, mdp: TabularMDP) -> None:
         raise ValueError(f"{what} of shape {found} for an MDP with {states} states and {actions} actions")
 
 
-def refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
+def refuse(
+    wrong: np.ndarray, values: np.ndarray, message: str, axes: tuple[str, ...] = ("state", "action", "outcome")
+) -> None:
     """Raise an error that names the first wrong entry, and how many there are."""
     if not wrong.any():
         return
     where = tuple(np.argwhere(wrong)[0])
-    named = ", ".join(f"{n} {i}" for n, i in zip(("state", "action", "outcome"), where, strict=False))
+    named = ", ".join(f"{n} {i}" for n, i in zip(axes, where, strict=False))
     more = f" (and {wrong.sum() - 1} more)" if wrong.sum() > 1 else ""
     raise ValueError(f"{message}, got {values[where]:.8g} at {named}{more}")
 
