@@ -108,6 +108,7 @@ def table() -> dict[str, Entry]:
         **wrapped(),
         **runs(),
         **recorded(),
+        **estimates(),
         **searching(),
         **numbers(),
         **pictures(),
@@ -560,6 +561,30 @@ def recorded() -> dict[str, Entry]:
             folder=k.path("nowhere"), env=k.optional(k.record(env), first=True), mapped=k.flag(), runs=False
         ),
     }  # fmt: skip
+
+
+def estimates() -> dict[str, Entry]:
+    """Return what data say of a policy, here those of one state."""
+    at, ends = np.zeros((2, 1), np.int32), np.array([[False], [True]])
+    one = qjax.datasets.Dataset(at, at, np.ones((2, 1), np.float32), ends, ~ends, at, 2, np.full((2, 1), 0.5, np.float32))
+    data, gamma, sizes = k.record(one), k.number(0.9, 0, 1, traced=False), k.size(2)
+    policy = k.array(np.full((2, 2), 0.5), [[0.0, 1.0]] * 2)
+    policy = policy._replace(bad=(*policy.bad, np.ones((2, 2)), np.full((2, 3), 0.5), -np.ones((2, 2)), [1.0, 0.0]))
+    initial = k.array(0.0, 1, np.ones((2, 2)), jnp.zeros((2, 2)))
+    start = k.array([1.0, 0.0])
+    start = k.optional(start._replace(bad=(*start.bad, [1.0])), first=True)
+    found = {
+        "importance_sampling": entry(data=data, policy=policy, gamma=gamma, from_start=k.flag()),
+        "fitted_q": entry(
+            data=data, num_states=sizes, gamma=gamma, policy=k.optional(policy, first=True),
+            initial=initial._replace(bad=(*initial.bad, [1.0, 2.0], np.ones((2, 1)), True)),
+            tolerance=k.number(0.1, 0, traced=False), max_iterations=k.size(),
+        ),
+        "model": entry(
+            data=data, num_states=sizes, unseen=k.name("terminal", "self-loop"), start=start,
+        ),
+    }  # fmt: skip
+    return {f"datasets.{name}": each for name, each in found.items()}
 
 
 def _one_ratio(**given: Any) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from qjax.core.checks import (
     check_array,
+    check_flag,
     check_pairs,
     check_range,
     check_record,
@@ -22,7 +23,7 @@ from qjax.core.checks import (
     one_of,
 )
 from qjax.datasets.dataset import Dataset
-from qjax.mdp.arrays import TabularMDP, check_distributions, from_outcomes, refuse
+from qjax.mdp.arrays import SUM_TOLERANCE, TabularMDP, check_distributions, from_outcomes, refuse
 
 TOLERANCE = 1e-12
 """Fitted Q stops when no value changes by more than this, relative to the largest."""
@@ -60,7 +61,7 @@ class ImportanceSampling(NamedTuple):
     truncated: int
     """How many of them were cut, and count with what they earned until then."""
     unfinished: int
-    """Episodes that the end of the data cut off, and that are left out."""
+    """Pieces of others, which the start or the end of a stream cut off, and which are left out."""
 
 
 class _Rows(NamedTuple):
@@ -71,9 +72,9 @@ class _Rows(NamedTuple):
     reward: Float[np.ndarray, " R"]
     terminated: Bool[np.ndarray, " R"]
     next_obs: Int[np.ndarray, " R"]
-    first: Int[np.ndarray, " E"]
-    """The rows that begin an episode."""
-    end: Int[np.ndarray, " F"]
+    first: Int[np.ndarray, " B"]
+    """The rows that begin an episode, or a stream."""
+    end: Int[np.ndarray, " E"]
     """The rows that end one."""
 
 
@@ -89,7 +90,9 @@ class _Outcomes(NamedTuple):
     times: Int[np.ndarray, " M"]
 
 
-def importance_sampling(data: Dataset, policy: ArrayLike, gamma: Any) -> ImportanceSampling:
+def importance_sampling(
+    data: Dataset, policy: ArrayLike, gamma: Any, from_start: bool = True
+) -> ImportanceSampling:
     """Return what a policy earns from an episode's start, by the returns of episodes that another one recorded.
 
     With w_t the product up to step t of pi(a|s) / b(a|s), and w and G those of a whole episode and its return,
@@ -101,18 +104,20 @@ def importance_sampling(data: Dataset, policy: ArrayLike, gamma: Any) -> Importa
     The standard error of the weighted one is that of a ratio (Owen 2013, "Monte Carlo theory, methods and
     examples", section 9.2), and the effective sample size Kish's (the same, section 9.3). Where that is a
     handful, the large weights have not been seen yet: all standard errors are then too small, and ordinary
-    estimates of positive returns mostly too low. The behaviour must take every action that the policy takes; data
-    cannot show that it does.
+    estimates of positive returns mostly too low. The behaviour must take every action that the policy takes;
+    data cannot show that it does.
 
-    The first row of a stream begins an episode, and so does a row after one that is terminated or truncated. A
-    truncated episode counts with what it earned until it was cut, since the rest is not known: where a time limit
-    cuts, the estimate is of the return within it. The last episode of a stream is left out where the data end
-    before it does. That is more often a long one, a bias that shrinks as one over the rows of a stream.
+    A row after one that is terminated or truncated begins an episode. A truncated episode counts with what it
+    earned until it was cut, since the rest is not known: where a time limit cuts, the estimate is of the return
+    within it. The last episode of a stream is left out where the data end before it does. That is more often a
+    long one, a bias that shrinks as one over the rows of a stream.
 
     Args:
         data: recorded transitions with the probability of their actions.
         policy: the policy's probabilities, `[S, A]`.
         gamma: the discount, from 0 to 1.
+        from_start: whether each stream's first row begins an episode; False leaves out what comes before a
+            stream's first end, as is right for what a full ring holds.
 
     Raises:
         TypeError: observations are no numbers of states, or an argument is of another kind.
@@ -124,11 +129,11 @@ def importance_sampling(data: Dataset, policy: ArrayLike, gamma: Any) -> Importa
     pi = _policy(data, policy)
     rows = _rows(data, len(pi))
     check_range("gamma", gamma, 0, 1)
-    if not len(rows.end):
-        raise ValueError(f"data must hold a whole episode, got {len(rows.obs)} rows of which none ends one")
+    first, length = _episodes(rows, len(data.action), check_flag("from_start", from_start))
+    if not len(first):
+        raise ValueError(f"data must hold a whole episode, got {len(rows.end)} ends in {len(rows.obs)} rows")
     with np.errstate(divide="ignore"):  # an action that the policy does not take
         log_ratio = np.log(pi[rows.obs, rows.action]) - np.log(_probability(data))
-    first, length = _episodes(rows)
     log_weight, returns, decided = _along(first, length, log_ratio, rows.reward, float(gamma))
     weight = np.exp(log_weight)
     share = np.exp(log_weight - max(log_weight.max(), np.finfo(float).min))  # of long episodes all may be tiny
@@ -139,7 +144,7 @@ def importance_sampling(data: Dataset, policy: ArrayLike, gamma: Any) -> Importa
         behaviour=_mean(returns),
         effective_sample_size=float(share.sum() ** 2 / (share**2).sum()) if share.any() else 0.0,
         episodes=len(length),
-        truncated=int((~rows.terminated[rows.end]).sum()),
+        truncated=int((~rows.terminated[first + length - 1]).sum()),
         unfinished=len(rows.first) - len(length),
     )
 
@@ -157,9 +162,9 @@ def fitted_q(
 
     Each iteration regresses y = r + gamma (1 - terminated) sum_a pi(a|s') Q(s', a) on (s, a), with the Q before
     it: fitted Q evaluation (Le, Voloshin and Yue 2019, algorithm 3). Without a policy max_a Q(s', a) takes the
-    place of the sum: fitted Q iteration (Ernst, Geurts and Wehenkel 2005, figure 1). For a table the regression is
-    a mean, and the limit is the value in the MDP of the counts, which `model` returns. A truncated transition is
-    one like others: what comes after it counts.
+    place of the sum: fitted Q iteration (Ernst, Geurts and Wehenkel 2005, figure 1). For a table the regression
+    is a mean, and the limit is the value in the MDP of the counts, which `model` returns. A truncated transition
+    is one like others: what comes after it counts.
 
     Args:
         data: recorded transitions.
@@ -201,8 +206,8 @@ def model(data: Dataset, num_states: int, unseen: str = "terminal", start: Array
     """Return the MDP that makes recorded data most likely, in which `qjax.solve` gives the value of any policy.
 
     The probability of an outcome is its share among those of its state and action, its reward the mean of what
-    was recorded with it; values in it are the certainty-equivalence estimate (Sutton and Barto 2018, section 6.3).
-    Where an episode was truncated it would have gone on, so that outcome ends nothing.
+    was recorded with it; values in it are the certainty-equivalence estimate (Sutton and Barto 2018, section
+    6.3). Where an episode was truncated it would have gone on, so that outcome ends nothing.
 
     Args:
         data: recorded transitions.
@@ -210,7 +215,8 @@ def model(data: Dataset, num_states: int, unseen: str = "terminal", start: Array
         unseen: what a pair without data does, for reward 0: "terminal" ends the episode, so that its value is 0
             as in `fitted_q`; "self-loop" stays in its state, and with gamma = 1 a policy may then never end.
         start: distribution of the first state `[S]`; by default of the states in which recorded episodes begin,
-            each stream's first row and those after an end. Give it for rows that are no streams.
+            each stream's first row and those after an end. Give it for rows that are no streams, or of a full
+            ring.
 
     Raises:
         TypeError: observations are no numbers of states, or an argument is of another kind.
@@ -294,7 +300,8 @@ def _probability(data: Dataset) -> Float[np.ndarray, " R"]:
     if isinstance(data.probability, tuple) and not data.probability:
         raise ValueError("importance sampling needs the probability of each action taken; data.probability is ()")
     found = _field(data, "probability")
-    _refuse(~((found > 0) & (found <= 1)), found, "the probability of an action that was taken lies in (0, 1]")
+    outside = ~((found > 0) & (found <= 1 + SUM_TOLERANCE))
+    _refuse(outside, found, "the probability of an action that was taken lies in (0, 1]")
     return found.T.ravel().astype(np.float32).astype(float)
 
 
@@ -306,20 +313,22 @@ def _initial(initial: ArrayLike, shape: tuple[int, int]) -> Float[np.ndarray, "S
     return np.broadcast_to(np.asarray(initial, float), shape)
 
 
-def _episodes(rows: _Rows) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, " F"]]:
-    """Return the first rows and the lengths of the episodes that end, the longest first."""
+def _episodes(rows: _Rows, stream: int, from_start: bool) -> tuple[Int[np.ndarray, " W"], Int[np.ndarray, " W"]]:
+    """Return first rows and lengths of whole episodes, the longest first; of streams of so many rows."""
     first = rows.first[np.searchsorted(rows.first, rows.end, "right") - 1]
-    order = np.argsort(first - rows.end, kind="stable")
-    return first[order], (rows.end - first + 1)[order]
+    whole = from_start | (first % stream > 0)
+    first, length = first[whole], (rows.end - first + 1)[whole]
+    order = np.argsort(-length, kind="stable")
+    return first[order], length[order]
 
 
 def _along(
-    first: Int[np.ndarray, " F"],
-    length: Int[np.ndarray, " F"],
+    first: Int[np.ndarray, " W"],
+    length: Int[np.ndarray, " W"],
     log_ratio: Float[np.ndarray, " R"],
     reward: Float[np.ndarray, " R"],
     gamma: float,
-) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"], Float[np.ndarray, " F"]]:
+) -> tuple[Float[np.ndarray, " W"], Float[np.ndarray, " W"], Float[np.ndarray, " W"]]:
     """Return the episodes' logarithms of weights, returns, and returns of rewards weighted one by one."""
     log_weight, returns, decided = np.zeros((3, len(first)))
     for step in range(length[0]):
@@ -332,13 +341,13 @@ def _along(
     return log_weight, returns, decided
 
 
-def _mean(x: Float[np.ndarray, " F"]) -> ValueEstimate:
+def _mean(x: Float[np.ndarray, " W"]) -> ValueEstimate:
     """Return a mean with its standard error."""
     error = x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else np.nan
     return ValueEstimate(float(x.mean()), float(error))
 
 
-def _ratio(weight: Float[np.ndarray, " F"], x: Float[np.ndarray, " F"]) -> ValueEstimate:
+def _ratio(weight: Float[np.ndarray, " W"], x: Float[np.ndarray, " W"]) -> ValueEstimate:
     """Return a weighted mean with its standard error, to first order; NaN where no weight is positive."""
     if not weight.any():
         return ValueEstimate(np.nan, np.nan)

@@ -189,6 +189,28 @@ def test_importance_sampling_against_loops(gamma, limit):
     assert found.effective_sample_size == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-12)
 
 
+def test_of_streams_that_begin_within_an_episode():
+    rng, world = np.random.default_rng(12), garnet()
+    behaviour, policy = random_policy(rng, world), random_policy(rng, world)
+    data = recorded(rng, world, behaviour, 20, 30)
+    found = importance_sampling(data, policy, GAMMA, from_start=False)
+    ends = data.terminated | data.truncated
+    later = [data._replace(**{x: getattr(data, x)[:, n : n + 1] for x in RECORDED}) for n in range(30)]
+    later = [
+        one._replace(**{x: getattr(one, x)[ends[:, n].argmax() + 1 :] for x in RECORDED})
+        for n, one in enumerate(later)
+        if ends[:-1, n].any()
+    ]
+    w, g, d = (
+        np.concatenate(x) for x in list(zip(*(slow_sampling(x, policy, GAMMA) for x in later), strict=True))[:3]
+    )
+    assert found.ordinary.value == pytest.approx((w * g).mean(), rel=1e-12)
+    assert found.per_decision.value == pytest.approx(d.mean(), rel=1e-12)
+    whole = importance_sampling(data, policy, GAMMA)
+    assert found.episodes == len(w) == whole.episodes - ends.any(0).sum()
+    assert found.unfinished == whole.unfinished + ends.any(0).sum()
+
+
 def test_of_the_behaviour_itself_all_are_the_mean_return():
     """Bit for bit: its weights are 1, in whatever precision it is given."""
     rng, world = np.random.default_rng(2), lake()
@@ -438,7 +460,8 @@ EVENLY = np.full((2, 2), 0.5, np.float32)
         (lambda: with_one("probability", 0), {}, r"lies in \(0, 1\], got 0 at row 1, stream 0"),
         (lambda: with_one("probability", np.nan), {}, "got nan at row 1"),
         (lambda: with_one("probability", 1.5), {}, "got 1.5 at row 1"),
-        (lambda: with_one("terminated", False, 2), {}, "a whole episode, got 3 rows of which none ends one"),
+        (lambda: with_one("terminated", False, 2), {}, "a whole episode, got 0 ends in 3 rows"),
+        (good, {"from_start": False}, "a whole episode, got 1 ends in 3 rows"),
         (good, {"policy": np.full((2, 3), 1 / 3)}, r"a policy of shape \[2, 3\] for data of a table \[S, 2\]"),
         (good, {"policy": [0.5, 0.5]}, r"a policy of shape \[2\]"),
         (good, {"policy": [[0.5, 0.5], [0.5, 0.4]]}, "must sum to 1, got 0.9 at state 1"),
