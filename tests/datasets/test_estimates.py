@@ -221,9 +221,9 @@ def test_of_the_behaviour_itself_all_are_the_mean_return():
         assert found.ordinary == found.per_decision == found.behaviour and found.behaviour.standard_error > 0
         assert found.weighted.value == pytest.approx(found.behaviour.value, rel=1e-12)
         assert found.effective_sample_size == found.episodes
-    double = behaviour.astype(float)
-    double /= double.sum(-1, keepdims=True)  # a policy that float32 rounds to the one that acted
-    assert importance_sampling(data, double, GAMMA).behaviour == found.behaviour
+    double = rng.dirichlet(np.ones(4), 16)  # which float32 rounds to what acts
+    found = importance_sampling(recorded(rng, world, double.astype(np.float32), 300, 4), double, GAMMA)
+    assert found.ordinary == found.behaviour
 
 
 def of_streams(data, count):
