@@ -566,7 +566,9 @@ def recorded() -> dict[str, Entry]:
 def estimates() -> dict[str, Entry]:
     """Return what data say of a policy, here those of one state."""
     at, ends = np.zeros((2, 1), np.int32), np.array([[False], [True]])
-    one = qjax.datasets.Dataset(at, at, np.ones((2, 1), np.float32), ends, ~ends, at, 2, np.full((2, 1), 0.5, np.float32))
+    one = qjax.datasets.Dataset(
+        at, at, np.ones((2, 1), np.float32), ends, ~ends, at, 2, np.full((2, 1), 0.5, np.float32)
+    )
     data, gamma, sizes = k.record(one), k.number(0.9, 0, 1, traced=False), k.size(2)
     policy = k.array(np.full((2, 2), 0.5), [[0.0, 1.0]] * 2)
     policy = policy._replace(bad=(*policy.bad, np.ones((2, 2)), np.full((2, 3), 0.5), -np.ones((2, 2)), [1.0, 0.0]))

@@ -18,12 +18,11 @@ from qjax.core.checks import (
     check_record,
     check_size,
     check_states,
-    is_finite,
     numbers,
     one_of,
 )
-from qjax.datasets.dataset import Dataset
-from qjax.mdp.arrays import SUM_TOLERANCE, TabularMDP, check_distributions, from_outcomes, refuse
+from qjax.datasets.dataset import Dataset, check_dataset, known
+from qjax.mdp.arrays import TabularMDP, check_distributions, from_outcomes, refuse
 
 TOLERANCE = 1e-12
 """Fitted Q stops when no value changes by more than this, relative to the largest."""
@@ -125,7 +124,9 @@ def importance_sampling(
             and actions or is no distribution, gamma lies outside [0, 1], or no episode is complete.
 
     """
-    check_record("data", data, Dataset)
+    _check_data(data)
+    if not known(data.probability):
+        raise ValueError("data must hold the probability of each action taken, got data.probability = ()")
     pi = _policy(data, policy)
     rows = _rows(data, len(pi))
     check_range("gamma", gamma, 0, 1)
@@ -133,7 +134,8 @@ def importance_sampling(
     if not len(first):
         raise ValueError(f"data must hold a whole episode, got {len(rows.end)} ends in {len(rows.obs)} rows")
     with np.errstate(divide="ignore"):  # an action that the policy does not take
-        log_ratio = np.log(pi[rows.obs, rows.action]) - np.log(_probability(data))
+        taken = np.asarray(data.probability, float).T.ravel()
+        log_ratio = np.log(pi[rows.obs, rows.action]) - np.log(taken)
     log_weight, returns, decided = _along(first, length, log_ratio, rows.reward, float(gamma))
     weight = np.exp(log_weight)
     share = np.exp(log_weight - max(log_weight.max(), np.finfo(float).min))  # of long episodes all may be tiny
@@ -163,8 +165,8 @@ def fitted_q(
     Each iteration regresses y = r + gamma (1 - terminated) sum_a pi(a|s') Q(s', a) on (s, a), with the Q before
     it: fitted Q evaluation (Le, Voloshin and Yue 2019, algorithm 3). Without a policy max_a Q(s', a) takes the
     place of the sum: fitted Q iteration (Ernst, Geurts and Wehenkel 2005, figure 1). For a table the regression
-    is a mean, and the limit is the value in the MDP of the counts, which `model` returns. A truncated transition
-    is one like others: what comes after it counts.
+    is a mean, and the limit is the value in the MDP of the counts, which `model` returns. A truncated
+    transition is one like others: what comes after it counts.
 
     Args:
         data: recorded transitions.
@@ -182,7 +184,7 @@ def fitted_q(
             distribution, gamma lies outside [0, 1], or initial values are not finite or of another shape.
 
     """
-    check_record("data", data, Dataset)
+    _check_data(data)
     shape = check_pairs(num_states, data.num_actions)
     pi = None if policy is None else _policy(data, policy, shape[0])
     found = _outcomes(_rows(data, shape[0]), *shape)
@@ -224,7 +226,7 @@ def model(data: Dataset, num_states: int, unseen: str = "terminal", start: Array
             distribution.
 
     """
-    check_record("data", data, Dataset)
+    _check_data(data)
     states, actions = check_pairs(num_states, data.num_actions)
     ends = one_of("unseen", unseen, UNSEEN)
     rows = _rows(data, states)
@@ -245,64 +247,40 @@ def model(data: Dataset, num_states: int, unseen: str = "terminal", start: Array
 # What the above is made of -------------------------------------------------------------------------------------
 
 
-def _rows(data: Dataset, states: int) -> _Rows:
-    """Return the rows of data, checked, one stream after the other."""
+def _check_data(data: Dataset) -> None:
+    check_record("data", data, Dataset)
+    check_dataset(data, "data")
     check_states("an estimate by tables", data.obs, 2)
-    check_states("an estimate by tables", data.next_obs, 2)
-    fields = {
-        name: _field(data, name) for name in ("obs", "action", "reward", "terminated", "truncated", "next_obs")
-    }
-    if fields["action"].dtype.kind not in "iu":
-        raise TypeError(f"action must be whole numbers, got {fields['action'].dtype}")
-    for name, count in (("obs", states), ("next_obs", states), ("action", data.num_actions)):
-        wrong = (fields[name] < 0) | (fields[name] >= count)
-        _refuse(wrong, fields[name], f"{name} must lie in [0, {count})")
-    _refuse(~is_finite(fields["reward"]), fields["reward"], "reward must be finite in float32")
-    obs, action, reward, terminated, truncated, next_obs = (x.T for x in fields.values())
-    terminated, ended = terminated.astype(bool), terminated.astype(bool) | truncated.astype(bool)
+
+
+def _rows(data: Dataset, states: int) -> _Rows:
+    """Return the rows of checked data, one stream after the other; states are checked here."""
+    for name in ("obs", "next_obs"):
+        found = np.asarray(getattr(data, name))
+        refuse((found < 0) | (found >= states), found, f"{name} must lie in [0, {states})", ("row", "stream"))
+    terminated = np.asarray(data.terminated).T
+    ended = terminated | np.asarray(data.truncated).T
     begins = np.ones(ended.shape, bool)
     begins[:, 1:] = ended[:, :-1]
     return _Rows(
-        obs.ravel().astype(np.int64),  # numbers of pairs and successors do not fit into 32 bits
-        action.ravel(),
-        reward.ravel().astype(float),
+        np.asarray(data.obs, np.int64).T.ravel(),  # numbers of pairs and successors do not fit into 32 bits
+        np.asarray(data.action).T.ravel(),
+        np.asarray(data.reward, float).T.ravel(),
         terminated.ravel(),
-        next_obs.ravel().astype(np.int64),
+        np.asarray(data.next_obs, np.int64).T.ravel(),
         np.flatnonzero(begins),
         np.flatnonzero(ended),
     )
 
 
-def _field(data: Dataset, name: str) -> np.ndarray:
-    """Return a field of data of one number for each row and stream, of which there are some."""
-    found, shape = numbers(name, getattr(data, name)), np.shape(data.action)
-    if found.shape != shape or len(shape) != 2 or not found.size:
-        raise ValueError(f"{name} must be [T, N] as actions are, got {list(found.shape)} for {list(shape)}")
-    return found
-
-
-def _refuse(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
-    refuse(wrong, values, message, ("row", "stream"))
-
-
 def _policy(data: Dataset, policy: ArrayLike, states: int | None = None) -> Float[np.ndarray, "S A"]:
-    """Return a policy, checked, in the precision of recorded probabilities: its own actions have weight 1."""
+    """Return a policy, checked, in recorded probabilities' precision: what it took itself has weight 1."""
     table = numbers("policy", policy)
     if table.ndim != 2 or table.shape != (states or len(table), data.num_actions):
         wanted = f"[{states or 'S'}, {data.num_actions}]"
         raise ValueError(f"a policy of shape {list(table.shape)} for data of a table {wanted}")
     check_distributions(table)
     return table.astype(np.float32).astype(float)
-
-
-def _probability(data: Dataset) -> Float[np.ndarray, " R"]:
-    """Return with which probability each action was taken."""
-    if isinstance(data.probability, tuple) and not data.probability:
-        raise ValueError("importance sampling needs the probability of each action taken; data.probability is ()")
-    found = _field(data, "probability")
-    outside = ~((found > 0) & (found <= 1 + SUM_TOLERANCE))
-    _refuse(outside, found, "the probability of an action that was taken lies in (0, 1]")
-    return found.T.ravel().astype(np.float32).astype(float)
 
 
 def _initial(initial: ArrayLike, shape: tuple[int, int]) -> Float[np.ndarray, "S A"]:

@@ -286,6 +286,7 @@ def episode(*steps, actions=2, truncated=False):
     obs, action, reward, after, taken = (np.array(x)[:, None] for x in zip(*steps, strict=True))
     last = np.arange(len(steps))[:, None] == len(steps) - 1
     ends = (last & ~np.bool_(truncated), last & np.bool_(truncated))
+    obs, action, after = (x.astype(np.int32) for x in (obs, action, after))
     return Dataset(obs, action, reward.astype(np.float32), *ends, after, actions, taken.astype(np.float32))
 
 
@@ -429,9 +430,9 @@ def test_the_model_of_a_deterministic_mdp_is_that_mdp():
 def test_where_what_follows_ends_only_sometimes():
     """The same successor with an end and without one are two outcomes, each with its own mean reward."""
     data = Dataset(
-        obs=np.zeros((4, 1), int), action=np.zeros((4, 1), int), reward=np.float32([[1], [3], [8], [4]]),
+        obs=np.zeros((4, 1), np.int32), action=np.zeros((4, 1), np.int32), reward=np.float32([[1], [3], [8], [4]]),
         terminated=np.array([[0], [0], [1], [0]], bool), truncated=np.array([[0], [1], [1], [0]], bool),
-        next_obs=np.zeros((4, 1), int), num_actions=1,
+        next_obs=np.zeros((4, 1), np.int32), num_actions=1,
     )  # fmt: skip
     same_outcomes(outcomes_of(model(data, 1)), {(0, 0): {(0, False): (0.75, 8 / 3), (0, True): (0.25, 8.0)}})
     assert fitted_q(data, 1, 0.5)[0, 0] == pytest.approx(4 / (1 - 0.75 * 0.5), rel=1e-9)
@@ -450,16 +451,22 @@ def with_one(name, value, row=1):
     return good()._replace(**{name: field})
 
 
+def numbered(kind):
+    """Return data with observations of another dtype, or shape."""
+    obs = np.zeros(kind, np.int32) if isinstance(kind, tuple) else good().obs.astype(kind)
+    return good()._replace(obs=obs, next_obs=obs)
+
+
 EVENLY = np.full((2, 2), 0.5, np.float32)
 
 
 @pytest.mark.parametrize(
     ("data", "arguments", "message"),
     [
-        (lambda: good()._replace(probability=()), {}, "needs the probability of each action taken"),
-        (lambda: with_one("probability", 0), {}, r"lies in \(0, 1\], got 0 at row 1, stream 0"),
-        (lambda: with_one("probability", np.nan), {}, "got nan at row 1"),
-        (lambda: with_one("probability", 1.5), {}, "got 1.5 at row 1"),
+        (lambda: good()._replace(probability=()), {}, "must hold the probability of each action taken"),
+        (lambda: with_one("probability", 0), {}, r"probability is not in \(0, 1\] .* row 1 of stream 0: 0.0"),
+        (lambda: with_one("probability", np.nan), {}, "row 1 of stream 0: nan"),
+        (lambda: with_one("probability", 1.5), {}, "row 1 of stream 0: 1.5"),
         (lambda: with_one("terminated", False, 2), {}, "a whole episode, got 0 ends in 3 rows"),
         (good, {"from_start": False}, "a whole episode, got 1 ends in 3 rows"),
         (good, {"policy": np.full((2, 3), 1 / 3)}, r"a policy of shape \[2, 3\] for data of a table \[S, 2\]"),
@@ -482,16 +489,12 @@ def test_importance_sampling_refuses(data, arguments, message):
     [
         (lambda: with_one("obs", 2), ValueError, r"obs must lie in \[0, 2\), got 2 at row 1, stream 0"),
         (lambda: with_one("next_obs", -1), ValueError, r"next_obs must lie in \[0, 2\), got -1 at row 1, stream 0"),
-        (lambda: with_one("action", 2), ValueError, r"action must lie in \[0, 2\), got 2 at row 1, stream 0"),
-        (lambda: with_one("reward", np.inf), ValueError, "reward must be finite in float32, got inf at row 1"),
-        (lambda: good()._replace(action=good().action * 1.0), TypeError, "whole numbers, got float64"),
-        (lambda: good()._replace(obs=good().obs * 1.0), TypeError, "integer scalar observations, got float32"),
-        (lambda: good()._replace(obs=np.zeros((3, 1, 4))), TypeError, "integer scalar observations"),
-        (lambda: good()._replace(reward=np.ones(3)), ValueError, r"reward must be \[T, N\] .* \[3\] for \[3, 1\]"),
-        (
-            lambda: Dataset(*(np.zeros((0, 1), int) for _ in range(6)), num_actions=2),
-            ValueError, r"obs must be \[T, N\] as actions are, got \[0, 1\]",
-        ),
+        (lambda: with_one("action", 2), ValueError, "action is none of 2 actions in 1 places, the first is row 1"),
+        (lambda: with_one("reward", np.inf), ValueError, "reward is no finite number .* row 1 of stream 0: inf"),
+        (lambda: good()._replace(action=good().action * 1.0), TypeError, r"action must be int32\[T, N\]"),
+        (lambda: numbered(np.float32), TypeError, "integer scalar observations, got float32"),
+        (lambda: numbered((3, 1, 4)), TypeError, "integer scalar observations"),
+        (lambda: good()._replace(reward=np.ones(3, np.float32)), ValueError, r"reward must be float32\[T, N\]"),
     ],
 )  # fmt: skip
 def test_tables_refuse(estimate, data, error, message):
