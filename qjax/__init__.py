@@ -27,6 +27,7 @@ from qjax.core import clock
 from qjax.core.distribution import VERSION as _VERSION
 from qjax.core.fields import present as _present
 from qjax.core.random import fast_key
+from qjax.datasets.memory import recorded
 from qjax.envs import wrappers
 from qjax.envs.checking import check_env
 from qjax.envs.environments import make
@@ -154,6 +155,7 @@ __all__ = [
     "prioritized",
     "qrc",
     "quantile",
+    "recorded",
     "recurrent",
     "recurrent_dqn",
     "recurrent_pqn",

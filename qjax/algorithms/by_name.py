@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 from qjax.agents.normalized import normalized
-from qjax.algorithms import deep, ensembles, recurrent, streaming, tabular
+from qjax.algorithms import deep, ensembles, offline, recurrent, streaming, tabular
 from qjax.algorithms.constants import Config, Parts
 from qjax.core.checks import check_listed, check_record, check_size, one_of
 from qjax.core.text import shown
@@ -132,6 +132,14 @@ DEEP = _known(
     ),
     Algorithm(
         "maxmin-dqn", ensembles.maxmin_dqn, ensembles.MaxminDQN, "maxmin_dqn(size=4)", "Lan et al. 2020"
+    ),
+    Algorithm(
+        "cql", offline.cql, offline.CQL, "conservative(quantile(kappa=1), alpha=1), on recorded or ring",
+        "Kumar et al. 2020",
+    ),
+    Algorithm(
+        "bcq", offline.bcq, offline.BCQ,
+        "double, batch_constrained(threshold=0.3), MLP(atoms=2), on recorded or ring", "Fujimoto et al. 2019",
     ),
 )  # fmt: skip
 """The deep family."""

@@ -17,6 +17,7 @@ from qjax.agents.dqn import dqn as dqn_agent
 from qjax.agents.plasticity import Reset, redo, reset_layers, shrink_and_perturb, with_resets
 from qjax.agents.pqn import pqn as pqn_agent
 from qjax.algorithms.constants import Config, EpsilonGreedy, Parts, Real, Whole, steps_of
+from qjax.algorithms.memories import by_priority, loop_sizes, memory_of
 from qjax.core.annotations import checked
 from qjax.core.checks import (
     check_flag,
@@ -24,12 +25,10 @@ from qjax.core.checks import (
     check_number,
     check_range,
     check_size,
-    check_unit,
     concrete,
     one_of,
 )
 from qjax.core.text import shown
-from qjax.exploration import schedules
 from qjax.exploration.policies import epsilon_greedy, greedy
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, convolutional, encoded, masked, with_prior
@@ -40,9 +39,7 @@ from qjax.objectives.off_policy import peng_trace, retrace, tree_backup, watkins
 from qjax.objectives.rewards import munchausen
 from qjax.objectives.target_networks import periodic
 from qjax.objectives.target_policies import double, expected
-from qjax.replay.frames import Frames
 from qjax.replay.memory import n_step, online, ring
-from qjax.replay.prioritized import prioritized
 from qjax.types import Agent, Env, Head, Memory, NetworkLike, Policy
 
 LOSSES = {"squared": squared, "huber": huber()}
@@ -110,6 +107,8 @@ class Replay(Deep):
     """Unit of `target_period`: step (of an environment), episode or update."""
     n: int = 1
     """Steps of a target."""
+    data: str | None = None
+    """Folder of a data set (qjax.datasets) to learn from, in place of what is seen; None: there is none."""
     frames: int | None = None
     """Frames of a stacked observation, each stored once: 4 with frame_stack=4; with 1 each observation is. It takes
     less memory and more time. None: transitions are stored whole."""
@@ -121,8 +120,9 @@ class Replay(Deep):
     """Share of its parameters that the network keeps at a reset, the rest being fresh ones; None: nothing."""
 
     def idle(self) -> frozenset[str]:
-        """Return what resets leave without a use."""
-        return super().idle() | ({"reset_layers", "reset_shrink"} if self.reset_period is None else set())
+        """Return what resets and a data set leave without a use."""
+        found = set() if self.reset_period is not None else {"reset_layers", "reset_shrink"}
+        return super().idle() | found | (set() if self.data is None else {"capacity", "warmup"})
 
     def reset(self) -> tuple[Reset, Any] | None:
         """Return what is reset and its period in updates, None for nothing.
@@ -431,6 +431,7 @@ def compose_dqn(
     config: Any,
     *,
     memory: Callable[..., Memory] = ring,
+    window: int | None = None,
     head: Head | None = None,
     policy: Policy | None = None,
     net: dict[str, Any] | None = None,
@@ -442,7 +443,8 @@ def compose_dqn(
     Args:
         env: the environment.
         config: the constants.
-        memory: `memory(capacity, batch_size, window=n)`, or with `frames`, too.
+        memory: `memory(capacity, batch_size, window=)`, or with `frames`, too; where there is a data set `ring`.
+        window: consecutive rows of a batch; default n, which are folded.
         head: default plain values with the config's loss.
         policy: what acts; default the config's exploration.
         net: options of `network`.
@@ -451,8 +453,7 @@ def compose_dqn(
 
     """
     n, sizes = check_size("n", config.n), loop_sizes(config)
-    stored = {} if config.frames is None else {"frames": Frames(env.max_steps, check_size("frames", config.frames))}
-    held = memory(whole_capacity(config, sizes), config.batch_size, window=n, **stored)
+    held = memory_of(env, config, sizes, memory, n if window is None else window)
     learner = learns(
         network(env, config, **(net or {})),
         optimizer(config, config.learning_rate),
@@ -462,47 +463,6 @@ def compose_dqn(
     )
     acts, learner = policy or config.exploration(), resettable(env, config, learner)
     return Parts(learner, acts, held if n == 1 else n_step(held, n), **sizes)
-
-
-def whole_capacity(config: Any, sizes: dict[str, int]) -> int:
-    """Return the config's capacity, rounded up to whole iterations of a loop of these sizes."""
-    block = sizes["num_envs"] * sizes["rollout"]
-    return -(-check_size("capacity", config.capacity) // block) * block
-
-
-def loop_sizes(config: Any) -> dict[str, int]:
-    """Return the sizes of a loop with replay; `warmup` and `sync_every` in iterations.
-
-    Raises:
-        ValueError: a period of the target is shorter than an iteration, at whose end copies are made.
-
-    """
-    check_unit(config.target_unit, "target_unit")
-    check_range("target_period", config.target_period, 1, 2**30, whole=True)
-    num_envs, rollout, updates = (check_size(x, getattr(config, x)) for x in ("num_envs", "rollout", "updates"))
-    warmup, steps = check_size("warmup", config.warmup, least=0), num_envs * rollout
-    sizes = {"num_envs": num_envs, "rollout": rollout, "updates": updates, "warmup": -(-warmup // steps)}
-    sizes["sync_every"] = 1
-    if config.target_unit == "step" and concrete(config.target_period):
-        period = int(config.target_period)
-        if period < steps:
-            raise ValueError(
-                f"target_period of {period} steps is shorter than an iteration's {steps}, when copies are made"
-            )
-        if period % steps == 0:
-            sizes["sync_every"] = period // steps
-    return sizes
-
-
-def by_priority(config: Any) -> Callable[..., Memory]:
-    """Return prioritized replay with beta rising to 1 over the run."""
-    check_range("beta", config.beta, 0, 1)
-    beta = schedules.linear(config.beta, 1.0, steps_of(config))
-
-    def memory(capacity: int, batch_size: int, window: int = 1, frames: Frames | None = None) -> Memory:
-        return prioritized(capacity, batch_size, config.alpha, beta, window=window, frames=frames)
-
-    return memory
 
 
 @checked
@@ -522,12 +482,8 @@ def retrace_dqn(env: Env, config: RetraceDQN) -> Parts:
     """Return DQN with off-policy returns over replayed sequences (Munos et al. 2016)."""
     trace, length = one_of("trace", config.trace, TRACES)(config.lam), check_size("length", config.length)
     check_range("target_epsilon", config.target_epsilon, 0, 1)
-
-    def memory(capacity: int, batch_size: int, window: int = 1, frames: Frames | None = None) -> Memory:
-        return ring(capacity, batch_size, window=length, frames=frames)
-
     target_policy = expected(epsilon_greedy(config.target_epsilon))
-    return compose_dqn(env, config, memory=memory, target_policy=target_policy, trace=trace)
+    return compose_dqn(env, config, window=length, target_policy=target_policy, trace=trace)
 
 
 @checked

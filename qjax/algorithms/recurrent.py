@@ -15,16 +15,16 @@ from qjax.algorithms.deep import (
     LOSSES,
     PQN,
     Priorities,
-    by_priority,
     compose_pqn,
     layers,
-    loop_sizes,
     optimizer,
     resettable,
-    whole_capacity,
 )
+from qjax.algorithms.memories import by_priority, check_uniform, loop_sizes, whole_capacity
 from qjax.core.annotations import checked
 from qjax.core.checks import check_flag, check_size, one_of
+from qjax.datasets.files import load
+from qjax.datasets.memory import recorded
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, encoded, masked
 from qjax.networks.recurrent import CELLS, recurrent
@@ -133,8 +133,18 @@ def _compose(env: Env, config: DRQN, replay: Callable[..., Memory], **agent: Any
         **agent,
     )
     learner = resettable(env, config, learner)
-    memory = sequences(whole_capacity(config, sizes), config.batch_size, config.length, config.burn_in, replay)
-    return Parts(learner, config.exploration(), memory, **sizes)
+    return Parts(learner, config.exploration(), _memory(env, config, sizes, replay), **sizes)
+
+
+def _memory(env: Env, config: DRQN, sizes: dict[str, int], replay: Callable[..., Memory]) -> Memory:
+    """Return a memory of sequences: of what is seen, or of a data set, which knows no state of an actor."""
+    windows = (config.batch_size, config.length, config.burn_in)
+    if config.data is None:
+        return sequences(whole_capacity(config, sizes), *windows, replay)
+    check_uniform(config, replay)
+    if config.stored_state:
+        raise ValueError("recorded data hold no state of an actor: give stored_state=False")
+    return recorded(load(config.data, env), config.gamma, *windows)
 
 
 @checked

@@ -7,7 +7,8 @@ from qjax.agents.normalized import normalized
 from qjax.agents.qrc import qrc as qrc_agent
 from qjax.agents.streaming import stream_q as stream_q_agent
 from qjax.algorithms.constants import EpsilonGreedy, Parts, Real
-from qjax.algorithms.deep import Deep, Weights, network, optimizer, whole_capacity
+from qjax.algorithms.deep import Deep, Weights, network, optimizer
+from qjax.algorithms.memories import whole_capacity
 from qjax.core.annotations import checked
 from qjax.core.checks import check_flag, check_size
 from qjax.networks.optimizers import obgd

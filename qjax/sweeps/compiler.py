@@ -30,6 +30,10 @@ def _is_known(name: str, value: Any) -> bool:
     return True
 
 
+LARGE = 2**16
+"""Bytes from which on a constant of a program is an argument of it."""
+
+
 @contextmanager
 def no_collection() -> Iterator[None]:
     """Keep Python from looking for garbage, which takes a sixth of the time in which programs are traced."""
@@ -56,3 +60,29 @@ def without_empty_constants(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.tree.unflatten(jax.tree.structure(out), leaves)
 
     return remade
+
+
+def is_large(array: Any) -> bool:
+    """Return whether a program should take an array, such as one of recorded data, as an argument.
+
+    What a program has inside is copied several times while it is compiled, and once into each program.
+    """
+    return bool(jnp.size(array) * array.dtype.itemsize >= LARGE)
+
+
+def large_constants(traced: Any) -> list[Any]:
+    """Return the large arrays that a traced program captured."""
+    return [x for x in traced.jaxpr.consts if is_large(x)]
+
+
+def taking_large_constants(traced: Any) -> Callable[..., Any]:
+    """Return a traced program as a function of its large constants, a list, and then of its own arguments."""
+    closed, structure = traced.jaxpr, jax.tree.structure(traced.out_info)
+
+    def program(large: list[Any], *arguments: Any) -> Any:
+        given = iter(large)
+        consts = [next(given) if is_large(x) else x for x in closed.consts]
+        leaves = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(structure, leaves)
+
+    return program

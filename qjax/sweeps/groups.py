@@ -33,51 +33,51 @@ class Groups:
 
     def start(self) -> None:
         """Make every lane's first state."""
-        init, programs = self.programs.compiled["init"], self.programs
-        self.states = [init(h, (n, programs.agents(group))) for group, (h, n) in enumerate(self._given)]
+        call, agents = self.programs.call, self.programs.agents
+        self.states = [call("init", h, (n, agents(group))) for group, (h, n) in enumerate(self._given)]
         jax.block_until_ready(self.states)  # here an allocation that failed is raised; reading it would hang
 
     def run(self, ticks: int, outer_iterations: int, learning: bool) -> None:
         """Advance every lane from the clock's `ticks` by so many iterations of the outer loop, and wait for it."""
-        program = self.programs.compiled["learn" if learning else "warm up"]
+        program = "learn" if learning else "warm up"
         for i, (hyper, _) in enumerate(self._given):
             counts = self.placement.spread(self.placement.busy[i] * np.int32(outer_iterations))
-            self.states[i] = program(hyper, self.states[i], clocks.at(ticks), counts)
+            self.states[i] = self.programs.call(program, hyper, self.states[i], clocks.at(ticks), counts)
         jax.block_until_ready(self.states)
 
     def pop_metrics(self) -> dict[str, np.ndarray]:
         """Return the sums of this process's lanes, padding dropped, and set them to zero."""
         reports = []
         for i, (hyper, _) in enumerate(self._given):
-            self.states[i], report = self.programs.compiled["pop_metrics"](hyper, self.states[i])
+            self.states[i], report = self.programs.call("pop_metrics", hyper, self.states[i])
             reports.append(report)
         return self._joined(reports)
 
     def read_metrics(self) -> dict[str, np.ndarray]:
         """Return some of the sums so far, as they are."""
-        if "read_metrics" in self.programs.compiled:
+        if "read_metrics" in self.programs.names:
             return self._read("read_metrics")
         stats = [state.stats for state in self.states]
         return self._joined([{"steps": s.steps, "updates": s.updates, "diverged_at": s.diverged_at} for s in stats])
 
     def report(self, ticks: int, point: int) -> dict[str, np.ndarray]:
         """Return what the compiled report says of this process's lanes, at the log point of this number."""
-        program, when = self.programs.compiled["report"], (clocks.at(ticks), np.uint32(point))
+        call, when = self.programs.call, (clocks.at(ticks), np.uint32(point))
         states = zip(self._given, self.states, strict=True)
-        return self._joined([program(given, state, *when) for given, state in states], np.nan)
+        return self._joined([call("report", given, state, *when) for given, state in states], np.nan)
 
     def evaluate(self, ticks: int, point: int) -> dict[str, np.ndarray]:
         """Evaluate every lane, keep its agent where it is the best so far, and return what is logged."""
-        program, found = self.programs.compiled["evaluate"], []
+        when, found = (clocks.at(ticks), np.uint32(point)), []
         for i, given in enumerate(self._given):
-            self.states[i], said = program(given, self.states[i], clocks.at(ticks), np.uint32(point))
+            self.states[i], said = self.programs.call("evaluate", given, self.states[i], *when)
             found.append(said)
         return self._joined(found, np.nan)
 
     def _read(self, name: str) -> dict[str, np.ndarray]:
         """Return what a program that changes nothing says of this process's lanes."""
-        program = self.programs.compiled[name]
-        return self._joined([program(h, state) for (h, _), state in zip(self._given, self.states, strict=True)])
+        lanes = zip(self._given, self.states, strict=True)
+        return self._joined([self.programs.call(name, h, state) for (h, _), state in lanes])
 
     def _joined(self, groups: list[Any], fill: float = 0) -> Any:
         return jax.tree.map(lambda *xs: self.placement.column(xs, fill), *groups)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
 from qjax.core import clock as clocks
@@ -68,6 +68,7 @@ class Programs:
         self._hypers = hypers
         self._first = self.given(placement, groups=1)[0]
         self.compiled: dict[str, Any] = {}
+        self._shared: dict[str, tuple[list[jax.Array]]] = {}
         self.compile_s = 0.0
         self.temp_bytes = 0
         """What a program needs on one device beside its arguments, by the compiler's own analysis."""
@@ -218,11 +219,32 @@ class Programs:
 
         The lanes may be donated.
         """
+        arguments = (self._first[0] if given is None else given, self.shapes, *arguments)
+        traced = self._traced(self._program(function, *more), arguments, 1 if donate else None)
+        if large := compiler.large_constants(traced):
+            shared = [self._everywhere(x) for x in large]
+            taking = compiler.taking_large_constants(traced)
+            traced = self._traced(taking, (shared, *arguments), 2 if donate else None)
+            self._shared[name] = (shared,)
+        self.compiled[name] = traced.lower().compile(compiler_options=compiler.known_options(compiler.OPTIONS))
+
+    @staticmethod
+    def _traced(program: Callable[..., Any], arguments: tuple[Any, ...], donated: int | None) -> Any:
         # What a program does not read is kept as well: what is donated comes back in its own buffer.
-        donated = (1,) if donate else ()
-        program = jax.jit(self._program(function, *more), donate_argnums=donated, keep_unused=True)
-        lowered = program.lower(self._first[0] if given is None else given, self.shapes, *arguments)
-        self.compiled[name] = lowered.compile(compiler_options=compiler.known_options(compiler.OPTIONS))
+        return jax.jit(program, donate_argnums=donated, keep_unused=True).trace(*arguments)
+
+    def _everywhere(self, array: Any) -> jax.Array:
+        """Return an array on every device: on CPUs the same memory for all, where a file is mapped the file's."""
+        return jax.device_put(array, NamedSharding(self.placement.mesh, PartitionSpec()), may_alias=True)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Return what a compiled program makes of its arguments."""
+        return self.compiled[name](*self._shared.get(name, ()), *arguments)
+
+    @property
+    def shared_bytes(self) -> int:
+        """What all lanes of a device read, such as recorded data: it is there once."""
+        return sum(x.nbytes for (shared,) in self._shared.values() for x in shared)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import optax
 import probes
 import pytest
 from constants import constants
+from recorded_data import at_random
 
 import qjax
 from qjax import algorithms
@@ -21,7 +22,8 @@ GAMMA = 0.7
 # ---- known values
 
 RECURRENT = ("drqn", "r2d2", "recurrent-pqn")  # with values of their own at each step of an episode
-REPLAYED = [name for name in algorithms.DEEP if name not in ("pqn", *RECURRENT)]
+OFFLINE = ("cql", "bcq")  # with values that are not the rewards' alone
+REPLAYED = [name for name in algorithms.DEEP if name not in ("pqn", *RECURRENT, *OFFLINE)]
 SMALL = {
     "steps": 6_000, "hidden": (16,), "learning_rate": 1e-2, "gamma": GAMMA, "capacity": 256, "batch_size": 32,
     "support": (-2.0, 4.0), "quantiles": 32, "levels": 16, "target_period": 20, "members": 2,
@@ -123,7 +125,7 @@ LANES, BATCH, ATOMS = 2, 8, 5
 CHOICES = {
     "target_policy": ["maximum", "double", "expected", "munchausen"],
     "head": ["squared", "huber", "categorical", "hl-gauss", "quantile", "implicit"],
-    "replay": ["ring", "prioritized"],
+    "replay": ["ring", "prioritized", "recorded"],
     "network": ["plain", "dueling", "noisy", "norm", "rainbow", "convolution"],
     "n": [1, 3],
 }
@@ -176,8 +178,12 @@ def composed(target_policy, head, replay, network, n):
     agent = qjax.dqn(
         qjax.encoded(net, env.encode), optax.adam(1e-2), head=chosen, target=target, **targets[target_policy]
     )
-    memory = {"ring": qjax.ring, "prioritized": partial(qjax.prioritized, alpha=0.6, beta=0.4)}[replay]
-    held = memory(32, BATCH, window=n)
+    memories = {
+        "ring": lambda: qjax.ring(32, BATCH, window=n),
+        "prioritized": lambda: qjax.prioritized(32, BATCH, 0.6, 0.4, window=n),
+        "recorded": lambda: qjax.recorded(at_random(env, 40), 0.99, BATCH, window=n),
+    }
+    held = memories[replay]()
     held = held if n == 1 else qjax.n_step(held, n)
     # Of images more, for what is empty in all of them moves no weight.
     return qjax.make_loop(env, agent, policy, held, gamma=0.99, num_envs=8 if image else 2)

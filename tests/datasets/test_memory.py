@@ -1,0 +1,208 @@
+"""A memory over recorded data: what it hands on, and that it is there once."""
+
+from collections import Counter
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from recorded_data import at_random
+
+import qjax
+from qjax.core import clock as clocks
+from qjax.datasets import Dataset
+from qjax.sweeps import compiler, programs
+from qjax.types import Time
+
+CARTPOLE = qjax.make("CartPole-v1")
+KEY, NOW = jax.random.key(0), Time(jnp.float32(0), jnp.int32(0), jnp.float32(0))
+ROWS, STREAMS, BATCH, GAMMA = 9, 2, 500, 0.9
+DATA = at_random(CARTPOLE, ROWS, STREAMS)
+
+
+def sample(memory, key=KEY, clock=0):
+    return memory.sample(key, (), clocks.at(clock), NOW)
+
+
+@pytest.mark.parametrize("window", [1, 4, ROWS])
+def test_batches_are_rows_of_the_data(window):
+    batch = sample(qjax.recorded(DATA, GAMMA, BATCH, window))
+    assert batch.weight.shape == (window, BATCH) and (batch.weight == 1).all() and batch.carry == ()
+    for stream in range(BATCH):
+        row, env = divmod(int(batch.slot[stream]), STREAMS)
+        assert env == batch.env[stream] and row + window <= ROWS
+        of = {name: getattr(DATA, name)[row : row + window, env] for name in ("terminated", "truncated")}
+        found = jax.tree.map(lambda x, stream=stream: x[:, stream], batch.data)
+        for name in ("obs", "action", "reward", "next_obs", "probability"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(DATA, name)[row : row + window, env])
+        np.testing.assert_array_equal(found.last, of["terminated"] | of["truncated"])
+        np.testing.assert_array_equal(found.discount, np.float32(GAMMA) * ~of["terminated"])
+
+
+@pytest.mark.parametrize("window", [1, 4])
+def test_every_start_is_drawn_alike(window):
+    starts = (ROWS - window + 1) * STREAMS
+    batch = sample(qjax.recorded(DATA, GAMMA, 3_000 * starts, window))
+    counts = Counter(np.asarray(batch.slot).tolist())
+    assert set(counts) == set(range(starts))
+    # Each count is binomial: within five standard deviations of its mean.
+    assert all(abs(count - 3_000) < 5 * 3_000**0.5 for count in counts.values())
+
+
+def test_nothing_that_is_seen_is_drawn():
+    """The batch depends on the key alone: not on the clock, and not on blocks that are added."""
+    memory = qjax.recorded(DATA, GAMMA, BATCH)
+    block = jax.tree.map(lambda x: jnp.full((1, 1, *x.shape[2:]), 7, x.dtype), sample(memory).data)
+    state = memory.init(block)
+    assert jax.tree.leaves(memory.add(state, block, clocks.at(0))) == []
+    jax.tree.map(np.testing.assert_array_equal, sample(memory), sample(memory, clock=100))
+    assert (sample(memory).slot != sample(memory, jax.random.key(1)).slot).any()
+
+
+def test_burn_in_has_no_weight():
+    batch = sample(qjax.recorded(DATA, GAMMA, 3, window=4, burn_in=3))
+    np.testing.assert_array_equal(batch.weight, np.repeat([[0], [0], [0], [1]], 3, axis=1))
+
+
+def test_n_step_targets_are_those_of_its_rows():
+    folded = sample(qjax.n_step(qjax.recorded(DATA, GAMMA, BATCH, window=3), 3))
+    for stream in range(BATCH):
+        row, env = divmod(int(folded.slot[stream]), STREAMS)
+        reward, discount = 0.0, 1.0
+        for later in range(row, row + 3):
+            reward += discount * DATA.reward[later, env]
+            discount *= GAMMA * (1 - DATA.terminated[later, env])
+            if DATA.terminated[later, env] or DATA.truncated[later, env]:
+                break
+        np.testing.assert_allclose(folded.data.reward[0, stream], reward, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(folded.data.discount[0, stream], discount, rtol=1e-5)
+
+
+def build(data, hyper=None):
+    agent = qjax.dqn(qjax.encoded(qjax.MLP(2, (4,)), CARTPOLE.encode), optax.adam(1e-2), target=qjax.periodic(4))
+    return qjax.make_loop(CARTPOLE, agent, qjax.greedy, qjax.recorded(data, GAMMA, 8), gamma=GAMMA, updates=2)
+
+
+LARGE = at_random(CARTPOLE, 5_000)
+LARGE_BYTES = sum(x.nbytes for x in jax.tree.leaves((LARGE.obs, LARGE.next_obs)))  # those of 64 KiB and more
+
+
+def swept(data, seeds, steps=20):
+    """Return the agents of a sweep."""
+    return qjax.sweep(partial(build, data), seeds=seeds, steps=steps, width=2).agents
+
+
+def test_lanes_share_one_copy():
+    """Whatever their number, no lane holds any of it, and no program: it is an argument."""
+    assert sum(x.nbytes for x in jax.tree.leaves(LARGE.obs)) >= compiler.LARGE
+    plans = [qjax.sweep.plan(partial(build, LARGE), seeds=n, steps=20, width=2) for n in (2, 64)]
+    assert [plan.shared_bytes for plan in plans] == [LARGE_BYTES] * 2
+    assert len({plan.lane_bytes for plan in plans}) == 1 and plans[0].lane_bytes < 2_000
+    assert "one copy for a device's lanes" in str(plans[1])
+    small = qjax.sweep.plan(partial(build, at_random(CARTPOLE, 40)), seeds=2, steps=20)
+    assert small.shared_bytes == 0 and small.lane_bytes == plans[0].lane_bytes and "one copy" not in str(small)
+
+
+def test_a_program_with_an_argument_computes_what_one_with_a_constant_does(monkeypatch):
+    taken = swept(LARGE, 4)
+    monkeypatch.setattr(compiler, "LARGE", 10 * LARGE_BYTES)
+    jax.tree.map(np.testing.assert_array_equal, taken, swept(LARGE, 4))
+
+
+def test_mapped_files_are_read_where_they_are(tmp_path, monkeypatch):
+    """Not one copy: what the device reads is the file's memory, so data may be larger than the machine's."""
+    mapped, made = {}, []
+    for name, x in LARGE._asdict().items():
+        if isinstance(x, np.ndarray):
+            np.save(tmp_path / f"{name}.npy", x)
+            mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    everywhere = programs.Programs._everywhere
+    monkeypatch.setattr(programs.Programs, "_everywhere", lambda *a: made.append(everywhere(*a)) or made[-1])
+    jax.tree.map(np.testing.assert_array_equal, swept(Dataset(**(LARGE._asdict() | mapped)), 4), swept(LARGE, 4))
+    pieces = [{shard.data.unsafe_buffer_pointer() for shard in x.addressable_shards} for x in made[:2]]
+    assert pieces == [{mapped[name].ctypes.data} for name in ("next_obs", "obs")]
+
+
+def test_a_lane_alone_learns_as_in_a_sweep():
+    one = jax.tree.map(lambda x: x[2:3], swept(LARGE, 4))
+    jax.tree.map(np.testing.assert_array_equal, one, swept(LARGE, [2]))
+
+
+def test_gamma_may_be_swept():
+    def sweep_of(hyper):
+        agent = qjax.dqn(qjax.encoded(qjax.MLP(2, (4,)), CARTPOLE.encode), optax.adam(1e-2))
+        memory = qjax.recorded(DATA, hyper["gamma"], 8)
+        return qjax.make_loop(CARTPOLE, agent, qjax.greedy, memory, gamma=hyper["gamma"])
+
+    found = qjax.sweep(sweep_of, seeds=1, hypers={"gamma": np.array([0.5, 0.9])}, steps=10, width=1).agents
+    alone = qjax.sweep(sweep_of, seeds=1, hypers={"gamma": np.array([0.9])}, steps=10, width=1).agents
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[1], y[0]), found, alone)
+
+
+def test_a_table_learns_what_the_data_say():
+    """Of every transition of a deterministic lake it learns the optimal values, wherever its environment goes."""
+    env = qjax.make("FrozenLake-v1", is_slippery=False)
+    mdp = jax.tree.map(np.asarray, qjax.mdp.from_env(env))
+    state, action = np.divmod(np.arange(16 * 4), 4)
+    outcome = mdp.probability.argmax(-1)[state, action]
+    successor, reward, terminated = (
+        getattr(mdp, name)[state, action, outcome][:, None] for name in ("successor", "reward", "terminated")
+    )
+    held = [x[:, None].astype(np.int32) for x in (state, action)]
+    data = Dataset(*held, reward, terminated, np.zeros_like(terminated), successor, 4)
+    memory = qjax.recorded(data, GAMMA, 64)
+    loop = qjax.make_loop(env, qjax.tabular(16, 4, 0.1), qjax.greedy, memory, gamma=GAMMA, updates=100)
+    lane = jax.jit(loop.run, static_argnums=2)(loop.init(KEY), clocks.at(0), 20)
+    known = qjax.solve.value_iteration(qjax.mdp.from_env(env), GAMMA)
+    lives = ~mdp.terminated.all((1, 2))
+    np.testing.assert_allclose(lane.agent[lives], known[lives], atol=1e-4)
+
+
+def test_recurrent_networks_learn_from_windows():
+    net = qjax.recurrent(nn.GRUCell(4), qjax.MLP(2, (4,)), qjax.MLP(None, (4,)))
+    agent = qjax.recurrent_dqn(qjax.encoded(net, CARTPOLE.encode), optax.adam(1e-2), n=2, stored_state=False)
+    memory = qjax.recorded(DATA, GAMMA, 4, window=6, burn_in=2)
+    loop = qjax.make_loop(CARTPOLE, agent, qjax.greedy, memory, gamma=GAMMA, num_envs=2)
+    begun = loop.init(KEY)
+    lane = jax.jit(loop.run, static_argnums=2)(begun, clocks.at(0), 10)
+    assert lane.stats.diverged_at == 0 and lane.stats.updates == 10
+    before, after = (jax.tree.leaves(each.agent.params) for each in (begun, lane))
+    assert all((x != y).any() for x, y in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"window": 10}, "windows of 10 rows are longer than the data's streams of 9"),
+        ({"window": 2, "burn_in": 2}, "a burn_in of 2 rows leaves none of a window's 2"),
+        ({"gamma": 1.5}, "gamma must lie in"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        qjax.recorded(**({"data": DATA, "gamma": GAMMA, "batch_size": 8} | arguments))
+
+
+def test_another_environment_is_refused():
+    env = qjax.make("Acrobot-v1")
+    agent = qjax.dqn(qjax.encoded(qjax.MLP(3, (4,)), env.encode), optax.adam(1e-2))
+    memory = qjax.recorded(DATA._replace(env="CartPole-v1"), GAMMA, 8)
+    loop = qjax.make_loop(env, agent, qjax.greedy, memory, gamma=GAMMA)
+    with pytest.raises(ValueError, match=r"float32\[4\] of CartPole-v1, the environment's float32\[6\]"):
+        loop.init(KEY)
+
+
+def test_probabilities_that_are_missing_are_named():
+    trace = qjax.retrace(1.0)
+    agent = qjax.dqn(qjax.encoded(qjax.MLP(2, (4,)), CARTPOLE.encode), optax.adam(1e-2), trace=trace)
+    for data, wanted in ((DATA, True), (DATA._replace(probability=()), False)):
+        loop = qjax.make_loop(CARTPOLE, agent, qjax.greedy, qjax.recorded(data, GAMMA, 8, 3), gamma=GAMMA)
+        if wanted:
+            assert np.isfinite(loop.learn(loop.init(KEY), clocks.at(0)).stats.sums["loss"].total)
+            continue
+        with pytest.raises(ValueError, match="learns from probabilities of actions, and the data have none"):
+            loop.init(KEY)
