@@ -547,6 +547,10 @@ def recorded() -> dict[str, Entry]:
             **kinds, next_obs=k.raw(None, "as obs: `datasets/test_arrays.py`"),
             num_actions=k.size(2)._replace(good=(2, np.int32(3))), env=k.text(),
         ),
+        "recorded": entry(
+            data=k.record(data), gamma=k.unit(), batch_size=k.size(2), window=k.size(1, most=len(data.action)),
+            burn_in=k.size(0, 0, 0),
+        ),
         "datasets.concatenate": entry(parts=k.listed(k.record(data), [data], [data, data])),
         "datasets.from_ring": entry(
             state=k.record(held), clock=k.record(qjax.clock.at(2)), num_actions=k.size(2), env=k.text()
@@ -999,6 +1003,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "epsilon_decay": k.optional(k.unit()),
         "epsilon_z": k.optional(ABOVE_ONE),
         "frames": k.optional(k.size(1)),
+        "data": k.Kind((None,), (3, 0.5, ["a"], np.nan), called="folder"),
         "updates": size,
         "measures": k.flag(),
         "reset_layers": k.raw((), "names of layers, with a period alone: `test_constants_of_resets`"),
@@ -1018,6 +1023,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "bins": ("hl-gauss-dqn", k.size(3, 2, 2**24)),
         "smoothing": ("hl-gauss-dqn", k.positive()),
         "threshold": ("redo-dqn", k.number(0.1, 0)),
+        "penalty": ("bcq", k.number(0.01, 0)),
         "normalized": ("stream-q", k.flag()),
         "regularization": ("qrc", k.number(1.0, 0)._replace(called="beta")),
         "trace": ("retrace-dqn", k.name("retrace", "tree-backup", "watkins", "peng")),

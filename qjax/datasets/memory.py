@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 
 from qjax.core.checks import check_key, check_range, check_record, check_size, describe
 from qjax.core.default_rules import makes_usual
-from qjax.datasets.dataset import Dataset
+from qjax.datasets.dataset import Dataset, check_dataset
 from qjax.types import Batch, Memory, Transition
 
 
@@ -34,10 +34,12 @@ def recorded(data: Dataset, gamma: Any, batch_size: int, window: int = 1, burn_i
         TypeError: `data` is no `Dataset`, or a size is traced or no whole number.
         ValueError: a size is not positive, gamma lies outside [0, 1], the window is longer than the data's streams
             or not longer than the burn-in, there are 2**31 transitions or more, or (in `init`) the environment's
-            observations are others than those recorded, or an agent reads probabilities that were not.
+            observations are others than those recorded, or an agent reads probabilities that were not; and as
+            for `qjax.datasets.from_arrays`.
 
     """
     check_record("data", data, Dataset)
+    check_dataset(data, "data")
     check_range("gamma", gamma, 0, 1)
     batch_size, window = check_size("batch_size", batch_size), check_size("window", window)
     burn_in = check_size("burn_in", burn_in, least=0)

@@ -35,7 +35,7 @@ def text(jaxpr: Any) -> str:
 
 
 def _digest(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # not copied: it may be large
+    return zlib.crc32(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))  # without a copy
 
 
 def _constants(jaxpr: Any) -> Iterator[Any]:

@@ -11,6 +11,7 @@ import probes
 import pytest
 from constants import constants
 from recorded_data import at_random
+from working import works
 
 import qjax
 from qjax import algorithms
@@ -121,7 +122,7 @@ def test_known_values_of_all_probes(name, probe):
 
 # ---- compositions
 
-LANES, BATCH, ATOMS = 2, 8, 5
+BATCH, ATOMS = 8, 5
 CHOICES = {
     "target_policy": ["maximum", "double", "expected", "munchausen"],
     "head": ["squared", "huber", "categorical", "hl-gauss", "quantile", "implicit"],
@@ -197,40 +198,6 @@ def rolled_out(head, network):
     agent = qjax.pqn(net, optax.adam(1e-2), head=chosen, epochs=1, minibatches=2)
     policy, sizes = qjax.epsilon_greedy(0.2), {"num_envs": 2, "rollout": 4}
     return qjax.make_loop(env, agent, policy, qjax.online(), gamma=0.99, **sizes)
-
-
-def works(loop):
-    """Check that a composition takes ten finite learning steps, compiles once and can be resumed."""
-    ticks = loop.rollout
-
-    def advance(lanes, clock, count):
-        def one(lane):
-            five = lambda i, lane: loop.run(lane, clocks.plus(clock, 5 * ticks * i), 5)
-            return jax.lax.fori_loop(0, count, five, lane)
-
-        return jax.vmap(one)(lanes)
-
-    begun = jax.jit(jax.vmap(loop.init))(jax.random.split(KEY, LANES))
-    # One program, which takes no arguments of another shape or dtype, for all that follows.
-    program = jax.jit(advance).lower(begun, clocks.at(0), jnp.int32(2)).compile()
-    whole = program(begun, clocks.at(0), jnp.int32(2))
-    assert jax.tree.structure(whole) == jax.tree.structure(begun)
-    kinds = [[(x.shape, x.dtype) for x in jax.tree.leaves(lanes)] for lanes in (whole, begun)]
-    assert kinds[0] == kinds[1]
-    for x in jax.tree.leaves((whole.agent, whole.stats.sums)):
-        assert not jnp.issubdtype(x.dtype, jnp.floating) or np.isfinite(x).all()
-    assert (whole.stats.diverged_at == 0).all() and (whole.stats.updates == 10).all()
-    before, after = (np.concatenate([x.ravel() for x in jax.tree.leaves(y.agent.params)]) for y in (begun, whole))
-    assert (before != after).mean() > 0.3  # not all: much of an image is empty
-
-    # Stopped after five, put away as a checkpoint does it, and gone on with.
-    half = program(begun, clocks.at(0), jnp.int32(1))
-    leaves, structure = jax.tree.flatten(half._replace(key=jax.random.key_data(half.key)))
-    half = jax.tree.unflatten(structure, [jnp.asarray(np.array(x)) for x in leaves])
-    half = half._replace(key=jax.random.wrap_key_data(half.key, impl=jax.random.key_impl(KEY)))
-    again = program(half, clocks.at(5 * ticks), jnp.int32(1))
-    for x, y in zip(*(jax.tree.leaves(z._replace(key=0)) for z in (whole, again)), strict=True):
-        np.testing.assert_array_equal(x, y)
 
 
 def named(choice):
