@@ -35,7 +35,8 @@ def text(jaxpr: Any) -> str:
 
 
 def _digest(array: np.ndarray) -> int:
-    return zlib.crc32(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))  # without a copy
+    entries: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # not copied, for it may be large
+    return zlib.crc32(entries)
 
 
 def _constants(jaxpr: Any) -> Iterator[Any]:
