@@ -60,6 +60,7 @@ from qjax.runs.config import load_config
 from qjax.runs.points import Point
 from qjax.runs.reading import load_points
 from qjax.runs.run import Run
+from qjax.runs.transitions import load_transitions
 from qjax.searches.search import search
 from qjax.sweeps.hyperparameters import grid, zipped
 from qjax.sweeps.result import Result
@@ -130,6 +131,7 @@ __all__ = [
     "load_agents",
     "load_config",
     "load_points",
+    "load_transitions",
     "make",
     "make_loop",
     "masked",

@@ -232,7 +232,13 @@ KEPT: dict[str, tuple[str, ...]] = {
     "mdp/test_solve.py::test_undiscounted_episodes_against_scipy": (),
     "mdp/test_solve.py::test_undiscounted_mdps_must_be_able_to_end": (),
     "mdp/test_solve.py::test_visits_against_scipy": (),
-    # replay, loops
+    # replay, loops, data sets
+    "datasets/test_recording.py::test_a_ring_is_read_oldest_first_and_no_further_than_it_was_written": (
+        "44-ring",
+        "20-frames",
+        "44-sequences",
+    ),
+    "datasets/test_recording.py::test_any_agent_may_act": ("recurrent",),
     "replay/test_delayed.py::test_a_cut_episode_draws_its_next_action_at_the_true_successor": ("0.5-False-False",),
     "replay/test_delayed.py::test_the_loop_is_the_textbooks": (),
     "replay/test_delayed.py::test_what_is_learned_equals_the_slow_loop": ("sarsa-1-1", "3-step-1-1", "5-step-4-1"),
@@ -357,6 +363,8 @@ KEPT: dict[str, tuple[str, ...]] = {
     "runs/test_resume.py::test_static_sweeps_take_ended_runs_from_their_folders": (),
     "runs/test_resume.py::test_two_hosts": (),
     "runs/test_runs.py::test_pictures_are_drawn": ("3",),
+    "runs/test_transitions.py::test_every_lane_is_read_as_the_lane_alone": ("ring",),
+    "runs/test_transitions.py::test_lanes_that_no_longer_write_are_refused_and_others_read": (),
     "searches/test_search.py::test_a_sampler_is_told_what_earlier_brackets_came_to": (),
     "searches/test_search.py::test_a_search_that_breaks_anywhere_goes_on_byte_for_byte": (),
     "searches/test_search.py::test_a_search_that_is_killed_at_random_goes_on_byte_for_byte": (),

@@ -544,7 +544,7 @@ def recorded() -> dict[str, Entry]:
     kinds["probability"] = k.Kind(((), [0.5, 1.0]), (*kinds["reward"].bad, [0.0, 1.0], [0.5, 1.5], [0.5], True))
     return {
         "datasets.from_arrays": entry(
-            **kinds, next_obs=k.raw(None, "as obs: `datasets/test_arrays.py`"),
+            **kinds, next_obs=k.raw(None, "as obs: `datasets/test_own_arrays.py`"),
             num_actions=k.size(2)._replace(good=(2, np.int32(3))), env=k.text(),
         ),
         "recorded": entry(
@@ -559,6 +559,14 @@ def recorded() -> dict[str, Entry]:
             env=k.record(env), agent=k.record(agent), state=k.raw(jnp.zeros((2, 2)), "the agent's own"),
             policy=k.function(qjax.greedy), key=k.key()._replace(traced=False), steps=k.size(4), num_envs=k.size(1),
             runs=False,
+        ),
+        "datasets.from_minari": entry(  # a name is one of Minari's, which it looks for
+            dataset=k.Kind((), tuple(x for x in (*k.STRANGE, 3, np.nan) if not isinstance(x, str))), runs=False
+        ),
+        "load_transitions": entry(
+            folder=k.path("nowhere"), loop=k.record(loop()), runs=False,
+            **{name: k.listed(k.size(1, 0, 2**32 - 1), [1], [0, 2])._replace(
+                bad=([], [1, 1], [-1], [1.5], 3, "3", True)) for name in ("seeds", "settings")},
         ),
         "datasets.save": entry(folder=k.path("data"), data=k.record(data), runs=False),
         "datasets.load": entry(

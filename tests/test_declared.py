@@ -18,7 +18,7 @@ CALLED = {"PIL": "pillow", "orbax": "orbax-checkpoint"}
 UNDECLARED = {"six"}
 """What dependencies import and do not declare."""
 OPTIONAL = (
-    {name: name for name in ("pandas", "optuna", "tensorboard", "wandb")}
+    {name: name for name in ("pandas", "minari", "optuna", "tensorboard", "wandb")}
     | {"pyarrow": "parquet"}
     | {prefix: prefix for prefix in SUITES}
 )

@@ -1,7 +1,7 @@
 """A run's folder: tables, checkpoints, what else is written, and how it is read back.
 
 Read `run` (with `folder`, `lifecycle`, `saving`, `recorder`, `agents`), `tables`, `checkpoint`, `reading`,
-`results`. Imports `training`, `machine` and what is below.
+`results`, `transitions`. Imports `datasets`, `training`, `machine` and what is below.
 """
 
 from qjax.runs.reading import load_metrics
