@@ -1,7 +1,7 @@
 """Recorded data: transitions in files and arrays, a memory over them, and what they say a policy is worth.
 
-Read `dataset` first, then `arrays`, `recording`, `files`, `minari`, `memory`, `estimates`. Imports only what lies below
-`algorithms`.
+Read `dataset` first, then `arrays`, `recording`, `files`, `minari`, `memory`, `estimates`. Imports only
+what lies below `algorithms`.
 """
 
 from qjax.datasets.arrays import concatenate, from_arrays
