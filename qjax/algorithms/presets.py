@@ -7,6 +7,7 @@ from qjax.algorithms.constants import fields
 from qjax.algorithms.deep import C51, DQN, PQN
 from qjax.algorithms.ensembles import BootstrappedDQN
 from qjax.algorithms.recurrent import RecurrentPQN
+from qjax.algorithms.streaming import StreamQ
 from qjax.algorithms.tabular import Tabular
 from qjax.core.checks import one_of
 
@@ -96,6 +97,17 @@ PRESETS = {
         "purejaxql's pqn_minatar.yaml (Gallici et al. 2024)",
         "there inputs are divided by 255, weights start he_normal but for the last layer's, the loss has a half,"
         " epsilon falls once in a rollout, and a time limit ends an episode without a bootstrap",
+    ),
+    "minatar-stream-q": Preset(
+        "stream-q",
+        "Breakout-MinAtar",
+        StreamQ(
+            steps=5_000_000, hidden=(128,), initializer="sparse", learning_rate=1.0, kappa=2.0, lam=0.8, gamma=0.99,
+            epsilon_end=0.01, epsilon_fraction=0.2, normalized=True,
+        ),
+        "streaming-drl's stream_q_minatar.py (Elsayed et al. 2024)",
+        "there LayerNorm has no parameters, after the convolution it is over all places of the image, and ReLU leaks;"
+        " gymnax's MinAtar",
     ),
     "memory-chain-pqn": Preset(
         "recurrent-pqn",

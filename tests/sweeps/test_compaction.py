@@ -87,7 +87,7 @@ def test_bits_with_and_without(build):
 
 
 def test_settings_seeds_and_evaluations_go_with_their_lanes():
-    report = lambda hyper, agent, key: {"alpha_seen": hyper["alpha"], "drawn": jax.random.uniform(key)}
+    report = lambda hyper, lane, clock, key: {"alpha_seen": hyper["alpha"], "drawn": jax.random.uniform(key)}
     more = {
         "hypers": qjax.grid(alpha=[0.5, 0.2, 0.1]), "report": report, "evaluate_every": 2, "evaluate_episodes": 3,
         "drop": lambda point, number: thinning(point, number) & (number < 3),
