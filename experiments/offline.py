@@ -75,8 +75,8 @@ SHARED: dict[str, Any] = {
 """20,000 updates; the environment's steps show how the policy does, and nothing learns from them."""
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "DQN": ("dqn", {}),
-    "QR-DQN": ("qr-dqn", {"quantiles": 50}),
-    "CQL": ("cql", {"quantiles": 50}),
+    "QR-DQN": ("qr-dqn", {"quantiles": 20}),
+    "CQL": ("cql", {"quantiles": 20}),
     "BCQ": ("bcq", {}),
     "behaviour cloning": ("bcq", {"threshold": 1.0}),
 }
@@ -157,12 +157,14 @@ def judged(folder: Path, data: Dataset, mdp: Any) -> dict[str, list[float | None
     return {name: [float(x) if np.isfinite(x) else None for x in column] for name, column in columns}
 
 
+ACTED = "who acted"
+
 Found = dict[str, dict[str, Any]]
 """What is known of each seed, by quality and by the name in the picture."""
 
 
-def draw_panel(axes: Any, found: dict[str, dict[str, np.ndarray]], ylabel: str) -> None:
-    """Draw a number of each algorithm on each data set: interquartile means with their intervals."""
+def draw_panel(axes: Any, found: dict[str, dict[str, Any]], xlabel: str, ylabel: str) -> None:
+    """Draw scores of seeds by what they were trained on, and by line: interquartile means with their intervals."""
     lines = list(next(iter(found.values())))
     for number, line in enumerate(lines):
         at = np.arange(len(found)) + 0.12 * (number - (len(lines) - 1) / 2)
@@ -172,7 +174,7 @@ def draw_panel(axes: Any, found: dict[str, dict[str, np.ndarray]], ylabel: str) 
         style = look(number) | {"linestyle": "none", "elinewidth": 0.8, "capsize": 1.5}
         axes.errorbar(at, value, np.nan_to_num(error), label=line, marker="o", **style)
     axes.set_xticks(range(len(found)), list(found))
-    axes.set(xlabel="who acted", ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
 
 
 def draw_returns(found: Found) -> Any:
@@ -180,7 +182,7 @@ def draw_returns(found: Found) -> Any:
     scores = {quality: each["return"] for quality, each in found.items()}
     with paper():
         drawn, axes = titled(_title("CartPole", scores), LINES)
-        draw_panel(axes, scores, "mean greedy return")
+        draw_panel(axes, scores, ACTED, "mean greedy return")
         acted = [each["behaviour"] for each in found.values()]
         axes.plot(range(len(acted)), acted, marker="_", markersize=30, color="black", linestyle="none", zorder=0)
         legend(drawn, axes)
@@ -196,8 +198,8 @@ def draw_values(found: Found) -> Any:
     over = {q: {n: np.subtract(x, exact[q][n]) for n, x in each.items()} for q, each in believed.items()}
     with paper():
         drawn, (left, right) = titled(_title("FrozenLake", exact), LINES, PAGE, 2)
-        draw_panel(left, exact, "value of the greedy policy\nat the start, exact")
-        draw_panel(right, over, "what the agent believes\nless the exact value")
+        draw_panel(left, exact, ACTED, "value of the greedy policy\nat the start, exact")
+        draw_panel(right, over, ACTED, "what the agent believes\nless the exact value")
         right.axhline(0, color="black", linewidth=0.6, zorder=0)
         left.axhline(next(iter(found.values()))["optimal"], color="black", linewidth=0.6, zorder=0)
         legend(drawn, left)

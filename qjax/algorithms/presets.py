@@ -106,8 +106,8 @@ PRESETS = {
             epsilon_end=0.01, epsilon_fraction=0.2, normalized=True,
         ),
         "streaming-drl's stream_q_minatar.py (Elsayed et al. 2024)",
-        "there LayerNorm has no parameters, after the convolution it is over all places of the image, and ReLU leaks;"
-        " gymnax's MinAtar",
+        "there LayerNorm has no parameters, after the convolution it is over all places of the image, and ReLU"
+        " leaks; gymnax's MinAtar",
     ),
     "memory-chain-pqn": Preset(
         "recurrent-pqn",
