@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import victim
 from recorded_data import at_random
 
 import qjax
@@ -124,6 +125,25 @@ def test_mapped_files_are_read_where_they_are(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, swept(Dataset(**(LARGE._asdict() | mapped)), 4), swept(LARGE, 4))
     pieces = [{shard.data.unsafe_buffer_pointer() for shard in x.addressable_shards} for x in made[:2]]
     assert pieces == [{mapped[name].ctypes.data} for name in ("next_obs", "obs")]
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
+    """Bit for bit; data of which one number differs are refused, in a program or beside it."""
+
+    def run(folder, data, stops=False):
+        options = {"seeds": 2, "steps": 20, "width": 2, "log_points": 4, "checkpoint_every": 0.0}
+        on_progress = victim.crashing(2 if stops else None)
+        with qjax.Run(folder, "recorded", {}, resume=True) as run:
+            return qjax.sweep(partial(build, data), run=run, chunk_seconds=1e-9, on_progress=on_progress, **options)
+
+    for name, data in (("large", LARGE), ("small", at_random(CARTPOLE, 40))):
+        with pytest.raises(victim.Crash):
+            run(tmp_path / name, data, stops=True)
+        obs = data.obs.copy()
+        obs[7, 0, 1] += 1
+        with pytest.raises(ValueError, match="another program"):
+            run(tmp_path / name, data._replace(obs=obs))
+        jax.tree.map(np.testing.assert_array_equal, run(tmp_path / name, data).agents, swept(data, 2))
 
 
 def test_a_lane_alone_learns_as_in_a_sweep():
