@@ -68,11 +68,11 @@ def lake(env: qjax.Env, seed: int) -> dict[str, tuple[qjax.Agent, Any, Any]]:
 TASKS = {"cartpole": Task("CartPole-v1", cartpole), "lake": Task("FrozenLake-v1", lake)}
 
 SHARED: dict[str, Any] = {
-    "steps": 2_000, "updates": 10, "num_envs": 1, "hidden": (64, 64), "batch_size": 64, "learning_rate": 5e-4,
+    "steps": 1_000, "updates": 10, "num_envs": 1, "hidden": (64, 64), "batch_size": 32, "learning_rate": 5e-4,
     "target_period": 200, "target_unit": "update", "epsilon_end": 0.0, "epsilon_fraction": 0.01, "gamma": GAMMA,
     "log_points": 20,
 }  # fmt: skip
-"""20,000 updates; the environment's steps show how the policy does, and nothing learns from them."""
+"""10,000 updates; the environment's steps show how the policy does, and nothing learns from them."""
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "DQN": ("dqn", {}),
     "QR-DQN": ("qr-dqn", {"quantiles": 20}),

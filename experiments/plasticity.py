@@ -35,7 +35,6 @@ def lines(ratio: int) -> dict[str, tuple[str, dict[str, Any]]]:
     return {
         "no resets": ("dqn", {}),
         "whole network": ("dqn", {"reset_period": EVERY * ratio}),
-        "last layer": ("dqn", {"reset_period": EVERY * ratio, "reset_layers": ("Dense_2",)}),
         "ReDo": ("redo-dqn", {"reset_period": 500 * ratio}),
     }
 
