@@ -103,8 +103,8 @@ def recorded(args: Arguments, name: str) -> dict[str, Path]:
     if missing:
         env = qjax.make(task.env)
         behaviours = task.behaviours(env, 10_000 + args.seed)  # no seed that learns
-        for number, (quality, folder) in enumerate(missing.items()):
-            key = jax.random.fold_in(jax.random.key(10_000 + args.seed), number)
+        for quality, folder in missing.items():
+            key = jax.random.fold_in(jax.random.key(10_000 + args.seed), QUALITIES.index(quality))
             agent, state, policy = behaviours[quality]
             data = datasets.collect(env, agent, state, policy, key, ROWS * STREAMS, STREAMS)
             datasets.save(folder, data)

@@ -203,6 +203,13 @@ class Head(NamedTuple):
     prioritized memory stores; one number each."""
     report: Callable[[Float[Array, ""], Float[Array, ""], Any, Weights], dict[str, Array]] | None = None
     """`(reward, discount, next_out, weights) -> numbers` of a target to log; None for nothing."""
+    unrestricted: Callable[[Any], Float[Array, " A"]] | None = None
+    """`out -> q` where `q` is minus infinity for actions that are not to be chosen: the values that these have all
+    the same; None where `q` has them all."""
+
+    def values(self, out: Any) -> Float[Array, " A"]:
+        """Return the values of all actions, of those too that are not to be chosen."""
+        return (self.q if self.unrestricted is None else self.unrestricted)(out)
 
 
 @runtime_checkable
@@ -308,6 +315,10 @@ def no_sync(key: Key[Array, ""], state: State, elapsed: Time) -> State:
     return state
 
 
+def any_env(env: Any) -> None:
+    """Accept every environment: the `Memory.check` of those that hold what they are given."""
+
+
 def no_carry(key: Key[Array, ""], state: State) -> Carry:
     """Return `()`: the `Agent.begin` of those that remember nothing."""
     return ()
@@ -399,6 +410,8 @@ class Memory(NamedTuple):
     frames: Any = None
     """How it stores each observation once (`qjax.Frames`), for environments with that time limit; None where it
     stores the two of a transition."""
+    check: Callable[[Any], None] = any_env
+    """`env -> None`: raises where its transitions are not of such an environment."""
 
 
 class Step(NamedTuple):

@@ -218,7 +218,7 @@ def factories() -> dict[str, Entry]:
         "expected": entry(policy=policy),
         "hl_gauss": entry(
             low=k.number(-1.0, high=0.9), high=k.number(1.0, low=-0.9), bins=k.size(3, 2, 2**24),
-            smoothing=k.positive(), rescale=rescale,
+            smoothing=k.number(0.75, 0, 3, open_low=True), rescale=rescale,
         ),
         "huber": entry(threshold=k.positive()),
         "online": entry(n=k.size()),
@@ -548,8 +548,8 @@ def recorded() -> dict[str, Entry]:
             num_actions=k.size(2)._replace(good=(2, np.int32(3))), env=k.text(),
         ),
         "recorded": entry(
-            data=k.record(data), gamma=k.unit(), batch_size=k.size(2), window=k.size(1, most=len(data.action)),
-            burn_in=k.size(0, 0, 0),
+            data=k.record(data), gamma=k.unit(), batch_size=k.size(2), window=k.size(2),
+            burn_in=k.size(0, 0, 1),
         ),
         "datasets.concatenate": entry(parts=k.listed(k.record(data), [data], [data, data])),
         "datasets.from_ring": entry(
@@ -1029,7 +1029,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "support": ("c51", k.Kind((None, (0, 1.0)), ((0,), 3, "3", (1, 0), (0, np.nan), ("a", 1)))),
         "atoms": ("c51", k.size(3, 2, 2**24)),
         "bins": ("hl-gauss-dqn", k.size(3, 2, 2**24)),
-        "smoothing": ("hl-gauss-dqn", k.positive()),
+        "smoothing": ("hl-gauss-dqn", k.half_open()._replace(bad=(*k.positive().bad, 52.0))),
         "threshold": ("redo-dqn", k.number(0.1, 0)),
         "penalty": ("bcq", k.number(0.01, 0)),
         "normalized": ("stream-q", k.flag()),
@@ -1044,7 +1044,7 @@ def deep_constants() -> dict[str, tuple[str, k.Kind]]:
         "cell_size": ("drqn", k.size(3)),
         "hidden_after": ("drqn", k.listed(k.size(4), (4,), [4], ())._replace(called="hidden")),
         "dueling": ("drqn", k.flag()),
-        "length": ("drqn", k.size(5, most=128)),
+        "length": ("drqn", k.size(5)),
         "burn_in": ("drqn", k.size(3, 0)),
         "stored_state": ("drqn", k.flag()),
         "double": ("drqn", k.flag()),

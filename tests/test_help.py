@@ -68,7 +68,7 @@ def test_a_lambda_and_a_partial_are_callable_types():
 
 
 def test_a_record_of_functions_says_what_made_it():
-    assert repr(qjax.quantile()) == "Head(made by quantile, report=None)"
+    assert repr(qjax.quantile()) == "Head(made by quantile, report=None, unrestricted=None)"
     assert repr(qjax.tabular(4, 2, 0.1)).startswith("Agent(made by tabular and memoryless, ")
 
 

@@ -90,7 +90,7 @@ def td_loss(
     r = check_returned("what reward returns", reward(transition, q_before, q_choose, weights, time), ())
     y = lax.stop_gradient(head.target(r, transition.discount, next_out, weights))
     loss, priority = head.loss(out, transition.action, y)
-    q = at_action(head.q(out), transition.action)
+    q = at_action(head.values(out), transition.action)
     logged = {} if head.report is None else head.report(r, transition.discount, next_out, weights)
     info = {"priority": priority, "q": q, **logged}
     return weight * left_out(weight, loss), {name: left_out(weight, x) for name, x in info.items()}
@@ -118,10 +118,13 @@ def off_policy_batch(
 
     def at_successor(per_sample: Any, policy_key: Any, env: Any, transition: Transition, taken: Any) -> Any:
         noise = Noise(shared, per_sample)
-        q_online, q = (head.q(network.apply(p, transition.next_obs, noise)) for p in (params, target_params))
+        out, target_out = (network.apply(p, transition.next_obs, noise) for p in (params, target_params))
+        q_online, q, values = head.q(out), head.q(target_out), head.values(target_out)
         weights = target_policy(policy_key, transition, q_online, q, time._replace(env=env))
         check_returned("the weights of target_policy", weights, q.shape)
-        return expected_value(weights, q), *trace.step(q, weights, *taken)
+        c, b = trace.step(values, weights, *taken)
+        # Nothing is looked ahead to beyond an action that is not to be chosen.
+        return expected_value(weights, values), jnp.where(q[taken[0]] > -jnp.inf, c, 0.0), b
 
     # What was taken at a row's successor is the next row's, where the episode goes on.
     taken = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), (data.action, data.probability))

@@ -1,11 +1,14 @@
 """The memories of the deep family, and the sizes of loops with replay, of an algorithm's constants."""
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qjax.algorithms.constants import steps_of
-from qjax.core.checks import check_range, check_size, check_unit, concrete
-from qjax.datasets.files import load
+from qjax.core.checks import check_path, check_range, check_size, check_unit, concrete
+from qjax.datasets.dataset import Dataset, check_env
+from qjax.datasets.files import DATASET, load
 from qjax.datasets.memory import recorded
 from qjax.exploration import schedules
 from qjax.replay.frames import Frames
@@ -34,9 +37,24 @@ def memory_of(
     if config.data is not None:
         if config.frames is not None:
             raise ValueError(f"recorded transitions are stored whole: leave out frames, got {config.frames}")
-        return recorded(load(config.data, env), config.gamma, config.batch_size, window)
+        return recorded(loaded(config.data, env), config.gamma, config.batch_size, window)
     stored = {} if config.frames is None else {"frames": Frames(env.max_steps, check_size("frames", config.frames))}
     return memory(whole_capacity(config, sizes), config.batch_size, window=window, **stored)
+
+
+def loaded(folder: str, env: Env) -> Dataset:
+    """Return a data set; while its file stays as it is the same arrays, which are then on a device once."""
+    check_path("folder", folder)
+    place = Path(folder).absolute()
+    known = place / DATASET
+    found: Dataset = _loaded(place, known.stat().st_mtime_ns if known.is_file() else 0)
+    check_env(found, folder, env)
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(folder: Path, written: int) -> Dataset:
+    return load(folder)
 
 
 def check_uniform(config: Any, memory: Callable[..., Memory]) -> None:

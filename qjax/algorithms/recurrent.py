@@ -20,10 +20,9 @@ from qjax.algorithms.deep import (
     optimizer,
     resettable,
 )
-from qjax.algorithms.memories import by_priority, check_uniform, loop_sizes, whole_capacity
+from qjax.algorithms.memories import by_priority, check_uniform, loaded, loop_sizes, whole_capacity
 from qjax.core.annotations import checked
 from qjax.core.checks import check_flag, check_size, one_of
-from qjax.datasets.files import load
 from qjax.datasets.memory import recorded
 from qjax.networks.layers import INITIALIZERS
 from qjax.networks.networks import MLP, encoded, masked
@@ -144,7 +143,7 @@ def _memory(env: Env, config: DRQN, sizes: dict[str, int], replay: Callable[...,
     check_uniform(config, replay)
     if config.stored_state:
         raise ValueError("recorded data hold no state of an actor: give stored_state=False")
-    return recorded(load(config.data, env), config.gamma, *windows)
+    return recorded(loaded(config.data, env), config.gamma, *windows)
 
 
 @checked

@@ -285,6 +285,7 @@ FUNCTIONS = {
         "add": "(state, block, clock, carry) -> state",
         "sample": "(key, state, clock, time) -> batch",
         "update": "(state, slot, priority) -> state",
+        "check": "(env)",
     },
     "Network": {"init": "(key, obs) -> params", "apply": "(params, obs, noise) -> out"},
     "RecurrentNetwork": {

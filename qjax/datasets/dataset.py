@@ -8,6 +8,7 @@ import numpy as np
 
 from qjax.core.checks import check_size, check_text, describe
 from qjax.core.text import shown
+from qjax.types import Env
 
 PIECE = 2**20
 """Entries that are looked at together: a file that is mapped need not fit into memory."""
@@ -90,6 +91,28 @@ def check_dataset(data: Dataset, where: str) -> None:
     if not known(data.probability):
         return
     _refuse(where, "probability", data.probability, _impossible, "not in (0, 1]")
+
+
+def check_env(data: Dataset, where: str, env: Env) -> None:
+    """Check that the observations and actions of a data set are an environment's.
+
+    Raises:
+        ValueError: there are others, or the environment has not so many states.
+
+    """
+    of = f" of {data.env}" if data.env else ""
+    if not alike(one := one_of(data.obs), env.obs_spec):
+        raise ValueError(
+            f"{where} holds observations{of} {told(one)}; those of {env.name} are {told(env.obs_spec)}"
+        )
+    if data.num_actions != env.num_actions:
+        raise ValueError(
+            f"{where} holds data{of} with {data.num_actions} actions; {env.name} has {env.num_actions}"
+        )
+    if (states := env.num_states) is not None:
+        for name in ("obs", "next_obs"):
+            strange = f"no state of {env.name}, which has {states}"
+            _refuse(where, name, getattr(data, name), lambda x: (x < 0) | (x >= states), strange)
 
 
 def _impossible(probability: np.ndarray) -> np.ndarray:

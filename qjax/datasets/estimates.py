@@ -4,6 +4,7 @@ Observations are numbers of states, and a policy is its probabilities `[S, A]`. 
 against the exact value of `qjax.solve` where the MDP is known. All is computed on the host, in float64.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,10 +138,10 @@ def importance_sampling(
         taken = np.asarray(data.probability, float).T.ravel()
         log_ratio = np.log(pi[rows.obs, rows.action]) - np.log(taken)
     log_weight, returns, decided = _along(first, length, log_ratio, rows.reward, float(gamma))
-    weight = np.exp(log_weight)
+    weight = _exp(log_weight)
     share = np.exp(log_weight - max(log_weight.max(), np.finfo(float).min))  # of long episodes all may be tiny
     return ImportanceSampling(
-        ordinary=_mean(weight * returns),
+        ordinary=_mean(_times(weight, returns)),
         weighted=_ratio(share, returns),
         per_decision=_mean(decided),
         behaviour=_mean(returns),
@@ -200,7 +201,10 @@ def fitted_q(
         summed = np.bincount(found.pair, found.times * target, shape[0] * shape[1]).reshape(shape)
         before, q = q, np.where(total > 0, summed / np.maximum(total, 1), first)
         if np.abs(q - before).max() <= float(tolerance) * np.abs(q).max():
-            break
+            return q
+    if max_iterations >= MAX_ITERATIONS:  # no one asked for just so many
+        moves = np.abs(q - before).max()
+        warnings.warn(f"fitted Q still moves by {moves:.3g} after {max_iterations} iterations", stacklevel=2)
     return q
 
 
@@ -315,8 +319,19 @@ def _along(
         log_weight[:running] += log_ratio[rows]
         discounted = gamma**step * reward[rows]
         returns[:running] += discounted
-        decided[:running] += np.exp(log_weight[:running]) * discounted
+        decided[:running] += _times(_exp(log_weight[:running]), discounted)
     return log_weight, returns, decided
+
+
+def _exp(log_weight: Float[np.ndarray, " W"]) -> Float[np.ndarray, " W"]:
+    """Return weights, infinity where an episode's is larger than any float."""
+    with np.errstate(over="ignore"):
+        return np.exp(log_weight)
+
+
+def _times(weight: Float[np.ndarray, " W"], x: Float[np.ndarray, " W"]) -> Float[np.ndarray, " W"]:
+    """Return a product in which nothing times an infinite weight is nothing."""
+    return np.multiply(weight, x, out=np.zeros_like(x), where=x != 0)
 
 
 def _mean(x: Float[np.ndarray, " W"]) -> ValueEstimate:

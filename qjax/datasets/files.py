@@ -1,9 +1,11 @@
 """A data set as a folder: one `.npy` file for each array, and `dataset.json` to know and check them by.
 
 `obs.npy`, `action.npy` and so on are NumPy's own format, `[T, N, ...]`; of observations of several arrays they are
-`obs.0.npy`, `obs.1.npy`, ... in the order of their names. `dataset.json` is written last, and by one rename.
+`obs.0.npy`, `obs.1.npy`, ... in the order of their names. `dataset.json` is written last, and the folder gets
+its name when it is whole.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from qjax.core.checks import check_flag, check_path, check_record, describe
 from qjax.core.jsonfile import COUNT, RECORD, SIZE, TEXT, Kind, list_of, record_of
 from qjax.core.structure import Unknown, described, rebuilt
 from qjax.core.text import short
-from qjax.datasets.dataset import Dataset, alike, check_dataset, known, one_of, told
+from qjax.datasets.dataset import Dataset, alike, check_dataset, check_env, known, one_of, told
 from qjax.types import Env
 
 FORMAT = 1
@@ -58,13 +60,16 @@ def save(folder: str | Path, data: Dataset) -> None:
         structure = described(one)
     except Unknown as why:
         raise ValueError(f"data: its observations cannot be saved: {why}") from None
-    files.make(folder)
+    new = folder.with_name(f".{folder.name}.new")  # what broke off stays there, and the next one takes its place
+    shutil.rmtree(new, ignore_errors=True)
+    files.make(new)
     rows, streams = data.action.shape
     content = {
         "format": FORMAT, "env": data.env, "num_actions": int(data.num_actions), "rows": rows, "streams": streams,
-        "obs": structure, "arrays": _write(folder, data),
+        "obs": structure, "arrays": _write(new, data),
     }  # fmt: skip
-    files.write(folder / DATASET, jsonfile.text(jsonfile.sealed(content)))
+    files.write(new / DATASET, jsonfile.text(jsonfile.sealed(content)))
+    files.put(new, folder)
 
 
 def load(folder: str | Path, env: Env | None = None, mapped: bool = True) -> Dataset:
@@ -87,8 +92,6 @@ def load(folder: str | Path, env: Env | None = None, mapped: bool = True) -> Dat
     if env is not None:
         check_record("env", env, Env)
     content, one = _content(Path(folder))
-    if env is not None:
-        _check_env(Path(folder), content, one, env)
     fields = {}
     for field, names in _names(one, f"{PROBABILITY}.npy" in content["arrays"]).items():
         arrays = [_read(Path(folder) / name, content["arrays"][name], mapped) for name in names]
@@ -99,6 +102,8 @@ def load(folder: str | Path, env: Env | None = None, mapped: bool = True) -> Dat
     if data.action.shape != axes or not alike(found, one):
         said, held = (f"{told(x)} {list(shape)}" for x, shape in ((one, axes), (found, data.action.shape)))
         raise ValueError(f"{Path(folder) / DATASET} is damaged: it tells of {said}, its files are of {held}")
+    if env is not None:
+        check_env(data, str(folder), env)
     return data
 
 
@@ -166,16 +171,3 @@ def _read(path: Path, entry: dict[str, Any], mapped: bool) -> np.ndarray:
         said = f"{entry['dtype']}{entry['shape']}"
         raise ValueError(f"{path} is damaged: it holds {describe(array)}, {DATASET} says {said}")
     return array
-
-
-def _check_env(folder: Path, content: dict[str, Any], one: Any, env: Env) -> None:
-    """Check that a data set's observations and actions are those of an environment."""
-    of = f" of {content['env']}" if content["env"] else ""
-    if not alike(one, env.obs_spec):
-        raise ValueError(
-            f"{folder} holds observations{of} {told(one)}; those of {env.name} are {told(env.obs_spec)}"
-        )
-    if content["num_actions"] != env.num_actions:
-        raise ValueError(
-            f"{folder} holds data{of} with {content['num_actions']} actions; {env.name} has {env.num_actions}"
-        )

@@ -14,8 +14,8 @@ from qjax.datasets.dataset import Dataset
 def from_minari(dataset: Any) -> Dataset:
     """Return a data set of Minari's as one stream, episode after episode.
 
-    Actions and states are counted from 0, wherever their spaces begin. An episode whose recording breaks off is
-    truncated there. All of it is read into memory.
+    Actions and states are counted from 0, wherever their spaces begin. Of a dict's entries those that are text are
+    left out. An episode whose recording breaks off is truncated there. All of it is read into memory.
 
     Args:
         dataset: a `minari.MinariDataset`, or the name of one that is installed.
@@ -65,7 +65,8 @@ def _episode(dataset: Any, episode: Any, name: str) -> Dataset:
 def _observed(space: Any, obs: Any) -> Any:
     """Return observations of a space as a pytree of arrays."""
     if isinstance(space, spaces.Dict):
-        return {name: _observed(each, obs[name]) for name, each in space.items()}
+        kept = {name: each for name, each in space.items() if not isinstance(each, spaces.Text)}
+        return {name: _observed(each, obs[name]) for name, each in kept.items()}
     if isinstance(space, spaces.Tuple):
         return tuple(_observed(each, part) for each, part in zip(space, obs, strict=True))
     if isinstance(space, spaces.Discrete):

@@ -46,12 +46,12 @@ def hl_gauss(low: Any, high: Any, bins: int = 51, smoothing: Any = 0.75, rescale
     Raises:
         TypeError: `bins` is traced or no whole number, or another argument is not of its kind.
         ValueError: `low` is not below `high`, or so little that float32 does not tell the bins apart, one is
-            infinite, there are fewer than 2 bins, the smoothing is not positive, or (at trace time) the network's
-            output is not `[A, bins]`.
+            infinite, there are fewer than 2 bins, the smoothing is not positive or wider than all bins, or (at
+            trace time) the network's output is not `[A, bins]`.
 
     """
     bins = check_support(low, high, bins, "bins")
-    check_range("smoothing", smoothing, 0, float("inf"), open_low=True)
+    check_range("smoothing", smoothing, 0, bins, open_low=True)
     width = (high - low) / bins
     edges = low + width * jnp.arange(bins + 1, dtype=jnp.float32)
 

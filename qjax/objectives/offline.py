@@ -36,7 +36,7 @@ def conservative(head: Head | None = None, alpha: Any = 1.0) -> Head:
     check_range("alpha", alpha, 0, float("inf"))
 
     def loss(out, action, y):
-        q = inner.q(out)
+        q = inner.values(out)
         own, priority = inner.loss(out, action, y)
         return own + alpha * (jax.nn.logsumexp(q) - at_action(q, action)), priority
 
@@ -91,7 +91,7 @@ def batch_constrained(threshold: Any = 0.3, penalty: Any = 0.01, head: Head | No
 
     def q(out):
         values, logits = _value_and_logit(out)
-        likely = (jnp.exp(logits - logits.max()) > threshold) | (logits == logits.max())
+        likely = (logits - logits.max() > jnp.log(threshold)) | (logits == logits.max())
         return jnp.where(likely & (logits > -jnp.inf), inner.q(values), -jnp.inf)
 
     def target(reward, discount, next_out, weights):
@@ -104,7 +104,7 @@ def batch_constrained(threshold: Any = 0.3, penalty: Any = 0.01, head: Head | No
         squares = jnp.where(logits > -jnp.inf, logits, 0) ** 2
         return own + surprise + penalty * squares.mean(), priority
 
-    return Head(q, target, loss)
+    return Head(q, target, loss, unrestricted=lambda out: inner.q(_value_and_logit(out)[0]))
 
 
 def _value_and_logit(out: Any) -> tuple[Float[Array, " A"], Float[Array, " A"]]:

@@ -69,6 +69,9 @@ class Programs:
         self._first = self.given(placement, groups=1)[0]
         self.compiled: dict[str, Any] = {}
         self._shared: dict[str, tuple[list[jax.Array]]] = {}
+        """Arguments before a program's own."""
+        self._made: dict[Any, jax.Array] = {}
+        """What stands there, by where the host has it."""
         self.compile_s = 0.0
         self.temp_bytes = 0
         """What a program needs on one device beside its arguments, by the compiler's own analysis."""
@@ -234,8 +237,13 @@ class Programs:
         return jax.jit(program, donate_argnums=donated, keep_unused=True).trace(*arguments)
 
     def _everywhere(self, array: Any) -> jax.Array:
-        """Return an array on every device: on CPUs the same memory for all, where a file is mapped the file's."""
-        return jax.device_put(array, NamedSharding(self.placement.mesh, PartitionSpec()), may_alias=True)
+        """Return an array on every device, once for all programs; on a CPU that of a mapped file is the file's."""
+        host = np.asarray(array)
+        found = (host.ctypes.data, host.shape, host.dtype.str)
+        if found not in self._made:
+            place = NamedSharding(self.placement.mesh, PartitionSpec())
+            self._made[found] = jax.device_put(array, place, may_alias=True)
+        return self._made[found]
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Return what a compiled program makes of its arguments."""
@@ -244,7 +252,7 @@ class Programs:
     @property
     def shared_bytes(self) -> int:
         """What all lanes of a device read, such as recorded data: it is there once."""
-        return sum(x.nbytes for (shared,) in self._shared.values() for x in shared)
+        return sum(x.nbytes for x in self._made.values())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -156,6 +156,7 @@ def _check_pieces(env: Env, agent: Agent, memory: Memory) -> None:
     check_table("a memory", memory.table, env)
     check_fit(agent, memory)
     check_legal(env)
+    memory.check(env)
     _check_frames(env, memory)
     if env.legal is not None and not agent.masks:
         raise ValueError(

@@ -57,7 +57,6 @@ def test_targets_of_several_steps_and_sequences(folder):
         ("r2d2", {}, "drawn uniformly, not by priority: leave out data"),
         ("drqn", {"stored_state": True}, "give stored_state=False"),
         ("dqn", {"frames": 1}, "recorded transitions are stored whole: leave out frames, got 1"),
-        ("dqn", {"n": 61}, "windows of 61 rows are longer than the data's streams of 60"),
     ],
 )
 def test_what_does_not_go_with_data(name, given, message, folder):

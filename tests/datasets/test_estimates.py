@@ -1,11 +1,13 @@
 """Estimates of a policy's value against loops over episodes, exact values, and the laws of their errors."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qjax import mdp, solve
+from qjax import datasets, mdp, solve
 from qjax.datasets import Dataset, fitted_q, importance_sampling, model
 
 GAMMA = 0.9
@@ -513,3 +515,23 @@ def test_tables_refuse_arguments():
         model(good(), 2, start=[0.5, 0])
     with pytest.raises(ValueError, match="gamma = 1 needs episodes that end: the policy cannot"):
         solve.policy_values(model(good(), 3, "self-loop"), jnp.full((3, 2), 0.5), 1.0)
+
+
+def test_weights_beyond_all_floats_leave_numbers_where_nothing_was_paid():
+    """The odds of 1,200 steps are 2**1200, and nothing times that is nothing."""
+    rows = 1_200
+    data = datasets.from_arrays(
+        np.zeros(rows, np.int32), [0] * rows, [0.0] * rows, np.arange(rows) == rows - 1, np.zeros(rows, bool),
+        np.zeros(rows, np.int32), num_actions=2, probability=[0.5] * rows,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = datasets.importance_sampling(data, [[1.0, 0.0]], 1.0)
+    assert found.ordinary.value == found.per_decision.value == found.weighted.value == 0.0
+
+
+def test_values_that_do_not_settle_are_told():
+    zero = np.zeros(1, np.int32)
+    data = datasets.from_arrays(zero, [0], [1.0], [False], [True], zero, num_actions=1)
+    with pytest.warns(UserWarning, match="fitted Q still moves by 1 after 100000 iterations"):
+        datasets.fitted_q(data, 1, 1.0)

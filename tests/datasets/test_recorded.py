@@ -16,6 +16,7 @@ import qjax
 from qjax.core import clock as clocks
 from qjax.datasets import Dataset
 from qjax.sweeps import compiler, programs
+from qjax.sweeps.sweep import Sweep
 from qjax.types import Time
 
 CARTPOLE = qjax.make("CartPole-v1")
@@ -28,24 +29,28 @@ def sample(memory, key=KEY, clock=0):
     return memory.sample(key, (), clocks.at(clock), NOW)
 
 
-@pytest.mark.parametrize("window", [1, 4, ROWS])
+@pytest.mark.parametrize("window", [1, 4, ROWS + 2])
 def test_batches_are_rows_of_the_data(window):
+    """From a row of a stream on; behind its last one, which ends an episode, nothing counts."""
     batch = sample(qjax.recorded(DATA, GAMMA, BATCH, window))
-    assert batch.weight.shape == (window, BATCH) and (batch.weight == 1).all() and batch.carry == ()
+    assert batch.weight.shape == (window, BATCH) and batch.carry == ()
     for stream in range(BATCH):
         row, env = divmod(int(batch.slot[stream]), STREAMS)
-        assert env == batch.env[stream] and row + window <= ROWS
-        of = {name: getattr(DATA, name)[row : row + window, env] for name in ("terminated", "truncated")}
-        found = jax.tree.map(lambda x, stream=stream: x[:, stream], batch.data)
+        there = min(window, ROWS - row)
+        assert env == batch.env[stream]
+        np.testing.assert_array_equal(batch.weight[:, stream], np.arange(window) < there)
+        of = {name: getattr(DATA, name)[row : row + there, env] for name in ("terminated", "truncated")}
+        found = jax.tree.map(lambda x, stream=stream, there=there: x[:there, stream], batch.data)
         for name in ("obs", "action", "reward", "next_obs", "probability"):
-            np.testing.assert_array_equal(getattr(found, name), getattr(DATA, name)[row : row + window, env])
-        np.testing.assert_array_equal(found.last, of["terminated"] | of["truncated"])
+            np.testing.assert_array_equal(getattr(found, name), getattr(DATA, name)[row : row + there, env])
+        last = of["terminated"] | of["truncated"] | (np.arange(row, row + there) == ROWS - 1)
+        np.testing.assert_array_equal(found.last, last)
         np.testing.assert_array_equal(found.discount, np.float32(GAMMA) * ~of["terminated"])
 
 
 @pytest.mark.parametrize("window", [1, 4])
-def test_every_start_is_drawn_alike(window):
-    starts = (ROWS - window + 1) * STREAMS
+def test_every_transition_is_drawn_alike(window):
+    starts = ROWS * STREAMS
     batch = sample(qjax.recorded(DATA, GAMMA, 3_000 * starts, window))
     counts = Counter(np.asarray(batch.slot).tolist())
     assert set(counts) == set(range(starts))
@@ -64,8 +69,9 @@ def test_nothing_that_is_seen_is_drawn():
 
 
 def test_burn_in_has_no_weight():
-    batch = sample(qjax.recorded(DATA, GAMMA, 3, window=4, burn_in=3))
-    np.testing.assert_array_equal(batch.weight, np.repeat([[0], [0], [0], [1]], 3, axis=1))
+    batch = sample(qjax.recorded(DATA, GAMMA, BATCH, window=4, burn_in=3))
+    learned = (np.arange(4)[:, None] == 3) & (np.asarray(batch.slot) // STREAMS + 3 < ROWS)
+    np.testing.assert_array_equal(batch.weight, learned)
 
 
 def test_n_step_targets_are_those_of_its_rows():
@@ -73,7 +79,7 @@ def test_n_step_targets_are_those_of_its_rows():
     for stream in range(BATCH):
         row, env = divmod(int(folded.slot[stream]), STREAMS)
         reward, discount = 0.0, 1.0
-        for later in range(row, row + 3):
+        for later in range(row, min(row + 3, ROWS)):
             reward += discount * DATA.reward[later, env]
             discount *= GAMMA * (1 - DATA.terminated[later, env])
             if DATA.terminated[later, env] or DATA.truncated[later, env]:
@@ -103,6 +109,13 @@ def test_lanes_share_one_copy():
     assert plan.shared_bytes == LARGE_BYTES and "one copy for a device's lanes" in str(plan)
     small = qjax.sweep.plan(partial(build, at_random(CARTPOLE, 40)), seeds=2, steps=20, width=2)
     assert small.shared_bytes == 0 and small.lane_bytes == plan.lane_bytes < 2_000 and "one copy" not in str(small)
+
+
+def test_several_programs_share_it_too():
+    """Measures at log points draw a batch as well."""
+    one = partial(build, LARGE)
+    described = Sweep(one, 2, None, 0, 20, 2, 2, None, report=qjax.network_measures(one))
+    assert described.compile().plan.shared_bytes == LARGE_BYTES
 
 
 def test_a_program_with_an_argument_computes_what_one_with_a_constant_does(monkeypatch):
@@ -194,7 +207,6 @@ def test_recurrent_networks_learn_from_windows():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"window": 10}, "windows of 10 rows are longer than the data's streams of 9"),
         ({"window": 2, "burn_in": 2}, "a burn_in of 2 rows leaves none of a window's 2"),
         ({"gamma": 1.5}, "gamma must lie in"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
@@ -205,13 +217,39 @@ def test_bad_arguments(arguments, message):
         qjax.recorded(**({"data": DATA, "gamma": GAMMA, "batch_size": 8} | arguments))
 
 
-def test_another_environment_is_refused():
-    env = qjax.make("Acrobot-v1")
-    agent = qjax.dqn(qjax.encoded(qjax.MLP(3, (4,)), env.encode), optax.adam(1e-2))
-    memory = qjax.recorded(DATA._replace(env="CartPole-v1"), GAMMA, 8)
-    loop = qjax.make_loop(env, agent, qjax.greedy, memory, gamma=GAMMA)
-    with pytest.raises(ValueError, match=r"float32\[4\] of CartPole-v1, the environment's float32\[6\]"):
-        loop.init(KEY)
+def agent_for(env):
+    return qjax.dqn(qjax.encoded(qjax.MLP(env.num_actions, (4,)), env.encode), optax.adam(1e-2))
+
+
+LAKES = qjax.make("FrozenLake-v1"), qjax.make("FrozenLake8x8-v1")
+OF_LARGE_LAKE = Dataset(
+    *(x[:, None] for x in (np.array([3, 40], np.int32), np.array([0, 1], np.int32), np.zeros(2, np.float32))),
+    *(np.zeros((2, 1), bool),) * 2, np.array([[4], [41]], np.int32), 4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("env", "data", "message"),
+    [
+        (
+            "Acrobot-v1",
+            DATA._replace(env="CartPole-v1"),
+            r"observations of CartPole-v1 float32\[4\]; those of Acro",
+        ),
+        ("CartPole-v1", DATA._replace(num_actions=3), "data holds data with 3 actions; CartPole-v1 has 2"),
+        (
+            "FrozenLake-v1",
+            OF_LARGE_LAKE,
+            "obs is no state of FrozenLake-v1, which has 16 in 1 places, the first is",
+        ),
+    ],
+)
+def test_another_environment_is_refused(env, data, message):
+    env = qjax.make(env)
+    with pytest.raises(ValueError, match=message):
+        qjax.make_loop(env, agent_for(env), qjax.greedy, qjax.recorded(data, GAMMA, 8), gamma=GAMMA)
+    made = qjax.recorded(OF_LARGE_LAKE, GAMMA, 8)
+    qjax.make_loop(LAKES[1], agent_for(LAKES[1]), qjax.greedy, made, gamma=GAMMA)
 
 
 def test_probabilities_that_are_missing_are_named():

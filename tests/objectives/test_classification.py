@@ -92,7 +92,7 @@ def test_two_hot_labels_are_rlaxs():
         np.testing.assert_allclose(1 / BINS - slope[0], label, atol=2e-5)
 
 
-@pytest.mark.parametrize("smoothing", [0.1, 0.75, 20.0])
+@pytest.mark.parametrize("smoothing", [0.1, 0.75, float(BINS)])
 def test_gaussian_labels_of_any_width_are_distributions(smoothing):
     head, zeros = qjax.hl_gauss(LOW, HIGH, BINS, smoothing), jnp.zeros((1, BINS))
     for y in np.float32([LOW, HIGH, 0.0, 0.25, 1e6, -1e6]):

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from recorded_data import at_random
 from scipy import special
 
 import qjax
@@ -108,3 +110,32 @@ def test_batch_constrained_never_takes_an_illegal_action():
         lambda out: qjax.batch_constrained().loss(out, jnp.int32(1), jnp.float32(1))[0]
     )(out)
     assert np.isfinite(loss) and np.isfinite(slope[1]).all() and (slope[0] == 0).all()
+
+
+def test_actions_that_are_not_to_be_chosen_have_values_all_the_same():
+    """Losses and what is logged are of those, so that both are numbers; with a threshold of 0 all may be chosen."""
+    out = jnp.array([[1.0, 0.0], [2.0, -200.0], [0.5, -1.0]])
+    head = qjax.batch_constrained(0.5)
+    assert head.q(out).tolist() == [1.0, -np.inf, -np.inf] and head.values(out).tolist() == [1.0, 2.0, 0.5]
+    assert qjax.batch_constrained(0.0).q(out).tolist() == [1.0, 2.0, 0.5]
+    assert qjax.scalar().values(out[:, 0]).tolist() == [1.0, 2.0, 0.5]
+    both, plain = qjax.conservative(head, 1.0).loss, head.loss
+    more = both(out, jnp.int32(1), jnp.float32(0))[0] - plain(out, jnp.int32(1), jnp.float32(0))[0]
+    np.testing.assert_allclose(more, special.logsumexp([1.0, 2.0, 0.5]) - 2.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("target_policy", [qjax.double, qjax.expected(qjax.epsilon_greedy(0.05))])
+@pytest.mark.parametrize("trace", [qjax.retrace(), qjax.tree_backup(), qjax.watkins_trace(), qjax.peng_trace()])
+def test_off_policy_returns_of_restricted_actions_are_numbers(trace, target_policy):
+    """Though the online network chooses an action that the target network would not."""
+    env = qjax.make("CartPole-v1")
+    net = qjax.encoded(qjax.MLP(2, (4,), atoms=2), env.encode)
+    agent = qjax.dqn(
+        net, optax.adam(1e-2), head=qjax.batch_constrained(0.99), target_policy=target_policy, trace=trace,
+        target=qjax.periodic(5, "update"),
+    )  # fmt: skip
+    memory = qjax.recorded(at_random(env, 60), 0.9, 8, window=4)
+    loop = qjax.make_loop(env, agent, qjax.greedy, memory, gamma=0.9)
+    lane = jax.jit(loop.run, static_argnums=2)(loop.init(jax.random.key(0)), qjax.clock.at(0), 30)
+    assert lane.stats.diverged_at == 0 and np.isfinite(lane.stats.sums["q"].total)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(lane.agent.params))
