@@ -158,6 +158,7 @@ def judged(folder: Path, data: Dataset, mdp: Any) -> dict[str, list[float | None
 
 
 ACTED = "who acted"
+MARKERS = "osD^v"
 
 Found = dict[str, dict[str, Any]]
 """What is known of each seed, by quality and by the name in the picture."""
@@ -171,8 +172,10 @@ def draw_panel(axes: Any, found: dict[str, dict[str, Any]], xlabel: str, ylabel:
         ends = [middle(np.asarray(each[line])) for each in found.values()]
         value = np.array([each.value for each in ends])
         error = np.abs(np.array([[each.low, each.high] for each in ends]).T - value)
-        style = look(number) | {"linestyle": "none", "elinewidth": 0.8, "capsize": 1.5}
-        axes.errorbar(at, value, np.nan_to_num(error), label=line, marker="o", **style)
+        style = look(number) | {"linestyle": "none", "marker": MARKERS[number % len(MARKERS)]}
+        axes.errorbar(
+            at, value, np.nan_to_num(error), label=line, elinewidth=0.8, capsize=1.5, markersize=4, **style
+        )
     axes.set_xticks(range(len(found)), list(found))
     axes.set(xlabel=xlabel, ylabel=ylabel)
 
@@ -183,8 +186,8 @@ def draw_returns(found: Found) -> Any:
     with paper():
         drawn, axes = titled(_title("CartPole", scores), LINES)
         draw_panel(axes, scores, ACTED, "mean greedy return")
-        acted = [each["behaviour"] for each in found.values()]
-        axes.plot(range(len(acted)), acted, marker="_", markersize=30, color="black", linestyle="none", zorder=0)
+        acted, at = [each["behaviour"] for each in found.values()], np.arange(len(found))
+        axes.hlines(acted, at - 0.35, at + 0.35, color="black", linewidth=0.8, zorder=0, label="the data")
         legend(drawn, axes)
     return drawn
 

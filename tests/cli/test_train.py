@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from constants import constants
+from recorded_data import at_random
 
 import qjax
 from experiments import cartpole, frozenlake, results
@@ -227,6 +228,21 @@ def test_presets(name):
     assert args.constants == preset.config
     assert resolve(args) == args
     train.build(args)
+
+
+def test_a_data_set_from_the_command_line(tmp_path):
+    """It stands in the place of what is seen, so that what is of that has no effect; a folder of none is named."""
+    folder = tmp_path / "data"
+    qjax.datasets.save(folder, at_random(qjax.make("CartPole-v1"), 30))
+    args = parsed("cql", "--env", "CartPole-v1", "--data", folder, "--updates", 4)
+    assert args.data == str(folder) and args.recorded["config"]["data"] == str(folder)
+    loop = train.build(args)
+    assert (loop.updates, loop.warmup) == (4, 0)
+    assert jax.tree.leaves(jax.eval_shape(loop.init, jax.random.key(0)).memory) == []
+    with pytest.raises(ValueError, match="--capacity"):
+        parsed("cql", "--env", "CartPole-v1", "--data", folder, "--capacity", 100)
+    with pytest.raises(FileNotFoundError, match="nowhere holds no data set"):
+        train.build(parsed("bcq", "--env", "CartPole-v1", "--data", tmp_path / "nowhere"))
 
 
 def test_cleanrls_protocol():
