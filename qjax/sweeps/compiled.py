@@ -71,9 +71,10 @@ def _plan_of(described: Described, programs: Programs, devices: Sequence[Any] | 
         transition_bytes=transition_bytes(programs.shapes.memory),
         state_bytes=lane_bytes * placement.width * local * placement.count,
         shared_bytes=programs.shared_bytes,
+        copied_bytes=programs.copied_bytes * local,
         temp_bytes=temp * local,
         limit_bytes=limit,
         checkpoint_bytes=lane_bytes * padded,
-        largest_lanes=largest(check_devices(devices), lane_bytes, programs.shared_bytes, temp, placement.width),
+        largest_lanes=largest(check_devices(devices), lane_bytes, programs.copied_bytes, temp, placement.width),
         unused=tuple(described.unused),
     )

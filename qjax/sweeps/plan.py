@@ -51,8 +51,9 @@ class Plan(NamedTuple):
     state_bytes: int
     """State of all lanes of this process, the last group's padding included."""
     shared_bytes: int
-    """What all lanes read, such as recorded data: one copy for those of a device; on CPUs the host's own arrays, or
-    files that are mapped."""
+    """What all lanes read, such as recorded data: one copy for those of a device."""
+    copied_bytes: int
+    """What this process's devices hold of that: nothing on CPUs, where it is the host's own memory or a file's."""
     temp_bytes: int
     """What the programs of all its devices need beside it while they run, by the compiler's own analysis."""
     limit_bytes: int
@@ -66,9 +67,8 @@ class Plan(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
-        """State and temporary memory together, and on other devices than CPUs what lanes share."""
-        copies = 0 if self.platform == "cpu" else self.devices // self.hosts
-        return self.state_bytes + self.shared_bytes * copies + self.temp_bytes
+        """State, copies of what lanes share, and temporary memory together."""
+        return self.state_bytes + self.copied_bytes + self.temp_bytes
 
     @property
     def fits(self) -> bool:
@@ -152,19 +152,19 @@ def memory_of(devices: Iterable[Any]) -> tuple[int, int]:
     return memory_limit(own), len(own)
 
 
-def largest(devices: Sequence[Any], lane_bytes: int, shared_bytes: int, temp_bytes: int, width: int) -> int:
+def largest(devices: Sequence[Any], lane_bytes: int, copied_bytes: int, temp_bytes: int, width: int) -> int:
     """Return the largest number of lanes that fits these devices, of all hosts together.
 
     Args:
         devices: all that a sweep may use.
         lane_bytes: one lane's state.
-        shared_bytes: what all lanes of a device read.
+        copied_bytes: what one device holds of what all lanes read.
         temp_bytes: what a program needs beside it on one device, in a group of `width` lanes.
         width: of the groups.
 
     """
     memory, count = memory_of(devices)
-    limit = memory // count - (0 if devices[0].platform == "cpu" else shared_bytes)
+    limit = memory // count - copied_bytes
     fitting = max(limit - temp_bytes, 0) // (lane_bytes * width) * width
     if not fitting:  # not one group of this width: a narrower one, whose temporaries shrink with it
         fitting = int(limit // (lane_bytes + temp_bytes / width))

@@ -255,6 +255,12 @@ class Programs:
         return sum(x.nbytes for x in self._made.values())
 
     @property
+    def copied_bytes(self) -> int:
+        """What one device holds of that, where it is not the host's own memory."""
+        found = {where: x.addressable_shards[0].data for (where, *_), x in self._made.items()}
+        return sum(x.nbytes for where, x in found.items() if x.unsafe_buffer_pointer() != where)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The compiled programs."""
         return tuple(self.compiled)

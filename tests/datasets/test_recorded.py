@@ -106,6 +106,7 @@ def test_lanes_share_one_copy():
     """Whatever their number, no lane holds any of it, and no program: it is an argument."""
     assert sum(x.nbytes for x in jax.tree.leaves(LARGE.obs)) >= compiler.LARGE
     plan = qjax.sweep.plan(partial(build, LARGE), seeds=64, steps=20, width=2)
+    assert plan.total_bytes == plan.state_bytes + plan.copied_bytes + plan.temp_bytes
     assert plan.shared_bytes == LARGE_BYTES and "one copy for a device's lanes" in str(plan)
     small = qjax.sweep.plan(partial(build, at_random(CARTPOLE, 40)), seeds=2, steps=20, width=2)
     assert small.shared_bytes == 0 and small.lane_bytes == plan.lane_bytes < 2_000 and "one copy" not in str(small)
@@ -134,6 +135,8 @@ def test_mapped_files_are_read_where_they_are(tmp_path, monkeypatch):
     everywhere = programs.Programs._everywhere
     monkeypatch.setattr(programs.Programs, "_everywhere", lambda *a: made.append(everywhere(*a)) or made[-1])
     jax.tree.map(np.testing.assert_array_equal, swept(Dataset(**(LARGE._asdict() | mapped)), 4), swept(LARGE, 4))
+    plan = qjax.sweep.plan(partial(build, Dataset(**(LARGE._asdict() | mapped))), seeds=2, steps=20)
+    assert (plan.shared_bytes, plan.copied_bytes) == (LARGE_BYTES, 0)
     pieces = [{shard.data.unsafe_buffer_pointer() for shard in x.addressable_shards} for x in made[:2]]
     assert pieces == [{mapped[name].ctypes.data} for name in ("next_obs", "obs")]
 
