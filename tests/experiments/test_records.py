@@ -80,6 +80,12 @@ def test_the_page_says_what_is_the_most_that_a_lake_allows():
         assert results.optimum(other) == ""
 
 
+def test_the_page_is_that_of_the_records():
+    """So a command on it has no flag that an argument without effect would add."""
+    records = (json.loads(path.read_text()) for path in sorted(results.RECORDS.glob("*.json")))
+    assert results.page(records) == results.PAGE.read_text()
+
+
 def test_every_record_has_the_arguments_of_its_algorithm():
     for path in results.RECORDS.glob("*.json"):
         arguments = json.loads(path.read_text())["arguments"]
