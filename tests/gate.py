@@ -59,6 +59,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "agents/test_recurrent.py::test_unrolling_is_acting_step_by_step": ("cell1",),
     "agents/test_recurrent.py::test_what_is_stored_is_what_was_remembered_before_a_row": ("3",),
     "agents/test_recurrent.py::test_what_only_memory_can_know_is_known": (),
+    "agents/test_streaming.py::test_semi_gradients_diverge_on_bairds_counterexample_and_corrections_do_not": (),
     "agents/test_tabular.py::test_a_visit_count_falls_with_the_updates_of_an_entry": ("5",),
     "agents/test_tabular.py::test_double_q_learning_equals_the_loop_for_some_coins": ("1",),
     "agents/test_tabular.py::test_expected_sarsa_equals_the_loop": ("1",),
@@ -85,6 +86,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "algorithms/test_tabular_algorithms.py::test_a_step_touches_no_whole_table": ("q-learning--",),
     "algorithms/test_tabular_algorithms.py::test_any_policy_and_a_visit_count": (),
     "algorithms/test_tabular_algorithms.py::test_known_values": (),
+    "algorithms/test_recorded_algorithms.py::test_learns_from_a_data_set": ("bcq",),
     "algorithms/test_recorded_algorithms.py::test_targets_of_several_steps_and_sequences": (),
     "algorithms/test_recorded_algorithms.py::test_without_what_is_theirs_they_are_q_learning": ("bcq-neutral1",),
     "networks/test_networks.py::test_every_update_draws_afresh": ("noisy",),
@@ -127,6 +129,7 @@ KEPT: dict[str, tuple[str, ...]] = {
         "categorical",
         "hl-gauss",
     ),
+    "objectives/test_offline.py::test_off_policy_returns_of_restricted_actions_are_numbers": ("trace0-double",),
     "objectives/test_off_policy.py::test_probabilities_are_those_of_the_acting_policy": ("ring",),
     # core, exploration
     "core/test_default_rules.py::test_algorithms_are_traced_alike": (),  # in the part with the newest JAX
@@ -239,7 +242,6 @@ KEPT: dict[str, tuple[str, ...]] = {
     # replay, loops, data sets
     "datasets/test_recording.py::test_a_ring_is_read_oldest_first_and_no_further_than_it_was_written": (
         "44-ring",
-        "20-frames",
         "44-sequences",
     ),
     "datasets/test_recording.py::test_any_agent_may_act": ("recurrent",),
@@ -250,6 +252,8 @@ KEPT: dict[str, tuple[str, ...]] = {
     "datasets/test_recorded.py::test_a_run_goes_on_with_its_own_data_alone": (),
     "datasets/test_recorded.py::test_gamma_may_be_swept": (),
     "datasets/test_recorded.py::test_probabilities_that_are_missing_are_named": (),
+    "datasets/test_recorded.py::test_several_programs_share_it_too": (),
+    "datasets/test_recorded.py::test_batches_are_rows_of_the_data": ("4",),
     "datasets/test_recorded.py::test_recurrent_networks_learn_from_windows": (),
     "replay/test_delayed.py::test_a_cut_episode_draws_its_next_action_at_the_true_successor": ("0.5-False-False",),
     "replay/test_delayed.py::test_the_loop_is_the_textbooks": (),
@@ -460,6 +464,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "cli/test_report.py::test_a_damaged_run_takes_no_other_away": ("<lambda>-summary.json is damaged: ",),
     "cli/test_report.py::test_a_grids_runs_are_one": (),
     "cli/test_report.py::test_an_agent_plays": (),
+    "cli/test_report.py::test_what_diverged_on_fresh_seeds_is_told": (),
     "cli/test_report.py::test_runs_are_compared_seed_by_seed": (),
     "cli/test_report.py::test_runs_with_seeds_of_their_own_have_no_command": (),
     "cli/test_report.py::test_the_command_gives_the_arguments_again": (
@@ -502,6 +507,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "experiments/test_searched.py::test_every_search_can_be_prepared": (),
     "experiments/test_textbook.py::test_the_page_reports_the_exact_distance": (),
     "experiments/test_textbook.py::test_who_explores_comes_to_the_treasure_of_a_small_sea": (),
+    "experiments/test_recorded_experiment.py::test_a_policy_is_judged_by_exact_values": (),
     "experiments/test_recorded_experiment.py::test_data_are_recorded_once_and_better_agents_get_more": (),
     "experiments/test_recorded_experiment.py::test_what_is_drawn_is_written": (),
     "experiments/test_recorded_experiment.py::test_every_run_can_be_made": ("cartpole",),

@@ -25,7 +25,7 @@ from qjax.core.jsonfile import SIZE
 from qjax.core.random import root_key
 from qjax.machine import hosts
 from qjax.runs.config import CONFIG, flat
-from qjax.sweeps import hyperparameters, phases
+from qjax.sweeps import described, hyperparameters, phases
 
 
 def build(args: Arguments, hyper: Any = None, env: qjax.Env | None = None) -> qjax.Loop:
@@ -144,9 +144,7 @@ def going_on(args: Arguments) -> Arguments:
 
 def check(args: Arguments) -> None:
     """Trace what one program will run, and raise what is wrong with it, as `qjax.sweep` would."""
-    make = builder(args)
-    hyperparameters.check(make, args.grid.hypers)
-    loop = make(None)
+    loop = described.check(builder(args), args.grid.hypers)[0].loop
     jax.eval_shape(loop.init, root_key(0))
     phases.phases(loop, args.given.get("steps"), log_points=1)
 

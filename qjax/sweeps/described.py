@@ -13,12 +13,13 @@ from qjax.runs.versions import numerics
 from qjax.sweeps import hyperparameters, traced
 from qjax.sweeps.asked import check_devices, check_seeds, logged
 from qjax.sweeps.evaluating import Evaluation, check_evaluation
-from qjax.sweeps.hyperparameters import Build
+from qjax.sweeps.hyperparameters import Build, Settings
 from qjax.sweeps.initial import Initial, check_initial_agents
 from qjax.sweeps.leaving import Drops
 from qjax.sweeps.phases import Phase, inner_iterations, phases
 from qjax.sweeps.plan import check_lanes
 from qjax.sweeps.programs import Report
+from qjax.sweeps.traced import Program
 from qjax.training.loop import Loop
 
 
@@ -47,6 +48,8 @@ class Described(NamedTuple):
     """The stretches of iterations that each lane makes."""
     unused: list[str]
     """Hyper-parameters that nothing in the program depends on."""
+    jaxpr: Any
+    """A lane's start and first iteration, which say that; None where nothing is swept."""
     log_points: int
     """How many intervals the steps are cut into."""
     schedules: Schedules
@@ -109,7 +112,7 @@ class Described(NamedTuple):
 
     def program(self) -> str:
         """Return the text of a lane's start and first iteration: constants in `build` show there."""
-        return traced.text(traced.program(self.build, self.hypers))
+        return traced.text(traced.program(self.build, None).jaxpr if self.jaxpr is None else self.jaxpr)
 
     def columns(self, lanes: np.ndarray) -> dict[str, np.ndarray]:
         """Return what identifies some lanes in a table: seed, setting and its values."""
@@ -122,6 +125,16 @@ class Described(NamedTuple):
     def hypers_of(self, lanes: np.ndarray) -> Any:
         """Return the setting of each of some lanes, None where there are no hypers."""
         return None if self.hypers is None else jax.tree.map(lambda x: x[self.settings[lanes]], self.hypers)
+
+
+def check(build: Build, hypers: Any) -> tuple[Settings, Program | None]:
+    """Return settings, checked, and what a lane of them does, traced once; None where nothing is swept."""
+    settings = hyperparameters.check(build, hypers)
+    if hypers is None:
+        return settings, None
+    program = traced.program(build, settings.hypers)
+    hyperparameters.check_alike(settings, program.lane)
+    return settings, program
 
 
 def describe(
@@ -143,13 +156,12 @@ def describe(
     check_callable("build", build, "(hyper) -> loop")
     given = check_seeds(seeds)
     root = root_key(seed)
-    swept, num_settings = hyperparameters.check(build, hypers)
-    loop, numbers = build(hyperparameters.setting(swept, 0)), np.asarray(given)
+    (swept, num_settings, loop, _), program = check(build, hypers)
+    numbers = np.asarray(given)
     check_lanes(loop, num_settings * len(given), check_devices(devices))
     evaluation = check_evaluation(loop, evaluate_every, evaluate_episodes)
     found, named = phases(loop, steps, log_points), {} if schedules is None else schedules
     columns = {} if swept is None else hyperparameters.columns(swept)
-    jaxpr = None if swept is None else traced.program(build, swept)
     return Described(
         build=build,
         hypers=swept,
@@ -161,7 +173,8 @@ def describe(
         loop=loop,
         steps=steps,
         phases=found,
-        unused=[] if swept is None else traced.unused(jaxpr, swept),
+        unused=[] if program is None else traced.unused(program.jaxpr, swept),
+        jaxpr=None if program is None else program.jaxpr,
         log_points=log_points,
         schedules=named,
         report=report,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -91,17 +91,29 @@ def columns(hypers: Any) -> dict[str, np.ndarray]:
     return table
 
 
-def check(build: Build, hypers: Any) -> tuple[Any, int]:
-    """Return hypers as NumPy arrays and the number of settings, every one checked by building it once.
+class Settings(NamedTuple):
+    """Settings that were checked, every one by building it once."""
+
+    hypers: Any
+    """Their values as NumPy arrays `[settings, ...]`; None where nothing is swept."""
+    num_settings: int
+    """How many there are."""
+    loop: Loop
+    """The loop of the first one."""
+    agents: list[tuple[int, Agent]]
+    """The agents that are not made of the same functions, each with the number of its first setting."""
+
+
+def check(build: Build, hypers: Any) -> Settings:
+    """Return hypers with the number of settings, every one checked by building it once.
 
     Raises:
         ValueError: arrays of different lengths or without settings, a name that `build` asks for and does not
             find, or a value that a factory refuses.
-        TypeError: `build` needs the concrete value of a hyper-parameter, which is then static.
 
     """
     if hypers is None:
-        return None, 1
+        return Settings(None, 1, build(None), [])
     given, structure = jax.tree.flatten(hypers)
     arrays = [checked(name, leaf) for name, leaf in zip(names(hypers), given, strict=True)]
     hypers = jax.tree.unflatten(structure, arrays)
@@ -114,14 +126,14 @@ def check(build: Build, hypers: Any) -> tuple[Any, int]:
     num_settings = next(iter(lengths.values()))
     if set(lengths.values()) != {num_settings} or not num_settings:
         raise ValueError(f"every array of hypers needs the same, positive number of settings, got {shown(lengths)}")
-    lane = jax.eval_shape(_built(build, hypers, 0).init, root_key(0))
+    first = _built(build, hypers, 0)
+    lane = jax.eval_shape(first.init, root_key(0))
     different: dict[Hashable, tuple[int, Agent]] = {}
     for number in range(num_settings):
-        loop = _built(build, hypers, number)
+        loop = _built(build, hypers, number) if number else first
         loop.check(lane)
         different.setdefault(likeness(loop.agent.init), (number, loop.agent))
-    _check_alike(hypers, list(different.values()), _check_traced(build, hypers))
-    return hypers, num_settings
+    return Settings(hypers, num_settings, first, list(different.values()))
 
 
 def checked(name: str, values: Any) -> np.ndarray:
@@ -170,31 +182,41 @@ def _built(build: Build, hypers: Any, number: int) -> Loop:
         ) from error
 
 
-def _check_alike(hypers: Any, agents: Sequence[tuple[int, Agent]], lane: Any) -> None:
-    """Check that agents of settings, given by number, have the parts of that in the program.
+def check_alike(settings: Settings, lane: Any) -> None:
+    """Check that the agents of settings have the parts of that in the program, a `lane`'s, where values are traced.
 
-    There values are traced. Tracing one takes some 50 ms, so of those made of the same functions one is given.
+    Tracing one takes some 50 ms, so of those made of the same functions one is looked at.
+
+    Raises:
+        ValueError: a setting's agent lacks parts that others have.
+
     """
-    for number, agent in agents:
+    for number, agent in settings.agents:
         own = jax.eval_shape(agent.init, root_key(0), lane.obs)
         if len(jax.tree.leaves(own)) != len(jax.tree.leaves(lane.agent)):
-            given = dict(zip(names(hypers), map(np.asarray, jax.tree.leaves(setting(hypers, number))), strict=True))
+            values = map(np.asarray, jax.tree.leaves(setting(settings.hypers, number)))
+            given = dict(zip(names(settings.hypers), values, strict=True))
             raise ValueError(
                 f"{shown({name: x.tolist() for name, x in given.items()})} makes an agent without the parts that"
                 " others have in the same program: give it a sweep of its own (qjax.static_sweeps)"
             )
 
 
-def _check_traced(build: Build, hypers: Any) -> Any:
-    """Return the shapes of a lane of traced values, or raise what `build` needs the concrete values of."""
+def check_traced(build: Build, hypers: Any, error: TypeError) -> None:
+    """Raise what `build` needs the concrete values of, where tracing them led to an error.
+
+    Raises:
+        TypeError: `build` needs the concrete value of a hyper-parameter, which is then static.
+
+    """
     key = root_key(0)
 
     def start(hyper: Any) -> Any:
         return build(hyper).init(key)
 
     try:
-        return jax.eval_shape(start, setting(hypers, 0))
-    except TypeError as error:
+        jax.eval_shape(start, setting(hypers, 0))
+    except TypeError:
         leaves, structure = jax.tree.flatten(setting(hypers, 0))
         static = []
         for i, name in enumerate(names(hypers)):

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,11 +12,25 @@ from jax.interpreters import partial_eval
 
 from qjax.core import clock as clocks
 from qjax.core.random import root_key
-from qjax.sweeps.hyperparameters import Build, names, setting
+from qjax.sweeps.hyperparameters import Build, check_traced, names, setting
 
 
-def program(build: Build, hypers: Any) -> Any:
-    """Return the jaxpr of a lane's start and first iteration with learning, as a function of the hypers' leaves."""
+class Program(NamedTuple):
+    """A lane's start and first iteration with learning, traced as a function of the hypers' leaves."""
+
+    jaxpr: Any
+    """What it does."""
+    lane: Any
+    """What it returns, as shapes."""
+
+
+def program(build: Build, hypers: Any) -> Program:
+    """Return a lane's start and first iteration with learning.
+
+    Raises:
+        TypeError: `build` needs the concrete value of a hyper-parameter, which is then static.
+
+    """
     leaves, structure = jax.tree.flatten(setting(hypers, 0))
 
     def run(leaves: Sequence[Any], key: Any) -> Any:
@@ -24,11 +38,16 @@ def program(build: Build, hypers: Any) -> Any:
         lane = loop.init(key)
         return loop.run(lane, clocks.at(0), loop.sync_every, True)
 
-    return jax.make_jaxpr(run)(leaves, root_key(0))
+    try:
+        return Program(*jax.make_jaxpr(run, return_shape=True)(leaves, root_key(0)))
+    except TypeError as error:
+        if hypers is not None:
+            check_traced(build, hypers, error)
+        raise
 
 
 def text(jaxpr: Any) -> str:
-    """Return a `program` as text, without what differs from process to process, and digests of its arrays."""
+    """Return a program's jaxpr as text, without what differs from process to process, and digests of its arrays."""
     arrays = [np.asarray(x) for x in _constants(jaxpr)]
     digests = [f"constant {x.dtype}{list(x.shape)} {_digest(x):08x}" for x in arrays if x.ndim]
     return "\n".join([re.sub(r" at 0x[0-9a-f]+", "", str(jaxpr)), *digests])
@@ -58,7 +77,7 @@ def _is_key(value: Any) -> bool:
 
 
 def unused(jaxpr: Any, hypers: Any) -> list[str]:
-    """Return the names of the hypers that nothing in a `program` depends on."""
+    """Return the names of the hypers that nothing in a program's jaxpr depends on."""
     if hypers is None:
         return []
     _, used = partial_eval.dce_jaxpr(jaxpr.jaxpr, [True] * len(jaxpr.jaxpr.outvars))

@@ -16,7 +16,7 @@ from working import works
 import qjax
 from qjax import algorithms
 from qjax.core import clock as clocks
-from qjax.sweeps import hyperparameters
+from qjax.sweeps import described
 
 GAMMA = 0.7
 
@@ -286,10 +286,9 @@ def test_a_period_that_is_no_multiple_may_be_swept():
     env = qjax.make("CartPole-v1")
     config = algorithms.DQN(hidden=(8,), batch_size=4)
     build = lambda hyper: algorithms.make("dqn", env, config.replace(**hyper), sync_every=1)
-    _, settings = hyperparameters.check(build, qjax.grid(target_period=[15, 100]))
-    assert settings == 2
+    assert described.check(build, qjax.grid(target_period=[15, 100]))[0].num_settings == 2
     with pytest.raises(ValueError, match="target_period of 5 steps is shorter than an iteration's 10"):
-        hyperparameters.check(build, qjax.grid(target_period=[5, 100]))
+        described.check(build, qjax.grid(target_period=[5, 100]))
 
 
 def test_copies_are_made_where_a_multiple_of_the_period_is_reached_or_passed():

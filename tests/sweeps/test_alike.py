@@ -6,7 +6,7 @@ import pytest
 
 import qjax
 from qjax import algorithms
-from qjax.sweeps import hyperparameters
+from qjax.sweeps import described, hyperparameters
 from qjax.sweeps.alike import likeness
 
 ENV = qjax.make("CartPole-v1")
@@ -54,6 +54,6 @@ def test_many_settings_are_traced_once(monkeypatch):
     counts = []
     for settings in (2, 64):
         traced.clear()
-        hyperparameters.check(build, {"rate": np.geomspace(1e-4, 1e-2, settings)})
+        described.check(build, {"rate": np.geomspace(1e-4, 1e-2, settings)})
         counts.append(sum("init" in getattr(each, "__qualname__", "") for each in traced))
     assert counts[0] == counts[1]

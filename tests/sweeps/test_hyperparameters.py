@@ -9,7 +9,7 @@ from gymnax.environments.classic_control.cartpole import CartPole, EnvParams
 
 import qjax
 from qjax.exploration import schedules
-from qjax.sweeps import hyperparameters
+from qjax.sweeps import described, hyperparameters
 
 
 def test_grid_runs_the_last_name_fastest():
@@ -137,8 +137,8 @@ def test_a_value_that_leaves_out_a_part_of_the_agent():
         return qjax.algorithms.make("bootstrapped-dqn", env, config)
 
     with pytest.raises(ValueError, match=r"\{'scale': 0.0\} makes an agent without the parts"):
-        hyperparameters.check(build, qjax.grid(scale=[3.0, 0.0]))
-    hyperparameters.check(build, qjax.grid(scale=[3.0, 1.0]))
+        described.check(build, qjax.grid(scale=[3.0, 0.0]))
+    described.check(build, qjax.grid(scale=[3.0, 1.0]))
 
 
 @pytest.mark.parametrize("name", ["envs", "flag"])
