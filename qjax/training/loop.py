@@ -46,7 +46,8 @@ class Loop(NamedTuple):
     learn: Callable[[Lane, Clock], Lane]
     """`(lane, clock) -> lane`: the updates of the iteration that began at `clock`, after its `step`."""
     run: Callable[..., Lane]
-    """`(lane, clock, iterations, learning=True) -> lane`; `iterations` and `learning` are static."""
+    """`(lane, clock, iterations, learning=True) -> lane`; `iterations` and `learning` are static. Called by itself
+    it compiles as one program; where it is traced it is a part of that program."""
     check: Callable[[Lane], None]
     """`lane -> None`, of shapes: raises what only concrete hyper-parameters show when the loop is traced."""
     agent: Agent
@@ -133,7 +134,7 @@ def make_loop(
         init=partial(init, setup),
         step=partial(step, setup),
         learn=partial(learn, setup),
-        run=partial(_run, setup),
+        run=_compiled(setup),
         check=partial(_check, setup),
         agent=agent,
         env=env,
@@ -198,9 +199,19 @@ def _check(setup: Setup, lane: Lane) -> None:
     jax.eval_shape(partial(sync, setup), lane.key, lane.agent, jnp.int32(0))
 
 
+def _compiled(setup: Setup) -> Callable[..., Lane]:
+    """Return `run`, compiled as one program where nobody else compiles it, which takes a third of the time."""
+    whole = jax.jit(partial(_run, setup), static_argnames=("iterations", "learning"), inline=True)
+
+    def run(lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
+        _check_iterations(setup, iterations, learning)
+        return whole(lane, clock, iterations=int(iterations), learning=bool(learning))
+
+    return run
+
+
 def _run(setup: Setup, lane: Lane, clock: Clock, iterations: int, learning: bool = True) -> Lane:
     """Run a number of iterations; the target follows in each of them, or between scans of `sync_every` of them."""
-    _check_iterations(setup, iterations, learning)
     sync_every, key = setup.sync_every if learning else 1, _inner_key(lane)
     once: Advance = partial(iterate if learning else step, setup)
     if sync_every == 1:

@@ -107,14 +107,22 @@ def step_by_step(loop, lane, iterations):
     return lane
 
 
-@functools.cache
 def lake():
-    """Return a loop in which all draws, its first lane, and that lane 12 iterations later, step by step."""
+    """Return a loop in which all draws, never traced yet, its first lane, and that lane 12 iterations later."""
+    return on_a_lake(), *known()
+
+
+@functools.cache
+def known():
+    loop = on_a_lake()
+    start = jax.jit(loop.init)(jax.random.key(2))
+    return start, step_by_step(loop, start, 12)
+
+
+def on_a_lake():
     env = qjax.make("FrozenLake-v1", is_slippery=True)
     agent = qjax.tabular(env.num_states, env.num_actions, 0.1, target_policy=qjax.sampled(qjax.greedy))
-    loop = qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.online(), gamma=0.99, num_envs=3, rollout=2)
-    start = jax.jit(loop.init)(jax.random.key(2))
-    return loop, start, step_by_step(loop, start, 12)
+    return qjax.make_loop(env, agent, qjax.epsilon_greedy(0.5), qjax.online(), gamma=0.99, num_envs=3, rollout=2)
 
 
 def check_same(found, slow):
@@ -125,8 +133,8 @@ def check_same(found, slow):
 
 
 def test_a_loop_runs_the_same_however_many_iterations_are_drawn_ahead(monkeypatch):
-    loop, start, slow = lake()
     for size in (1, 4, 64):
+        loop, start, slow = lake()
         monkeypatch.setattr(ahead, "AHEAD_ITERATIONS", size)
         check_same(ran(loop, start, 12), slow)
 
@@ -164,12 +172,15 @@ def test_the_plain_path_has_the_same_numbers_in_a_network(sync_every, monkeypatc
     network = qjax.MLP(2, (4,))
     agent = qjax.dqn(network, optax.sgd(0.1), target=qjax.periodic(8))
     env, policy = qjax.make("CartPole-v1"), qjax.epsilon_greedy(0.5)
-    loop = qjax.make_loop(env, agent, policy, qjax.ring(32, 4), gamma=0.9, num_envs=2, sync_every=sync_every)
+    loop, again = (
+        qjax.make_loop(env, agent, policy, qjax.ring(32, 4), gamma=0.9, num_envs=2, sync_every=sync_every)
+        for _ in range(2)
+    )
     start = jax.jit(loop.init)(jax.random.key(2))
     found = ran(loop, start, 8)
     monkeypatch.setattr(cut, "core", without("jaxpr_as_fun"))
     with pytest.warns(UserWarning, match="not drawn ahead"):
-        plain = ran(loop, start, 8)
+        plain = ran(again, start, 8)
     kept = [lane._replace(key=jax.random.key_data(lane.key)) for lane in (found, plain)]
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *kept)
     np.testing.assert_array_equal(found.memory.unpacked().action, plain.memory.unpacked().action)
