@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -250,14 +250,14 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
 
 
 @as_command()
-def run() -> None:
-    """Parse the command line and run; what cannot be recorded ends with one line, status 2."""
+def script(run: Callable[..., None], name: str) -> None:
+    """Parse the command line and run what it is for; what is wrong with records ends with one line, status 2."""
     try:
-        parse(main, sys.argv[1:], "python -m experiments.results")
+        parse(run, sys.argv[1:], f"python -m experiments.{name}")
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
         sys.exit(2)
 
 
 if __name__ == "__main__":
-    run()
+    script(main, "results")

@@ -494,7 +494,7 @@ def test_command_lines_say_so_in_one_line(ended, spoilt, text, capsys, monkeypat
         (watch.main, [folder]),
         (train.main, ["--config", folder, "--out", folder / "out"]),
         (train.main, ["q-learning", "--resume", "--out", folder]),
-        (results.run, [folder]),
+        (lambda: results.script(results.main, "results"), [folder]),
     )
     for command, words in commands:
         monkeypatch.setattr("sys.argv", ["x", *map(str, words)])

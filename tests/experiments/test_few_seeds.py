@@ -1,0 +1,62 @@
+"""What a few seeds say against what all say: on scores of which the answer is known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import results, seeds
+from qjax import stats
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch):
+    monkeypatch.setattr(seeds, "DRAWS", 4_000)
+
+
+def test_one_seed_is_wrong_as_often_as_a_run_of_the_worse_beats_one_of_the_better():
+    better, worse = RNG.integers(0, 9, 64) + 1.0, RNG.integers(0, 9, 64) + 0.0
+    better[:3] = worse[:3] = 4.0
+    found = seeds.wrong_order(better, worse, 1, np.random.default_rng(1))
+    expected = 1 - stats.improvement(better, worse).value
+    assert found == pytest.approx(expected, abs=4 * np.sqrt(0.25 / seeds.DRAWS))
+
+
+def test_three_seeds_against_every_triple():
+    better, worse = RNG.normal(0.5, 1, 6), RNG.normal(0, 1, 6)
+    index = np.array([(i, j, k) for i in range(6) for j in range(i) for k in range(j)])
+    one, other = better[index].mean(1), worse[index].mean(1)
+    expected = (other[None] > one[:, None]).mean()
+    found = seeds.wrong_order(better, worse, 3, np.random.default_rng(1))
+    assert found == pytest.approx(expected, abs=4 * np.sqrt(0.25 / seeds.DRAWS))
+    assert seeds.wrong_order(better + 9, worse, 6, np.random.default_rng(1)) == 0
+
+
+def test_pairs_are_told_apart_where_their_difference_is_no_chance():
+    base = RNG.normal(0, 1, 64)
+    scores = {"low": base, "high": base + 5, "same": base[::-1] + 1e-3, "equal": base.copy()}
+    found = {pair.names: pair for pair in seeds.pairs_of("t", scores, np.random.default_rng(0))}
+    assert set(found) == {("high", "low"), ("same", "low"), ("high", "same"), ("high", "equal"), ("same", "equal")}
+    assert [found[names].apart for names in (("high", "low"), ("same", "low"))] == [True, False]
+    assert found["high", "low"].wrong[seeds.COUNTS.index(3)] < 0.01
+    assert found["same", "low"].wrong[seeds.COUNTS.index(3)] == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_records_are_compared_and_drawn(tmp_path, capsys):
+    seeds.main(out=tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "seeds.json").read_text())
+    assert (tmp_path / "out" / "seeds.png").stat().st_size > 10_000
+    records = [json.loads(path.read_text()) for path in results.RECORDS.glob("CartPole-v1-*-500000.json")]
+    here = [pair for pair in found["pairs"] if pair["task"] == "CartPole-v1, 500,000 steps"]
+    means = [np.mean(record["greedy"]) for record in records]
+    assert len(here) == sum(a != b for i, a in enumerate(means) for b in means[:i])
+    assert all(0 <= share <= 1 for pair in found["pairs"] for share in pair["wrong"])
+    assert "told apart" in capsys.readouterr().out
+
+
+def test_where_there_is_too_little(tmp_path):
+    with pytest.raises(ValueError, match="has no 5 records of 64 seeds in one environment"):
+        seeds.main(out=tmp_path / "out", records=tmp_path)
+    assert not (tmp_path / "out").exists()
