@@ -102,10 +102,8 @@ def draw(pairs: list[Pair]) -> Any:
     """Return the picture of how often the order of a pair is wrong, over the number of seeds."""
     found = told_apart(pairs)
     with paper():
-        drawn, axes = titled(
-            "Pairs of algorithms that all seeds tell apart (how many):\nhow often fewer seeds put them the other way",
-            found,
-        )
+        title = "Pairs that all seeds tell apart (how many):\nhow often fewer seeds put them the other way"
+        drawn, axes = titled(title, found)
         for number, (task, each) in enumerate(found.items()):
             wrong = np.array([pair.wrong for pair in each]).mean(0)
             axes.plot(COUNTS, wrong, marker="o", label=f"{briefly(task)} ({len(each)})", **look(number))
