@@ -1,4 +1,6 @@
-"""Agents that are made of the same functions are traced once, others each."""
+"""What is traced once: agents that are made of the same functions, and a start and an iteration of a sweep."""
+
+from collections import Counter
 
 import jax
 import numpy as np
@@ -57,3 +59,22 @@ def test_many_settings_are_traced_once(monkeypatch):
         described.check(build, {"rate": np.geomspace(1e-4, 1e-2, settings)})
         counts.append(sum("init" in getattr(each, "__qualname__", "") for each in traced))
     assert counts[0] == counts[1]
+
+
+def test_nothing_is_traced_again_that_was_traced(tmp_path):
+    """A start by the first setting's values, traced, and compiled; an iteration traced, and in the one program."""
+    counts = Counter()
+
+    def build(hyper):
+        lake = qjax.make("FrozenLake-v1")
+        agent = qjax.tabular(lake.num_states, lake.num_actions, hyper["alpha"])
+        loop = qjax.make_loop(lake, agent, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.9)
+
+        def counted(name, function):
+            return lambda *args, **kwargs: counts.update([name]) or function(*args, **kwargs)
+
+        return loop._replace(init=counted("init", loop.init), run=counted("run", loop.run))
+
+    with qjax.Run(tmp_path / "run", "counted", {}) as run:
+        qjax.sweep(build, run=run, hypers=qjax.grid(alpha=[0.1, 0.2]), seeds=2, steps=20, log_points=2)
+    assert counts == {"init": 3, "run": 2}
