@@ -280,9 +280,6 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str, i
 
     import qjax
     from qjax.machine.devices import default_width
-    from qjax.sweeps.groups import Groups
-    from qjax.sweeps.placement import Placement
-    from qjax.sweeps.programs import Programs
 
     if without == "the clock outside the lanes":
         run = loop.run
@@ -296,7 +293,37 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str, i
         width = default_width(jax.eval_shape(loop.init, jax.random.key(0)), lanes, jax.devices())
     if without == "groups of lanes":
         width = -(-lanes // jax.device_count())
-    root = qjax.fast_key(0) if fast else jax.random.key(0)
+    begun = started(loop, lanes, width, qjax.fast_key(0) if fast else jax.random.key(0), iterations)
+    begun.advance(1)
+    outer = max(int(CHUNK_SECONDS / begun.advance(1)), 1)
+
+    def call(_: None) -> None:
+        begun.advance(outer)
+
+    return chunked(call, None, begun.steps * outer)
+
+
+class Started(NamedTuple):
+    """The compiled groups of a sweep, warmed up."""
+
+    programs: Any
+    """Their programs."""
+    advance: Callable[[int], float]
+    """Runs so many inner loops with learning, and returns the seconds."""
+    inner: int
+    """Iterations of one of these."""
+    steps: int
+    """Environment steps of one, of all lanes."""
+
+
+def started(loop: Any, lanes: int, width: int, root: Any, iterations: int) -> Started:
+    """Return a sweep's groups, warmed up: of its inner loops each is of at least so many iterations."""
+    import jax
+
+    from qjax.sweeps.groups import Groups
+    from qjax.sweeps.placement import Placement
+    from qjax.sweeps.programs import Programs
+
     placement = Placement(np.zeros(lanes, int), np.arange(lanes), width, jax.devices())
     programs = Programs(lambda _: loop, None, root, placement)
     inner = -(-iterations // loop.sync_every) * loop.sync_every
@@ -314,13 +341,7 @@ def _sweep(loop: Any, lanes: int, width: int | None, fast: bool, without: str, i
         ticks += outer * inner * loop.rollout
         return time.perf_counter() - began
 
-    advance(1)
-    outer = max(int(CHUNK_SECONDS / advance(1)), 1)
-
-    def call(_: None) -> None:
-        advance(outer)
-
-    return chunked(call, None, lanes * loop.num_envs * loop.rollout * inner * outer)
+    return Started(programs, advance, inner, lanes * loop.num_envs * loop.rollout * inner)
 
 
 def table(algorithm: str, states: int) -> Measure:
