@@ -20,7 +20,7 @@ from qjax.plot.style import legend, look, paper, titled
 
 LEAST = 64
 """Seeds of a record that is looked at: what they say together is taken for true."""
-ALGORITHMS = 5
+ALGORITHMS = 8
 """So many at least make a line of the picture."""
 COUNTS = (1, 2, 3, 5, 10, 20, 30)
 """So many seeds are drawn of each algorithm."""
@@ -53,26 +53,28 @@ def scores_of(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     return {task: each for task, each in found.items() if len(each) >= ALGORITHMS}
 
 
-def wrong_order(better: np.ndarray, worse: np.ndarray, count: int, rng: np.random.Generator) -> float:
-    """Return the share of draws in which `count` seeds of the worse have a higher mean than `count` of the better.
+def few_means(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the means of the first `COUNTS` seeds of random orders, `[draws, counts]`; no seed comes twice."""
+    order = rng.permuted(np.tile(scores, (DRAWS, 1)), axis=1)
+    return np.cumsum(order, 1)[:, np.array(COUNTS) - 1] / COUNTS
 
-    Seeds are drawn without replacement, apart for each of the two, as in two papers.
-    """
-    drawn = [rng.permuted(np.tile(x, (DRAWS, 1)), axis=1)[:, :count].mean(1) for x in (better, worse)]
-    return float((drawn[1] > drawn[0]).mean() + 0.5 * (drawn[1] == drawn[0]).mean())
+
+def wrong_order(better: np.ndarray, worse: np.ndarray) -> list[float]:
+    """Return, of `few_means` of two, in which share the worse one's is higher, ties counted half, `[counts]`."""
+    found: list[float] = ((worse > better).mean(0) + 0.5 * (worse == better).mean(0)).tolist()
+    return found
 
 
 def pairs_of(task: str, scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> list[Pair]:
     """Return every pair of algorithms whose means over all seeds differ; seeds of one number are compared."""
-    found = []
+    found, few = [], {name: few_means(each, rng) for name, each in scores.items()}
     for names in itertools.combinations(scores, 2):
         one, other = sorted(names, key=lambda name: -scores[name].mean())
         better, worse = scores[one], scores[other]
         if better.mean() == worse.mean():
             continue
         apart = stats.paired(better, worse, statistic=stats.mean).difference.low > 0
-        wrong = [wrong_order(better, worse, count, rng) for count in COUNTS]
-        found.append(Pair(task, (one, other), bool(apart), wrong))
+        found.append(Pair(task, (one, other), bool(apart), wrong_order(few[one], few[other])))
     return found
 
 
