@@ -25,7 +25,7 @@ ALGORITHMS = 8
 COUNTS = (1, 2, 3, 5, 10, 20, 30)
 """So many seeds are drawn of each algorithm."""
 DRAWS = 20_000
-"""Of so many seeds, for each pair of algorithms."""
+"""Of so many seeds, for each algorithm; its pairs share them."""
 
 
 class Pair(NamedTuple):
