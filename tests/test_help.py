@@ -84,7 +84,7 @@ def trained():
         table = qjax.tabular(env.num_states, env.num_actions, hyper["alpha"])
         return qjax.make_loop(env, table, qjax.epsilon_greedy(0.1), qjax.online(), gamma=0.9)
 
-    work = {"hypers": qjax.grid(alpha=[i / 50 for i in range(1, 31)]), "seeds": 4, "steps": 20, "log_points": 20}
+    work = {"hypers": qjax.grid(alpha=[i / 50 for i in range(1, 31)]), "seeds": 2, "steps": 20, "log_points": 20}
     news: list[qjax.sweeps.Progress] = []
     with tempfile.TemporaryDirectory() as folder, qjax.Run(f"{folder}/run", "walk", {"steps": [*range(99)]}) as run:
         result = qjax.sweep(build, run=run, on_progress=news.append, **work)
