@@ -240,7 +240,9 @@ KEPT: dict[str, tuple[str, ...]] = {
     "mdp/test_solve.py::test_undiscounted_mdps_must_be_able_to_end": (),
     "mdp/test_solve.py::test_visits_against_scipy": (),
     # replay, loops, data sets
-    "datasets/test_recording.py::test_a_ring_is_read_oldest_first_and_no_further_than_it_was_written": ("44-sequences",),
+    "datasets/test_recording.py::test_a_ring_is_read_oldest_first_and_no_further_than_it_was_written": (
+        "44-sequences",
+    ),
     "datasets/test_recording.py::test_any_agent_may_act": ("recurrent",),
     "datasets/test_recording.py::test_nan_rewards_and_other_actions_are_refused": (),
     "datasets/test_recording.py::test_of_one_step_episodes_and_a_discount_factor_of_zero": (),
