@@ -13,6 +13,7 @@ QUICKLY = {
     "xla_backend_optimization_level": "0",
     "xla_cpu_use_fusion_emitters": "false",
     "xla_cpu_parallel_codegen_split_count": "1",
+    "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE",
 }
 """The compiler's options for all tests and the processes that they start, as far as it knows them."""
 
@@ -47,16 +48,21 @@ def share_context():
         mlir.make_ir_context = lambda: shared() if mlir.ir.Context.current is None else make()
 
 
-def _instead(**options):
+def _instead(level):
     """Return compiler options in the place of flags, without those that the compiler does not know."""
+    options = {
+        "xla_backend_optimization_level": level,
+        "xla_cpu_use_fusion_emitters": True,
+        "xla_cpu_opt_preset": "CPU_OPT_PRESET_DEFAULT",
+    }
     return {name: value for name, value in options.items() if f"--{name}=" in os.environ.get("XLA_FLAGS", "")}
 
 
 def __getattr__(name):  # when a test asks: the flags are set by then
     if name == "FUSED":
-        return _instead(xla_backend_optimization_level=0, xla_cpu_use_fusion_emitters=True)
+        return _instead(0)
     if name == "AS_USERS":
-        return _instead(xla_backend_optimization_level=3, xla_cpu_use_fusion_emitters=True)
+        return _instead(3)
     raise AttributeError(name)
 
 
