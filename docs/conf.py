@@ -44,6 +44,7 @@ toc_object_entries_show_parents = "hide"
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["qjax.css"]
+html_js_files = ["sort.js"]
 html_show_sphinx = False
 html_copy_source = False
 

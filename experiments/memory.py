@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import qjax
-from experiments.results import command
+from experiments.records import command
 from qjax import plot, stats
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of

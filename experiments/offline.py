@@ -19,7 +19,7 @@ import numpy as np
 
 import qjax
 from experiments.memory import greedy_returns
-from experiments.results import command
+from experiments.records import command
 from qjax import algorithms, datasets, plot, solve
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of

@@ -14,7 +14,7 @@ from typing import Any
 import qjax
 from experiments.memory import greedy_returns
 from experiments.offline import draw_panel
-from experiments.results import command
+from experiments.records import command
 from qjax import plot
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of

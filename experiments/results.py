@@ -1,18 +1,10 @@
-"""Keep records of finished runs of `qjax train`, and write experiments/RESULTS.md from all of them.
+"""Keep records of finished runs of `qjax train`, and write experiments/RESULTS.md and its pictures from them all.
 
 python -m experiments.results runs/family/*
-
-A record is what a page needs of a run's folder, a file in experiments/records, for the folders are large and stay
-where they were made. A run takes the place of an earlier one of the same algorithm, in the same environment, of the
-same preset and with as many steps.
 """
 
-import dataclasses
 import json
-import os
-import shlex
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +13,20 @@ import numpy as np
 import tyro
 
 import qjax
+from experiments import records
+from experiments.records import LAST_EPISODES, RECORDS, command, label, name_of, record, script, task_of
 from qjax import algorithms, stats
-from qjax.cli.arguments import FIELDS, arguments_of, flags, resolve
-from qjax.cli.command import FREE, LONGEST, THRESHOLDS, as_command, describe_interval, digits
+from qjax.cli.arguments import resolve
+from qjax.cli.command import THRESHOLDS, describe_interval, digits
 from qjax.cli.reading import from_config
-from qjax.cli.studies import environment_of
-from qjax.cli.words import parse
-from qjax.core import jsonfile
-from qjax.core.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
-from qjax.core.text import short
 from qjax.mdp import examples, solve
-from qjax.runs.config import CONFIG, load_summary
-from qjax.runs.ended import WHEN_ENDED, altered
+from qjax.plot.lines import STEPS, middle, thousands
+from qjax.plot.reach import median
+from qjax.plot.style import GREY, figure, head, paper
+from qjax.plot.style import PAGE as WIDE
 
-PAGE, RECORDS = Path(__file__).parent / "RESULTS.md", Path(__file__).parent / "records"
-SUMMARY: jsonfile.Kinds = {
-    "final_return_per_seed": list_of(NUMBER), "compile_s": NUMBER, "run_s": NUMBER, "env_steps_per_s": NUMBER
-}  # fmt: skip
-RECORD: jsonfile.Kinds = {
-    "arguments": jsonfile.RECORD, "out": TEXT, "greedy": list_of(NUMBER),
-    "training": list_of(either(NUMBER, NOTHING)), "seconds": NUMBER, "env_steps_per_s": NUMBER,
-    "versions": jsonfile.RECORD, "remark": TEXT,
-}  # fmt: skip
-LAST_EPISODES = 100
-"""So many at least make a seed's training return."""
+PAGE = Path(__file__).parent / "RESULTS.md"
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures" / "family"
 
 HEAD = f"""# Results
 
@@ -64,13 +46,23 @@ Made by `python -m experiments.results` from the records of runs, one for each e
   weights start, of dqn.py and pqn.py; Adam's epsilon of C51, its 51 atoms on what rewards can add up to where
   CleanRL has 101 on [-100, 100], and its least probability of 1e-5; and PQN's learning rate of 5e-4 where CleanRL
   has 2.5e-4.
-- *Solved*: seeds whose greedy score reaches gymnasium's threshold.
+- *Solved*: seeds whose greedy score reaches gymnasium's threshold; where a tenth of them fail though the
+  interquartile mean does not, their share stands beside it.
+- *Steps until solved*: environment steps after which a seed's training return first reaches that threshold, looked
+  at after each hundredth of the steps; the median over seeds, one that never does counting as later than all
+  others, and how many do where not all do.
+- *Diverged*: seeds whose loss or parameters were no longer finite.
+- *Settings*: the algorithm's defaults or a preset's, and what a command adds; where anything else was tried, the
+  lines below the table say what, and that seeds of another root chose. Cells that are empty were not kept yet when
+  that run was made, or have no threshold.
 - *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """
 COLUMNS = (
-    "algorithm", "seeds", "steps", "greedy: IQM [95% interval]", "mean", "worst seed", "solved", "training",
-    "published", "time", "env-steps/s",
+    "algorithm", "seeds", "steps", "greedy: IQM [95% interval]", "mean", "worst seed", "solved",
+    "steps until solved", "diverged", "training", "published", "time", "env-steps/s",
 )  # fmt: skip
+HIDDEN = 0.1
+"""From this share of seeds on that fail where the interquartile mean does not show it, the row says so."""
 PUBLISHED = {
     ("CartPole-v1", "dqn"): "488.69 ± 16.11, in JAX 498.38 ± 2.29",
     ("CartPole-v1", "c51"): "in JAX 491.07 ± 9.70",
@@ -79,87 +71,6 @@ PUBLISHED = {
     ("Acrobot-v1", "c51"): "in JAX -86.74 ± 2.19",
 }
 """By environment and algorithm: CleanRL's documentation, mean and standard deviation of training returns."""
-
-
-def command(arguments: Mapping[str, Any], out: str) -> str:
-    """Return the command of a run: every argument that is not the algorithm's or the preset's default."""
-    args = from_config(arguments, Path(out))
-    usual = resolve(arguments_of(args.name)(name=args.name, preset=args.preset, out=args.out))
-    words = ["qjax train", args.name]
-    first = ("env", "env_kwargs", "preset", "seeds", "steps")
-    places = {name: place for place, name in enumerate(first)} | {"out": len(FIELDS)}
-    for field in sorted(dataclasses.fields(args), key=lambda each: places.get(each.name, len(first))):
-        value = getattr(args, field.name)
-        always = field.name in ("env", "preset", "seeds", "steps", "out")
-        if field.name == "name" or (field.name in FREE and field.name != "out") or value is None:
-            continue
-        if not always and value == getattr(usual, field.name):
-            continue
-        flag = field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            how = flags(args.name).get(field.name)
-            given = how.words(value) if how else value if isinstance(value, tuple) else (value,)
-            words.append(f"--{flag} {' '.join(shlex.quote(f'{each}') for each in given)}")
-    return " ".join(words)
-
-
-def last_returns(found: qjax.results.Results, least: int = LAST_EPISODES) -> np.ndarray:
-    """Return each lane's mean training return over its last log points with so many episodes, `[settings, seeds]`.
-
-    Of a lane that had fewer it is the mean over all of them, NaN where none has ended.
-    """
-    episodes = found["episodes"]
-    fresh = np.diff(episodes, prepend=0)
-    total = np.cumsum(np.nan_to_num(found["mean_return"]) * fresh, -1)
-    before = (episodes <= episodes[..., -1:] - least).sum(-1)[..., None]
-
-    def since(column: np.ndarray) -> np.ndarray:
-        padded = np.concatenate([np.zeros((*column.shape[:2], 1)), column], -1)
-        return (column[..., -1:] - np.take_along_axis(padded, before, -1))[..., 0]
-
-    counted = since(episodes)
-    return np.divide(since(total), counted, out=np.full(counted.shape, np.nan), where=counted > 0)
-
-
-def record(folder: Path, remark: str = "") -> dict[str, Any]:
-    """Return what the page needs of a finished run.
-
-    Raises:
-        FileNotFoundError: the folder holds no finished run.
-        ValueError: it holds a grid of settings, or was altered since it ended.
-
-    """
-    config, summary = qjax.load_config(folder), load_summary(folder, SUMMARY)
-    if "final_return_per_seed" not in summary:
-        raise ValueError(f"{folder} holds a grid of settings; a record is of one")
-    if wrong := altered(folder):
-        raise ValueError(f"{folder / wrong[0]} {WHEN_ENDED}: no record of it")
-    for found, name, needs in ((config, CONFIG, ("arguments", "versions")), (summary, "summary.json", SUMMARY)):
-        jsonfile.check(folder / name, found, {}, needs)
-    training = last_returns(qjax.results.load(folder, ["episodes", "mean_return"]))[0]
-    return {
-        "arguments": config["arguments"],
-        "out": str(folder),
-        "greedy": summary["final_return_per_seed"],
-        "training": [None if np.isnan(x) else round(x, 3) for x in training.tolist()],
-        "seconds": round(summary["compile_s"] + summary["run_s"], 1),
-        "env_steps_per_s": round(summary["env_steps_per_s"]),
-        "versions": {**config["versions"], "cores": os.cpu_count()},
-        "remark": remark,
-    }
-
-
-def name_of(arguments: Mapping[str, Any]) -> str:
-    """Return what a record's file is called."""
-    parts = (task_of(arguments), arguments["name"], arguments.get("preset"), str(arguments["config"]["steps"]))
-    return "-".join(filter(None, parts)).replace("=", "-").replace(" ", "-")
-
-
-def task_of(arguments: Mapping[str, Any]) -> str:
-    """Return the environment of a run, with what it was made with."""
-    return environment_of(arguments["env"], arguments)
 
 
 def optimum(arguments: Mapping[str, Any]) -> str:
@@ -183,17 +94,31 @@ def optimum(arguments: Mapping[str, Any]) -> str:
     )
 
 
-def label(arguments: Mapping[str, Any]) -> str:
-    """Return a record's algorithm, and its preset if it has one."""
-    return ", ".join(f"`{name}`" for name in (arguments["name"], arguments["preset"]) if name)
+def until_solved(times: list[int | None] | None) -> str:
+    """Return the median steps until solved, and how many seeds are where not all are."""
+    if not times:
+        return ""
+    steps = np.array([np.inf if x is None else x for x in times])
+    value, solved = np.quantile(steps, 0.5, method="inverted_cdf"), np.isfinite(steps).sum()
+    count = "" if solved == len(steps) else f"{solved} of {len(steps)}"
+    return f"{value:,.0f}" + f" ({count})" * bool(count) if np.isfinite(value) else count
+
+
+def solved(scores: np.ndarray, threshold: float | None) -> str:
+    """Return how many seeds reach the threshold, and the share that fails where the interquartile mean hides it."""
+    if threshold is None:
+        return ""
+    reached = (scores >= threshold).sum()
+    failed = 1 - reached / len(scores)
+    hidden = failed >= HIDDEN and stats.iqm(scores) >= threshold
+    return f"{reached}" + f" (**{failed:.0%} fail**)" * bool(hidden)
 
 
 def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a record's line of the table."""
     arguments, scores = found["arguments"], np.array(found["greedy"])
     training = np.array([x for x in found["training"] if x is not None])
-    env, places = arguments["env"], digits(scores)
-    threshold, seconds = THRESHOLDS.get(env), found["seconds"]
+    env, places, seconds = arguments["env"], digits(scores), found["seconds"]
     return (
         label(arguments),
         str(len(scores)),
@@ -201,7 +126,9 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
         f"{stats.iqm(scores):.{places}f} {describe_interval(scores, places)[1]}",
         f"{scores.mean():.{places}f}",
         f"{scores.min():.{places}f}",
-        "" if threshold is None else f"{(scores >= threshold).sum()}",
+        solved(scores, THRESHOLDS.get(env)),
+        until_solved(found.get("solved_after")),
+        f"{found['diverged']}" if "diverged" in found else "",
         f"{training.mean():.{places}f} ± {training.std():.{places}f}" if len(training) else "",
         PUBLISHED.get((env, arguments["name"]), ""),
         f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min",
@@ -209,8 +136,12 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def page(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return the whole page, of records as `record` returns them."""
+Tasks = dict[str, list[Mapping[str, Any]]]
+"""Records by environment, both in the page's order."""
+
+
+def by_task(found: Iterable[Mapping[str, Any]]) -> Tasks:
+    """Return records by environment."""
     order = list(algorithms.ALGORITHMS)
 
     def place(each: Mapping[str, Any]) -> tuple[str, int, str, int]:
@@ -218,23 +149,74 @@ def page(records: Iterable[Mapping[str, Any]]) -> str:
         steps = arguments["config"]["steps"]
         return task_of(arguments), order.index(arguments["name"]), arguments["preset"] or "", steps
 
-    found = sorted(records, key=place)
+    tasks: Tasks = {}
+    for each in sorted(found, key=place):
+        tasks.setdefault(task_of(each["arguments"]), []).append(each)
+    return tasks
+
+
+def picture_of(task: str) -> str:
+    """Return what the file of an environment's picture is called."""
+    return f"{task.replace('=', '-').replace(' ', '-')}.png"
+
+
+def page(tasks: Tasks) -> str:
+    """Return the whole page, of records as `record` returns them."""
     text = HEAD
-    for task in dict.fromkeys(task_of(each["arguments"]) for each in found):
-        here = [each for each in found if task_of(each["arguments"]) == task]
+    for task, here in tasks.items():
         lines = [COLUMNS, ("---",) * len(COLUMNS), *map(row, here)]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        shown = f"![Greedy returns and steps until solved](../docs/pictures/family/{picture_of(task)})\n\n"
         remarks = "".join(f"{label(each['arguments'])}: {each['remark']}\n\n" for each in here if each["remark"])
         commands = "\n".join(command(each["arguments"], each["out"]) for each in here)
-        text += f"\n## {task}\n\n{table}\n\n{optimum(here[0]['arguments'])}{remarks}```bash\n{commands}\n```\n"
-    machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in found)
-    hours = sum(each["seconds"] for each in found) / 3600
+        said = f"{optimum(here[0]['arguments'])}{remarks}"
+        text += f"\n## {task}\n\n{table}\n\n{shown}{said}```bash\n{commands}\n```\n"
+    every = [each for here in tasks.values() for each in here]
+    machines = dict.fromkeys(", ".join(f"{k} {v}" for k, v in each["versions"].items()) for each in every)
+    hours = sum(each["seconds"] for each in every) / 3600
     text += f"\n## Compute\n\nAll runs above together took {hours:.1f} hours, on:\n\n"
     return text + "\n".join(f"- {machine}" for machine in machines) + "\n"
 
 
+def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
+    """Return the picture of an environment: a row for each record, its score and the steps until it was solved."""
+    threshold = THRESHOLDS.get(here[0]["arguments"]["env"])
+    times = [each.get("solved_after") for each in here]
+    names = [
+        f"{label(x['arguments'])}, {x['arguments']['config']['steps'] // 1000}k".replace("`", "") for x in here
+    ]
+    with paper():
+        drawn, panels = figure(WIDE, 0.9 + 0.15 * len(here), 1 + any(times))
+        head(drawn, f"{task}: interquartile mean with 95% bootstrap interval; cross: worst seed")
+        scores, *steps = np.atleast_1d(panels)
+        for y, each in enumerate(here):
+            own = np.array(each["greedy"], np.float32)
+            _dot(scores, y, middle(own))
+            scores.plot(own.min(), y, marker="x", markersize=3, color=GREY)
+        if threshold is not None:
+            scores.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
+        scores.set(xlabel="greedy return", ylim=(len(here) - 0.4, -0.6))
+        scores.set_yticks(range(len(here)), names)
+        for panel in steps:
+            for y, known in enumerate(times):
+                if known:
+                    found = median(np.array([[np.inf if x is None else x for x in known]]).T)
+                    _dot(panel, y, found._replace(value=found.value[0], low=found.low[0], high=found.high[0]))
+            panel.set(xlabel=f"{STEPS} until half of the seeds have solved it", xlim=(0, None))
+            panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
+            thousands(panel.xaxis)
+    return drawn
+
+
+def _dot(panel: Any, y: int, found: stats.Estimate) -> None:
+    """Draw a value and its interval, as far as they are finite."""
+    if np.isfinite(found.value):
+        ends = np.nan_to_num([found.value - found.low, found.high - found.value], nan=0.0, posinf=0.0)
+        panel.errorbar(found.value, y, xerr=ends[:, None], marker="o", markersize=3, color="C0", capsize=1.5)
+
+
 def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "") -> None:
-    """Add runs to the records, and write the page.
+    """Add runs to the records, and write the page and its pictures.
 
     Args:
         folders: of finished runs of one setting each.
@@ -245,18 +227,12 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
     RECORDS.mkdir(exist_ok=True)
     for name, each in made.items():
         (RECORDS / f"{name}.json").write_text(json.dumps(each) + "\n")
-    PAGE.write_text(page(jsonfile.read(path, RECORD, needs=RECORD) for path in sorted(RECORDS.glob("*.json"))))
-    print(f"wrote {PAGE}")
-
-
-@as_command()
-def script(run: Callable[..., None], name: str) -> None:
-    """Parse the command line and run what it is for; what is wrong with records ends with one line, status 2."""
-    try:
-        parse(run, sys.argv[1:], f"python -m experiments.{name}")
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {short(str(error), LONGEST)}", file=sys.stderr)
-        sys.exit(2)
+    tasks = by_task(map(records.read, sorted(RECORDS.glob("*.json"))))
+    PAGE.write_text(page(tasks))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for task, here in tasks.items():
+        draw(task, here).savefig(PICTURES / picture_of(task), dpi=160)
+    print(f"wrote {PAGE}, and a picture for each environment to {PICTURES}")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.results import RECORD, RECORDS, label, script, task_of
+from experiments.records import RECORDS, label, read, script, task_of
 from qjax import plot, stats
-from qjax.core import jsonfile
 from qjax.plot.style import legend, look, paper, titled
 
 LEAST = 64
@@ -45,7 +44,7 @@ def scores_of(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """Return each seed's score by environment and steps, then by algorithm, of what has enough seeds."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted(folder.glob("*.json")):
-        record = jsonfile.read(path, RECORD, needs=RECORD)
+        record = read(path)
         arguments, scores = record["arguments"], np.array(record["greedy"])
         if len(scores) >= LEAST:
             task = f"{task_of(arguments)}, {arguments['config']['steps']:,} steps"

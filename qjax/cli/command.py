@@ -181,7 +181,10 @@ digest of initial agents."""
 LONGEST = 1000
 """Characters of an error on one line; ours are shorter, those of libraries may be anything."""
 
-THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
+THRESHOLDS = {
+    "CartPole-v1": 475.0, "Acrobot-v1": -100.0, "MountainCar-v0": -110.0,
+    "FrozenLake-v1": 0.7, "FrozenLake8x8-v1": 0.85, "Taxi-v4": 8.0,
+}  # fmt: skip
 """gymnasium's `reward_threshold`."""
 
 UNLIMITED = 1_000

@@ -18,6 +18,9 @@ from qjax.plot import reach
 
 RNG = np.random.default_rng(5)
 
+LEVEL = "threshold (0.7)"
+"""Gymnasium's, of the lake."""
+
 
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch):
@@ -88,7 +91,7 @@ def test_of_many_settings_the_best_are_drawn_and_of_runs_the_best_setting(tmp_pa
     assert "the best 6 of 8 settings" in drawn["seeds"].get_suptitle()
     command(one, two, "--kind", "curves", "--score", "final", "--lower")
     late = [slow_iqm(studies.held(own)[:, -1]) for own in values]
-    assert list(lines(drawn["curves"].axes[0])) == [f"q-learning (alpha={np.argmin(late)})", "sarsa"]
+    assert list(lines(drawn["curves"].axes[0])) == [f"q-learning (alpha={np.argmin(late)})", "sarsa", LEVEL]
     assert "each run's best setting" in drawn["curves"].get_suptitle()
 
 
@@ -332,7 +335,7 @@ def test_what_is_missing_is_told(tmp_path, drawn, capsys):
         "no sensitivity: nothing was swept",
     ):
         assert note in said
-    assert list(lines(drawn["curves"].axes[0])) == ["cut (interrupted)", "one"]
+    assert list(lines(drawn["curves"].axes[0])) == ["cut (interrupted)", "one", LEVEL]
 
 
 def test_titles_of_one_seed_claim_no_interval(tmp_path, drawn):
@@ -373,7 +376,7 @@ def test_runs_of_different_length_are_scored_over_the_same_steps(tmp_path, drawn
     late = written(tmp_path / "late", crossing[:, :, 5:], {"alpha": [0.1, 0.5]}, experiment="dqn", every=500)
     assert command(late, short, "--kind", "seeds", "curves") == 0
     assert "no seeds: some runs have their first log point after others end, at 400 env" in capsys.readouterr().err
-    assert list(drawn) == ["curves"] and list(lines(drawn["curves"].axes[0])) == ["dqn (alpha=0.5)", "sarsa"]
+    assert list(drawn) == ["curves"] and list(lines(drawn["curves"].axes[0])) == ["dqn (alpha=0.5)", "sarsa", LEVEL]
 
 
 @pytest.mark.parametrize(
@@ -403,7 +406,7 @@ def test_the_same_run_twice_needs_labels(tmp_path, drawn, capsys):
     assert command(run, run, "--kind", "curves") == 2
     assert "runs of one environment need labels of their own" in capsys.readouterr().err
     assert command(run, run, "--kind", "curves", "--labels", "a", "b") == 0
-    assert list(lines(drawn["curves"].axes[0])) == ["a", "b"]
+    assert list(lines(drawn["curves"].axes[0])) == ["a", "b", LEVEL]
 
 
 # ---- files

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from experiments import cartpole, family, frozenlake, results, study, textbook
+from experiments import cartpole, family, frozenlake, records, results, study, textbook
 from qjax.cli import plot, reading, train, watch, words
 from qjax.cli.arguments import resolve
 from qjax.cli.words import keywords, literal, whole
@@ -79,7 +79,7 @@ def test_a_map_from_the_command_line():
     rows = ['desc=["SFFF","FHFH","FFFH","HFFG"]', "is_slippery=False", "reward_schedule=1,-1,-0.01"]
     args = resolve(reading.read(["q-learning", "--env-kwargs", *rows, "--out", "x"]))
     assert lake_map(args.make().unwrapped) == ["SFFF", "FHFH", "FFFH", "HFFG"]
-    written = results.command(jsonfile.plain(args.recorded), str(args.out))
+    written = records.command(jsonfile.plain(args.recorded), str(args.out))
     assert reading.read(shlex.split(written)[2:]).env_kwargs == tuple(rows)
 
 

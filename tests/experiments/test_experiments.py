@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 
 import qjax
-from experiments import cartpole, frozenlake, results, study
+from experiments import cartpole, frozenlake, records, study
 from qjax.cli import command, reading, train
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.core import jsonfile
@@ -269,7 +269,7 @@ def test_results_name_commands_that_run():
     """What the page gives as a command makes the very arguments again, flags and pairs of numbers among them."""
     given = {"support": (0.0, 50.0), "hidden": (8, 4), "gamma": 0.5, "fast_keys": True}
     arguments = resolve(arguments_of("c51")(name="c51", seeds=3, steps=500, out=Path("runs/x"), **given))
-    words = shlex.split(results.command(jsonfile.plain(arguments.recorded), str(arguments.out)))
+    words = shlex.split(records.command(jsonfile.plain(arguments.recorded), str(arguments.out)))
     assert words[:2] == ["qjax", "train"]
     assert resolve(reading.read(words[2:])) == arguments
 

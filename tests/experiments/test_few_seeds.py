@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments import results, seeds
+from experiments import records, seeds
 from qjax import stats
 
 RNG = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_pairs_are_told_apart_where_their_difference_is_no_chance():
 
 def test_the_records_are_compared_and_drawn(tmp_path, capsys):
     (tmp_path / "records").mkdir()
-    for path in sorted(results.RECORDS.glob("CartPole-v1-*-500000.json"))[:8]:
+    for path in sorted(records.RECORDS.glob("CartPole-v1-*-500000.json"))[:8]:
         shutil.copy(path, tmp_path / "records")
     seeds.main(out=tmp_path / "out", records=tmp_path / "records")
     found = json.loads((tmp_path / "out" / "seeds.json").read_text())

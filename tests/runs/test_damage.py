@@ -11,7 +11,7 @@ import pytest
 from folders import LANES, SWEEP, describe, groups, point, written
 
 import qjax
-from experiments import results
+from experiments import records, results
 from qjax.cli import studies, train, watch
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.reading import read_back
@@ -85,7 +85,7 @@ READERS = {
     "agents": qjax.load_agents,
     "plot": studies.load,
     "--config": read_back,
-    "record": results.record,
+    "record": records.record,
 }
 SLOW = {"watch": lambda folder: watch.load(folder, 0), "train": train.load}
 TABLES = ("load", "points", "plot")
@@ -320,7 +320,7 @@ def test_a_table_of_a_finished_run_is_the_one_that_was_written(ended, spoilt):
     assert found.complete and found["mean_return"][0, 2, 3] == 12
     assert "metrics.csv is not what" in told(studies.load, folder, "")
     with pytest.raises(ValueError, match=r"metrics.csv is not what the run wrote when it ended: no record"):
-        results.record(folder)
+        records.record(folder)
     folder = spoilt(ended, "metrics.csv", text)
     assert told(qjax.results.load, folder, "") == ""
     summary = json.loads((ended / "summary.json").read_text())
