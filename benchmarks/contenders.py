@@ -39,11 +39,26 @@ def torch_cartpole(seed: int = 0, threads: int | None = None) -> Measure:
     return timed(make(seed, threads), warm=3.0)
 
 
-def sb3_cartpole(seed: int = 0, threads: int | None = None) -> Measure:
-    """Return Stable-Baselines3, env-steps/s."""
+def sb3_cartpole(seed: int = 0, threads: int | None = None, library: str = "stable_baselines3") -> Measure:
+    """Return Stable-Baselines3, or `sbx`, the same in JAX, env-steps/s."""
     from benchmarks.baselines.sb3_cartpole import make
 
-    return make(seed, threads)
+    return make(seed, threads, library)
+
+
+def rejax_training(algorithm: str, seeds: int = 64) -> Measure:
+    """Return rejax on JAX's default device after its warm-up, env-steps/s."""
+    import jax
+
+    from benchmarks.baselines import rejax_agents
+
+    start, chunk = rejax_agents.programs(algorithm, seeds)
+    protocol = rejax_agents.PROTOCOLS[algorithm]
+    state = start(jax.random.key(0))
+    if protocol.warmup:
+        state = chunk(state, protocol.warmup)
+    iterations = 500 // protocol.steps + 1
+    return chunked(lambda state: chunk(state, iterations), state, seeds * protocol.steps * iterations)
 
 
 def plain_dqn(seeds: int = 64) -> Measure:

@@ -41,12 +41,12 @@ class Contender:
     `cores` has how many cores it had each time, on average: under other work that is fewer than it could use.
     """
 
-    def __init__(self, name: str, copies: int = 1, **arguments: Any):
-        """Start `benchmarks.contenders.<name>(**arguments)`, `copies` times."""
+    def __init__(self, name: str, copies: int = 1, python: str = sys.executable, **arguments: Any):
+        """Start `benchmarks.contenders.<name>(**arguments)`, `copies` times, with the Python of an environment."""
         self.label = f"{name} {arguments or ''}".strip()
         self.speeds: list[float] = []
         self.cores: list[float] = []
-        command = [sys.executable, "-m", "benchmarks.contenders", name]
+        command = [python, "-m", "benchmarks.contenders", name]
         self._processes = [
             subprocess.Popen(
                 [*command, json.dumps({**arguments, **({"seed": i} if copies > 1 else {})})],

@@ -1,10 +1,10 @@
-"""Stable-Baselines3's DQN on CartPole with CleanRL's constants, one seed, in ten environments as ours."""
+"""DQN of Stable-Baselines3 or SBX on CartPole with CleanRL's constants: one seed, in ten environments as ours."""
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 
 import torch
-from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
@@ -23,11 +23,11 @@ class Stop(BaseCallback):
         return time.perf_counter() < self._end
 
 
-def make(seed: int, threads: int | None = None) -> Callable[[float], float]:
+def make(seed: int, threads: int | None = None, library: str = "stable_baselines3") -> Callable[[float], float]:
     """Return a function that trains for so many seconds and returns env-steps/s; threads default to PyTorch's."""
     if threads is not None:
         torch.set_num_threads(threads)
-    model = DQN(
+    model = import_module(library).DQN(
         "MlpPolicy",
         make_vec_env("CartPole-v1", n_envs=ENVS, seed=seed),
         learning_rate=2.5e-4,

@@ -287,7 +287,7 @@ def recall(steps, kind):
     return qjax.make_loop(qjax.make(probes.Recall(steps)), agent, explore, memory, gamma=0.95, **sizes)
 
 
-RECALLED = [1, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (3, 10, 20))]
+RECALLED = [1, *(pytest.param(steps, marks=pytest.mark.slow) for steps in range(2, 21))]
 
 
 @pytest.mark.parametrize("steps", RECALLED)

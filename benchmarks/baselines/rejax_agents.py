@@ -1,0 +1,66 @@
+"""rejax's DQN and PQN on CartPole with CleanRL's constants as ours has them, each seed a lane of one `vmap`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import rejax
+from flax import linen as nn
+
+
+class Protocol(NamedTuple):
+    """What is trained, and how."""
+
+    algorithm: Any
+    constants: dict[str, Any]
+    steps: int
+    """Environment steps of an iteration of one seed."""
+    warmup: int
+    """Iterations before the first update."""
+
+
+PROTOCOLS = {
+    "dqn": Protocol(
+        rejax.DQN,
+        {"num_envs": 10, "buffer_size": 10_000, "fill_buffer": 1_000, "batch_size": 128, "polyak": 0.0,
+         "target_update_freq": 500, "ddqn": False, "exploration_fraction": 0.5},
+        10, 101,
+    ),
+    "pqn": Protocol(
+        rejax.PQN,
+        {"num_envs": 4, "num_steps": 128, "num_minibatches": 4, "num_epochs": 4, "td_lambda": 0.65,
+         "exploration_fraction": 0.5},
+        512, 0,
+    ),
+}  # fmt: skip
+
+
+def made(name: str) -> Any:
+    """Return the algorithm, with layers as CleanRL has them."""
+    protocol = PROTOCOLS[name]
+    whole = protocol.algorithm.create(
+        env="CartPole-v1", learning_rate=2.5e-4, gamma=0.99, total_timesteps=500_000, **protocol.constants
+    )
+    layers: dict[str, Any] = {"hidden_layer_sizes": (120, 84)}
+    if name == "dqn":
+        layers["activation"] = nn.relu
+    return whole.replace(agent=whole.agent.clone(**layers))
+
+
+def programs(name: str, seeds: int) -> tuple[Callable[[Any], Any], Callable[[Any, int], Any]]:
+    """Return what starts so many seeds from a key, and what runs so many iterations of each."""
+    algorithm = made(name)
+
+    @jax.jit
+    def start(key: Any) -> Any:
+        return jax.vmap(algorithm.init_state)(jax.random.split(key, seeds))
+
+    @partial(jax.jit, static_argnums=1, donate_argnums=0)
+    def chunk(state: Any, iterations: int) -> Any:
+        def run(state: Any) -> Any:
+            return jax.lax.fori_loop(0, iterations, lambda _, state: algorithm.train_iteration(state), state)
+
+        return jax.vmap(run)(state)
+
+    return start, chunk
