@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -150,13 +150,14 @@ def lake_to_its_end(
     return measure
 
 
-def random_steps(env_name: str, envs: int = 160, steps: int = 200) -> Measure:
+def random_steps(env_name: str, envs: int = 160, steps: int = 200, wrap: Sequence[str] = ()) -> Measure:
     """Return environments by a name of `qjax.make`'s under random actions, env-steps/s."""
     import jax
 
     import qjax
+    from qjax.cli.wrapping import wrapped
 
-    env = qjax.make(env_name)
+    env = wrapped(qjax.make(env_name), wrap)
 
     def one(carry: Any, key: Any) -> Any:
         state, total = carry
@@ -176,7 +177,12 @@ def random_steps(env_name: str, envs: int = 160, steps: int = 200) -> Measure:
 
 
 def qjax_training(
-    algorithm: str, env_name: str, lanes: int = 16, iterations: int = 50, **constants: Any
+    algorithm: str,
+    env_name: str,
+    lanes: int = 16,
+    iterations: int = 50,
+    wrap: Sequence[str] = (),
+    **constants: Any,
 ) -> Measure:
     """Return a sweep of an algorithm on an environment, both by name, after its warm-up, env-steps/s.
 
@@ -184,9 +190,11 @@ def qjax_training(
     """
     _prepare("")
     import qjax
+    from qjax.cli.wrapping import wrapped
 
     config = qjax.algorithms.config(algorithm, **constants)
-    return _sweep(qjax.algorithms.make(algorithm, qjax.make(env_name), config), lanes, None, False, "", iterations)
+    loop = qjax.algorithms.make(algorithm, wrapped(qjax.make(env_name), wrap), config)
+    return _sweep(loop, lanes, None, False, "", iterations)
 
 
 def lake_loop() -> Any:
@@ -409,6 +417,30 @@ def ring(capacity: int, batch: int = 128, envs: int = 10) -> Measure:
 
     full = qjax.clock.at(capacity // envs)  # as many rows to draw from as it will ever have
     return chunked(jax.jit(run, donate_argnums=0), (state, jnp.float32(0), full), CALLS)
+
+
+def recorded(rows: int, batch: int = 128) -> Measure:
+    """Return a data set of so many transitions: a batch drawn, times a second."""
+    import jax
+    import jax.numpy as jnp
+
+    import qjax
+
+    rng = np.random.default_rng(0)  # of equal numbers XLA would gather none
+    obs, ends = rng.random((rows + 1, 4), np.float32), np.arange(rows) % 200 == 199
+    action, reward = rng.integers(0, 2, rows), rng.random(rows)
+    data = qjax.datasets.from_arrays(obs[:-1], action, reward, ends, ~ends & False, obs[1:], num_actions=2)
+    memory = qjax.recorded(data, gamma=0.99, batch_size=batch)
+
+    def once(total: Any, number: Any) -> tuple[Any, None]:
+        key = jax.random.fold_in(qjax.fast_key(0), number)
+        return total + _sum(memory.sample(key, (), qjax.clock.at(0), qjax.Time(0, 0, 0)).data), None
+
+    @jax.jit
+    def run(total: Any, begun: Any) -> Any:
+        return jax.lax.scan(once, total, begun + jnp.arange(CALLS))[0], begun + CALLS
+
+    return chunked(lambda held: run(*held), (jnp.float32(0), jnp.int32(0)), CALLS)
 
 
 def gather(capacity: int, batch: int = 128, envs: int = 10, packed: bool = False) -> Measure:

@@ -98,6 +98,18 @@ PRESETS = {
         "there inputs are divided by 255, weights start he_normal but for the last layer's, the loss has a half,"
         " epsilon falls once in a rollout, and a time limit ends an episode without a bootstrap",
     ),
+    "cartpole-pqn": Preset(
+        "pqn",
+        "CartPole-v1",
+        PQN(
+            steps=500_000, hidden=(256, 256), optimizer="radam", learning_rate=1e-4,
+            max_grad_norm=10.0, gamma=0.99, num_envs=32, rollout=64, epsilon_end=0.2,
+            epsilon_fraction=0.2, lam=0.95, epochs=4, minibatches=16,
+        ),
+        "purejaxql's pqn_cartpole.yaml (Gallici et al. 2024)",
+        "there rewards are divided by 10 (wrap reward_scale=0.1), the loss has a half, epsilon falls once in a"
+        " rollout, and a time limit ends an episode without a bootstrap",
+    ),
     "minatar-stream-q": Preset(
         "stream-q",
         "Breakout-MinAtar",
