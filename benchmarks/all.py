@@ -2,14 +2,15 @@
 
     python -m benchmarks.all --quick
 
-`--quick` measures less often and shorter, in some twelve minutes on two cores.
+`--quick` measures less often and shorter, in some ten minutes on two cores, and leaves out what single pieces cost
+and how fast environments are (`benchmarks.pieces`, `benchmarks.suites`).
 """
 
 from pathlib import Path
 
 import tyro
 
-from benchmarks import dqn, lake, recurrent, ring, scaling, startup
+from benchmarks import dqn, lake, pieces, recurrent, ring, scaling, startup, suites
 from benchmarks.harness import machine, markdown
 
 
@@ -21,7 +22,8 @@ def main(quick: bool = False, out: Path = Path("runs/benchmarks.md")) -> None:
         out: a file for the table.
 
     """
-    rows = [row for script in (lake, dqn, recurrent, scaling, ring, startup) for row in script.rows(quick)]
+    scripts = [lake, dqn, recurrent, scaling, ring, startup, *([] if quick else [pieces, suites])]
+    rows = [row for script in scripts for row in script.rows(quick)]
     text = f"{machine()}\n\n{markdown(rows)}\n"
     print(text)
     out.parent.mkdir(parents=True, exist_ok=True)
