@@ -202,7 +202,7 @@ def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
                 if known:
                     found = median(np.array([[np.inf if x is None else x for x in known]]).T)
                     _dot(panel, y, found._replace(value=found.value[0], low=found.low[0], high=found.high[0]))
-            panel.set(xlabel=f"{STEPS} until half of the seeds have solved it", xlim=(0, None))
+            panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, None))
             panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
             thousands(panel.xaxis)
     return drawn
