@@ -19,7 +19,7 @@ from benchmarks.harness import Contender, Row, cores, machine, markdown, rounds,
 SEEDS = 64
 CONSTANTS: dict[str, dict[str, Any]] = {
     "dqn": {"warmup": 1_000},
-    "pqn": {},
+    "pqn": {"learning_rate": 2.5e-4},
 }
 """What is not ours by default."""
 

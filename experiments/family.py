@@ -7,7 +7,6 @@ Each of `qjax.algorithms.TABULAR` on both lakes of both kinds, CliffWalking and 
 page that was stopped goes on where it was.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 import qjax
 from qjax import algorithms, plot
-from qjax.cli.command import EXIT, Setting, main, stop
+from qjax.cli.command import Setting, end_if_stopped, main
 from qjax.cli.exact import report_of, table_of
 from qjax.core.checks import check_size
 from qjax.mdp.lakes import lake_map
@@ -94,9 +93,7 @@ def trained(args: Arguments, key: str, name: str, env: qjax.Env) -> tuple[list[q
             run=run,
             progress=title,
         )
-    if result.stopped is not None:
-        print(f"stopped by {result.stopped} in {title}; the same command goes on", file=sys.stderr)
-        stop(EXIT[result.stopped])
+    end_if_stopped(result, title)
     tables = jax.jit(jax.vmap(lambda state: table_of(loop.agent, state, env.num_states or 0)))(result.agents)
     return result.points, np.asarray(tables)
 

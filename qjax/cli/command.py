@@ -443,6 +443,13 @@ def digits(scores: np.ndarray) -> int:
     return 1 if np.abs(scores).max() > 10 else 2
 
 
+def end_if_stopped(result: qjax.Result, where: str) -> None:
+    """End the process where a run of several was stopped: the same command goes on."""
+    if result.stopped is not None:
+        print(f"stopped by {result.stopped} in {where}; the same command goes on", file=sys.stderr)
+        stop(EXIT[result.stopped])
+
+
 def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float, float], str]:
     """Return the ends of the interquartile mean's 95% interval over seeds, and how to print them.
 
