@@ -46,19 +46,19 @@ def sb3_cartpole(seed: int = 0, threads: int | None = None, library: str = "stab
     return make(seed, threads, library)
 
 
-def rejax_training(algorithm: str, seeds: int = 64) -> Measure:
+def rejax_training(protocol: str, seeds: int = 64) -> Measure:
     """Return rejax on JAX's default device after its warm-up, env-steps/s."""
     import jax
 
     from benchmarks.baselines import rejax_agents
 
-    start, chunk = rejax_agents.programs(algorithm, seeds)
-    protocol = rejax_agents.PROTOCOLS[algorithm]
+    start, chunk = rejax_agents.programs(protocol, seeds)
+    found = rejax_agents.PROTOCOLS[protocol]
     state = start(jax.random.key(0))
-    if protocol.warmup:
-        state = chunk(state, protocol.warmup)
-    iterations = 500 // protocol.steps + 1
-    return chunked(lambda state: chunk(state, iterations), state, seeds * protocol.steps * iterations)
+    if found.warmup:
+        state = chunk(state, found.warmup)
+    iterations = 500 // found.steps + 1
+    return chunked(lambda state: chunk(state, iterations), state, seeds * found.steps * iterations)
 
 
 def plain_dqn(seeds: int = 64) -> Measure:

@@ -6,34 +6,63 @@
 rejax needs an older gymnax, so it runs in an environment of its own; without one its rows are left out, and so are
 SBX's where `sbx-rl` is not installed. What every library does in an iteration is the same: DQN steps ten
 environments and learns once from 128 transitions; PQN steps four environments 128 times and learns from all of it
-in four epochs of four minibatches.
+in four epochs of four minibatches, and with purejaxql's constants 32 environments 64 times, in four epochs of 16.
 """
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
 from benchmarks.harness import Contender, Row, cores, machine, markdown, rounds, versus
 
-SEEDS = 64
-CONSTANTS: dict[str, dict[str, Any]] = {
-    "dqn": {"warmup": 1_000},
-    "pqn": {"learning_rate": 2.5e-4},
-}
+DQN: dict[str, Any] = {"warmup": 1_000}
 """What is not ours by default."""
+
+
+class Contest(NamedTuple):
+    """What ours and rejax both train."""
+
+    claim: str
+    protocol: str
+    """In `benchmarks.baselines.rejax_agents`."""
+    algorithm: str
+    constants: dict[str, Any]
+    """What is not ours by default."""
+    seeds: int
+
+
+CONTESTS = (
+    Contest("DQN, CleanRL's constants", "dqn", "dqn", DQN, 64),
+    Contest("PQN, CleanRL's constants", "pqn", "pqn", {"learning_rate": 2.5e-4}, 64),
+    Contest(
+        "PQN, purejaxql's constants, two layers of 256",
+        "wide-pqn",
+        "pqn",
+        {
+            "learning_rate": 1e-4,
+            "hidden": (256, 256),
+            "num_envs": 32,
+            "rollout": 64,
+            "minibatches": 16,
+            "lam": 0.95,
+        },
+        16,
+    ),
+)
 
 
 def against_rejax(python: str, seconds: float, repeats: int) -> list[Row]:
     """Compare with rejax in another environment, of which `python` is the interpreter."""
     found = []
-    for name, constants in CONSTANTS.items():
+    for claim, protocol, algorithm, constants, seeds in CONTESTS:
+        training = {"algorithm": algorithm, "env_name": "CartPole-v1", "lanes": seeds, **constants}
         with (
-            Contender("qjax_training", algorithm=name, env_name="CartPole-v1", lanes=SEEDS, **constants) as ours,
-            Contender("rejax_training", python=python, algorithm=name, seeds=SEEDS) as theirs,
+            Contender("qjax_training", iterations=1 if algorithm == "pqn" else 50, **training) as ours,
+            Contender("rejax_training", python=python, protocol=protocol, seeds=seeds) as theirs,
         ):
             rounds([ours, theirs], seconds, repeats)
-            found.append(versus(f"{name.upper()}, CleanRL's constants, {SEEDS} seeds: rejax", ours, theirs, "2"))
+            found.append(versus(f"{claim}, {seeds} seeds: rejax", ours, theirs, "2"))
     return found
 
 
@@ -44,7 +73,7 @@ def against_single_seeds(seconds: float, repeats: int) -> list[Row]:
         if find_spec(library) is None:
             continue
         with (
-            Contender("qjax_training", algorithm="dqn", env_name="CartPole-v1", **CONSTANTS["dqn"]) as ours,
+            Contender("qjax_training", algorithm="dqn", env_name="CartPole-v1", **DQN) as ours,
             Contender("sb3_cartpole", copies, threads=1, library=library) as theirs,
         ):
             rounds([ours, theirs], seconds, repeats)

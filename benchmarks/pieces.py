@@ -1,9 +1,14 @@
-"""What does a piece cost beside the plainest thing that does without it? Ensembles, data sets, wrappers, images.
+"""What does a piece cost beside the plainest thing that does without it?
+
+Ensembles, data sets, wrappers, images, and a search beside the whole grid.
 
 python -m benchmarks.pieces
 """
 
+import tempfile
 from typing import Any
+
+import numpy as np
 
 from benchmarks.harness import Contender, Row, program, ratio, rounds, run_as_script, versus
 
@@ -28,6 +33,41 @@ def lane(**given):
     return bytes_of(jax.eval_shape(qjax.algorithms.make("dqn", env, config).init, jax.random.key(0)))
 print(json.dumps([lane(frames=4), lane()]))
 """
+
+SEARCH = """
+import json, sys, time
+import jax
+import qjax
+qjax.use_cores()
+env, work = qjax.make("CartPole-v1"), {{"steps": {steps}, "log_points": 27}}
+def build(hyper):
+    config = qjax.algorithms.config("dqn", learning_rate=hyper["learning_rate"], warmup=1_000)
+    return qjax.algorithms.make("dqn", env, config)
+def searched(rates):
+    space = {{"learning_rate": qjax.searches.log_uniform(1e-5, 1e-2)}}
+    qjax.search(build, space, settings={settings}, tuning_seeds=5, fresh_seeds=5, **work)
+def whole(rates):
+    found = qjax.sweep(build, hypers={{"learning_rate": rates}}, seeds=5, **work)
+    best = rates[found.points[-1].mean_return.reshape({settings}, 5).mean(1).argmax()]
+    qjax.sweep(build, hypers={{"learning_rate": best[None]}}, seeds=range(5, 10), **work)
+seconds = []
+for run in (searched, whole):
+    began = time.perf_counter()
+    run(10 ** jax.random.uniform(jax.random.key(0), {settings}, minval=-5, maxval=-2))
+    seconds.append(time.perf_counter() - began)
+print(json.dumps(seconds))
+"""
+SETTINGS = 27
+"""Of a search, of which a third goes on at each rung."""
+
+
+def halving(steps: int, repeats: int) -> Row:
+    """Return the row of a search beside its whole grid, with the best setting's run on fresh seeds in both."""
+    with tempfile.TemporaryDirectory() as cache:
+        found = [program(SEARCH.format(steps=steps, settings=SETTINGS), cache)[0] for _ in range(repeats + 1)]
+    ours, base = zip(*found[1:], strict=True)  # the first has compiled the programs
+    claim = f"DQN, {SETTINGS} rates, 5 seeds, {steps:,} steps, by successive halving: all of them to the end"
+    return Row(claim, f"{np.median(ours):.1f} s", f"{np.median(base):.1f} s", ratio(base, ours), "above 1")
 
 
 def rows(quick: bool) -> list[Row]:
@@ -71,6 +111,7 @@ def rows(quick: bool) -> list[Row]:
     once, always = program(BYTES)[0]
     claim = "the same, memory of a seed: each four times"
     found.append(Row(claim, f"{once / 2**20:,.1f} MiB", f"{always / 2**20:,.1f} MiB", ratio([once], [always])))
+    found.append(halving(20_000 if quick else 100_000, repeats))
     return found
 
 

@@ -26,7 +26,6 @@ from qjax.sweeps.groups import Groups
 from qjax.sweeps.placement import Placement
 from qjax.sweeps.programs import Programs
 
-INNER = 100
 KINDS = {
     "matrix products": r"dot|ynn|gemm",
     "gathers and scatters": r"gather|scatter",
@@ -36,14 +35,17 @@ KINDS = {
 """Kinds of operations by the names that the compiler gives them; the first that fits counts."""
 
 
-def loop_of(name: str) -> tuple[qjax.Loop, int]:
-    """Return a loop, and how many lanes a device runs of it."""
+def loop_of(name: str) -> tuple[qjax.Loop, int, int]:
+    """Return a loop, how many lanes a device runs of it, and how many of its iterations are looked at at once."""
     from experiments import cartpole
 
     if name == "lake":
-        return lake_loop(), 512
+        return lake_loop(), 512, 100
+    if name == "pqn":
+        preset = qjax.algorithms.preset("cartpole-pqn")
+        return qjax.algorithms.make("pqn", qjax.make(preset.env), preset.config), 8, 1
     constants = cartpole.preset("cleanrl" if name == "dqn" else "tutorial", None)
-    return cartpole.build(constants.replace(episodes=None)), 8
+    return cartpole.build(constants.replace(episodes=None)), 8, 100
 
 
 def traced(groups: Groups, ticks: int, outer: int) -> collections.Counter[str]:
@@ -64,7 +66,7 @@ def traced(groups: Groups, ticks: int, outer: int) -> collections.Counter[str]:
 
 
 def main(
-    name: tyro.conf.Positional[Literal["dqn", "tutorial", "lake"]],
+    name: tyro.conf.Positional[Literal["dqn", "tutorial", "lake", "pqn"]],
     outer: int = 5,
     most: int = 12,
     fast: bool = False,
@@ -72,31 +74,32 @@ def main(
     """Print the share of each kind of operation, and the longest ones.
 
     Args:
-        name: which loop: DQN with CleanRL's or the tutorial's protocol, or the table on the lake.
-        outer: how many times 100 iterations.
+        name: which loop: DQN with CleanRL's or the tutorial's protocol, the table on the lake, or PQN with
+            purejaxql's constants, whose layers are of 256.
+        outer: how many times 100 iterations, with PQN how many.
         most: how many operations are shown.
         fast: use fast keys.
 
     """
     qjax.use_cores(1)
-    loop, width = loop_of(name)
+    loop, width, inner = loop_of(name)
     root: Any = qjax.fast_key(0) if fast else jax.random.key(0)
     placement = Placement(np.zeros(width, int), np.arange(width), width, jax.devices())
     programs = Programs(lambda _: loop, None, root, placement)
-    warmup = -(-loop.warmup // INNER) * INNER
-    groups = Groups(programs.compile({False: INNER, True: INNER} if warmup else {True: INNER}))
+    warmup = -(-loop.warmup // inner) * inner
+    groups = Groups(programs.compile({False: inner, True: inner} if warmup else {True: inner}))
     groups.start()
     if warmup:
-        groups.run(0, warmup // INNER, False)
+        groups.run(0, warmup // inner, False)
     groups.run(warmup * loop.rollout, 1, True)
-    times = traced(groups, (warmup + INNER) * loop.rollout, outer)
+    times = traced(groups, (warmup + inner) * loop.rollout, outer)
     total = sum(times.values())
     kinds: collections.Counter[str] = collections.Counter()
     for operation, took in times.items():
         kinds[next((kind for kind, names in KINDS.items() if re.search(names, operation)), "the rest")] += took
     table = Table("operation", "us per iteration", "share", title=f"{name}: {width} lanes on one device")
     for operation, took in [*kinds.most_common(), *times.most_common(most)]:
-        table.add_row(operation, f"{took / (outer * INNER):.1f}", f"{took / total:.0%}")
+        table.add_row(operation, f"{took / (outer * inner):.1f}", f"{took / total:.0%}")
     Console().print(table)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import qjax
-from experiments.records import command
+from experiments.records import SOLVED, command
 from qjax import plot, stats
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of
@@ -145,20 +145,13 @@ def greedy_returns(folder: Path) -> list[float]:
     return found
 
 
-TREASURE = 0.5
-"""Mean return above which episodes end at the treasure more often than not."""
-
-
 def episodes_until_solved(folder: Path) -> list[float | None]:
     """Return after how many episodes each seed's, exploration included, end at the treasure; None for never."""
     points = qjax.load_points(folder)
     episodes, returns = (np.stack([getattr(point, x) for point in points], 1) for x in ("episodes", "mean_return"))
-    reached = steps_to_reach(episodes, returns, np.array([TREASURE]))[:, 0]
+    reached = steps_to_reach(episodes, returns, np.array([SOLVED["DeepSea-bsuite"]]))[:, 0]
     return [float(x) if np.isfinite(x) else None for x in reached]
 
-
-SOLVED = 0.9
-"""Mean greedy return from which a chain is solved, where guesses have 0 and memory 1."""
 
 Found = dict[str, dict[str, list[Any]]]
 """What is known of each seed, by size and by the name in the picture."""
@@ -186,7 +179,7 @@ def draw_shares(axes: Any, solved: dict[str, dict[int, np.ndarray]], xlabel: str
 def draw_chain(found: Found, seeds: str) -> Any:
     """Return the picture of which lengths are solved."""
     solved = {
-        name: {size: np.array(scores) >= SOLVED for size, scores in each.items()}
+        name: {size: np.array(scores) >= SOLVED["MemoryChain-bsuite"] for size, scores in each.items()}
         for name, each in by_line(found).items()
     }
     with paper():

@@ -1,4 +1,4 @@
-"""rejax's DQN and PQN on CartPole with CleanRL's constants as ours has them, each seed a lane of one `vmap`."""
+"""rejax's DQN and PQN on CartPole with others' constants as ours has them, each seed a lane of one `vmap`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +14,8 @@ class Protocol(NamedTuple):
 
     algorithm: Any
     constants: dict[str, Any]
+    hidden: tuple[int, ...]
+    """Units of the layers."""
     steps: int
     """Environment steps of an iteration of one seed."""
     warmup: int
@@ -25,13 +27,19 @@ PROTOCOLS = {
         rejax.DQN,
         {"num_envs": 10, "buffer_size": 10_000, "fill_buffer": 1_000, "batch_size": 128, "polyak": 0.0,
          "target_update_freq": 500, "ddqn": False, "exploration_fraction": 0.5},
-        10, 101,
+        (120, 84), 10, 101,
     ),
     "pqn": Protocol(
         rejax.PQN,
         {"num_envs": 4, "num_steps": 128, "num_minibatches": 4, "num_epochs": 4, "td_lambda": 0.65,
          "exploration_fraction": 0.5},
-        512, 0,
+        (120, 84), 512, 0,
+    ),
+    "wide-pqn": Protocol(
+        rejax.PQN,
+        {"num_envs": 32, "num_steps": 64, "num_minibatches": 16, "num_epochs": 4, "td_lambda": 0.95,
+         "exploration_fraction": 0.2, "learning_rate": 1e-4},
+        (256, 256), 2_048, 0,
     ),
 }  # fmt: skip
 
@@ -39,10 +47,9 @@ PROTOCOLS = {
 def made(name: str) -> Any:
     """Return the algorithm, with layers as CleanRL has them."""
     protocol = PROTOCOLS[name]
-    whole = protocol.algorithm.create(
-        env="CartPole-v1", learning_rate=2.5e-4, gamma=0.99, total_timesteps=500_000, **protocol.constants
-    )
-    layers: dict[str, Any] = {"hidden_layer_sizes": (120, 84)}
+    shared = {"env": "CartPole-v1", "learning_rate": 2.5e-4, "gamma": 0.99, "total_timesteps": 500_000}
+    whole = protocol.algorithm.create(**shared | protocol.constants)
+    layers: dict[str, Any] = {"hidden_layer_sizes": protocol.hidden}
     if name == "dqn":
         layers["activation"] = nn.relu
     return whole.replace(agent=whole.agent.clone(**layers))
