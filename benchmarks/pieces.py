@@ -57,7 +57,7 @@ for run in (searched, whole):
     seconds.append(time.perf_counter() - began)
 print(json.dumps(seconds))
 """
-SETTINGS = 27
+SETTINGS = 9
 """Of a search, of which a third goes on at each rung."""
 
 
@@ -111,7 +111,7 @@ def rows(quick: bool) -> list[Row]:
     once, always = program(BYTES)[0]
     claim = "the same, memory of a seed: each four times"
     found.append(Row(claim, f"{once / 2**20:,.1f} MiB", f"{always / 2**20:,.1f} MiB", ratio([once], [always])))
-    found.append(halving(20_000 if quick else 100_000, repeats))
+    found.append(halving(30_000 if quick else 100_000, repeats))
     return found
 
 
