@@ -23,7 +23,7 @@ RANGES: dict[str, tuple[Callable[..., searches.Range], int | None]] = {
 
 REFUSED = {
     "seeds": "--tuning-seeds and --fresh-seeds",
-    **dict.fromkeys(("exact", "initial_agents", "initial_which", "snapshots", "keep_checkpoint"), ""),
+    **dict.fromkeys(("exact", "measures", "initial_agents", "initial_which", "snapshots", "keep_checkpoint"), ""),
     **dict.fromkeys(("stop_on_nan", "drop_diverged", "distributed", "parquet", "tensorboard", "wandb"), ""),
     "accept_program": "",
 }

@@ -51,6 +51,7 @@ def test_several_values_are_choices_and_static_ones_a_loop():
         (f"{TABLE} --space alpha=log:1e-3:1 --alpha 0.1 0.2", "--alpha has several values, and --space a range"),
         (f"{TABLE} --space alpha=log:1e-3:1 --score regret", "no score 'regret' is logged"),
         (f"{TABLE} --space alpha=log:1e-3:1 --seeds 4", "a search has no --seeds; it has --tuning-seeds"),
+        ("dqn --steps 9 --space lr=log:1e-3:1 --measures", "a search has no --measures"),
         (f"{TABLE} --space alpha=log:1e-3:1 --eta 1", "eta must be at least 2, got 1"),
         (f"{TABLE} --space alpha=log:1e-3:1 --tuning-seeds 1", "tuning_seeds must be at least 2, got 1"),
         (TABLE, "space is empty"),
