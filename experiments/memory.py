@@ -49,7 +49,7 @@ def rows(length: int) -> int:
 
 def chain(length: int) -> dict[str, Any]:
     """Return MemoryChain: what the first observation showed is the right action after so many steps."""
-    steps = EPISODES * (length + 2)
+    steps = EPISODES * (length + 2)  # an episode has a step less, so it is some more of them
     return {"env": "MemoryChain-bsuite", "env_kwargs": (f"memory_length={length}",), "steps": steps}
 
 
@@ -184,7 +184,7 @@ def draw_chain(found: Found, seeds: str) -> Any:
     }
     with paper():
         drawn, axes = titled(
-            f"MemoryChain, last parameters after {EPISODES:,} episodes\n{seeds}, 95% Wilson interval", solved
+            f"MemoryChain, last parameters after some {EPISODES:,} episodes\n{seeds}, 95% Wilson interval", solved
         )
         draw_shares(axes, solved, "steps over which a bit is remembered")
         legend(drawn, axes)

@@ -168,7 +168,8 @@ def page(tasks: Tasks) -> str:
     for task, here in tasks.items():
         lines = [COLUMNS, ("---",) * len(COLUMNS), *map(row, here)]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        shown = f"![Greedy returns and steps until solved](../docs/pictures/family/{picture_of(task)})\n\n"
+        seen = "Greedy returns" + " and steps until solved" * shows_steps(here)
+        shown = f"![{seen}](../docs/pictures/family/{picture_of(task)})\n\n"
         remarks = "".join(f"{label(each['arguments'])}: {each['remark']}\n\n" for each in here if each["remark"])
         commands = "\n".join(command(each["arguments"], each["out"]) for each in here)
         said = f"{optimum(here[0]['arguments'])}{remarks}"
@@ -180,15 +181,27 @@ def page(tasks: Tasks) -> str:
     return text + "\n".join(f"- {machine}" for machine in machines) + "\n"
 
 
+def half_solved_after(found: Mapping[str, Any]) -> stats.Estimate:
+    """Return the median steps until a record's seeds are solved, not finite where half of them never are."""
+    known = found.get("solved_after") or [None]
+    steps = median(np.array([[np.inf if x is None else x for x in known]]).T)
+    return steps._replace(value=steps.value[0], low=steps.low[0], high=steps.high[0])
+
+
+def shows_steps(here: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether a picture has the steps until solved: where half of the seeds of any record are."""
+    return any(np.isfinite(half_solved_after(each).value) for each in here)
+
+
 def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
     """Return the picture of an environment: a row for each record, its score and the steps until it was solved."""
     threshold = SOLVED.get(here[0]["arguments"]["env"])
-    times = [each.get("solved_after") for each in here]
+    times = [half_solved_after(each) for each in here]
     names = [
         f"{label(x['arguments'])}, {x['arguments']['config']['steps'] // 1000}k".replace("`", "") for x in here
     ]
     with paper():
-        drawn, panels = figure(WIDE, 0.9 + 0.15 * len(here), 1 + any(times))
+        drawn, panels = figure(WIDE, 0.9 + 0.15 * len(here), 1 + shows_steps(here))
         head(drawn, f"{task}: interquartile mean with 95% bootstrap interval; cross: worst seed")
         scores, *steps = np.atleast_1d(panels)
         for y, each in enumerate(here):
@@ -200,10 +213,8 @@ def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
         scores.set(xlabel="greedy return", ylim=(len(here) - 0.4, -0.6))
         scores.set_yticks(range(len(here)), names)
         for panel in steps:
-            for y, known in enumerate(times):
-                if known:
-                    found = median(np.array([[np.inf if x is None else x for x in known]]).T)
-                    _dot(panel, y, found._replace(value=found.value[0], low=found.low[0], high=found.high[0]))
+            for y, found in enumerate(times):
+                _dot(panel, y, found)
             panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, None))
             panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
             thousands(panel.xaxis)

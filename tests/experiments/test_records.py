@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -124,6 +125,14 @@ def test_every_record_has_the_arguments_of_its_algorithm():
             assert record.pop("gamma" if "gamma" in record else "seeds") is not None
             with pytest.raises(ValueError, match=r"(seeds|gamma) of .* is missing"):
                 from_config(arguments, path)
+
+
+def test_every_command_that_is_kept_of_a_part_can_be_given():
+    kept = [json.loads(path.read_text()).get("commands", []) for path in records.RECORDS.glob("*/*.json")]
+    lines = [line for each in kept for line in each]
+    assert len(lines) > 50
+    for line in lines:
+        assert read(shlex.split(line)[2:]).name == line.split()[2], line
 
 
 def test_the_command_of_a_preset_runs_the_same(tmp_path):
