@@ -118,8 +118,8 @@ def said(title: str, lines: dict[str, dict[str, list[Any]]]) -> str:
         returns = np.array(each["eval_return"])
         last, best = returns[-1], returns.max(0)
         places = digits(last)
-        gain = f"{stats.iqm(best) - stats.iqm(last):.{places}f}"
-        shown = f"{stats.iqm(last):.{places}f} {describe_interval(last, places)[1]}"
+        gain = f"{stats.iqm(best) - stats.iqm(last):z.{places}f}"
+        shown = f"{stats.iqm(last):z.{places}f} {describe_interval(last, places)[1]}"
         told.append(f"  {name}: {shown}; each seed's best of {len(returns)} evaluations says {gain} more")
     return "\n".join(told)
 

@@ -411,15 +411,15 @@ def conclude(
         facts = {**facts, **outcome_of_best(result, again)}
     folder.finish({**summary, **facts, "final_return_iqm_interval": interval})
     table = Table("greedy return", "", title=title)
-    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):.{places}f} {shown}")
+    table.add_row("interquartile mean [95% interval]", f"{float(stats.iqm(per_seed)):z.{places}f} {shown}")
     spread = (per_seed.mean(), per_seed.min(), per_seed.max())
-    table.add_row("mean, worst, best seed", ", ".join(f"{score:.{places}f}" for score in spread))
+    table.add_row("mean, worst, best seed", ", ".join(f"{score:z.{places}f}" for score in spread))
     if solved is not None:
         table.add_row(f"seeds with a mean of at least {threshold:g}", f"{solved.sum()} of {args.seeds}")
     if summary["diverged"]:
         table.add_row("seeds that diverged, counted as they are", f"{summary['diverged']} of {args.seeds}")
     if again is not None:
-        table.add_row("that of each seed's best agent", f"{float(stats.iqm(again)):.{places}f} (evaluated again)")
+        table.add_row("that of each seed's best agent", f"{float(stats.iqm(again)):z.{places}f} (evaluated again)")
     table.add_row("episodes per seed", f"{args.eval_episodes}")
     table.add_row("env-steps/s", f"{result.env_steps / result.run_s:,.0f}")
     table.add_row("run, compile", f"{result.run_s:.1f} s, {result.compile_s:.1f} s")
@@ -458,7 +458,7 @@ def describe_interval(scores: np.ndarray, digits: int = 1) -> tuple[tuple[float,
     if len(scores) < stats.LEAST_SEEDS:
         return (np.nan, np.nan), "(no interval: one seed)"
     low, high = stats.iqm_interval(scores)
-    return (low, high), f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return (low, high), f"[{low:z.{digits}f}, {high:z.{digits}f}]"
 
 
 def summarise(

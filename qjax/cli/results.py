@@ -86,8 +86,8 @@ def scores(sample: Sample) -> tuple[str, str, str]:
     if greedy is None or np.isnan(greedy).any():
         return "", "", shown
     places = digits(greedy)
-    whole = f"{float(stats.iqm(greedy)):.{places}f} {describe_interval(greedy, places)[1]}"
-    return whole, f"{greedy.min():.{places}f}", shown
+    whole = f"{float(stats.iqm(greedy)):z.{places}f} {describe_interval(greedy, places)[1]}"
+    return whole, f"{greedy.min():z.{places}f}", shown
 
 
 def _seconds(folder: Path) -> str:

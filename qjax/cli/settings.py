@@ -152,9 +152,9 @@ def show(settings: Sequence[Mapping[str, Any]], title: str, env: str) -> None:
         scores = np.asarray(each["final_return_per_seed"])
         table.add_row(
             *(joined(each["setting"][name]) for name in names),
-            f"{float(each['final_return_iqm']):.{places}f} {describe_interval(scores, places)[1]}",
-            f"{scores.mean():.{places}f}",
-            f"{scores.min():.{places}f}",
+            f"{float(each['final_return_iqm']):z.{places}f} {describe_interval(scores, places)[1]}",
+            f"{scores.mean():z.{places}f}",
+            f"{scores.min():z.{places}f}",
             *(f"{each['solved_fraction']:.0%}" for _ in level),
             *(f"{each['diverged']} of {len(scores)}" for _ in lost),
         )

@@ -106,7 +106,7 @@ def heat_map(
     found = middle(np.moveaxis(np.asarray(scores, float), -1, 0))
     digits = _decimals(found.value)
     cells = [
-        ("" if np.isnan(v) else f"{v:.{digits}f}", "" if np.isnan(a) else f"[{a:.{digits}f}, {b:.{digits}f}]")
+        ("" if np.isnan(v) else f"{v:z.{digits}f}", "" if np.isnan(a) else f"[{a:z.{digits}f}, {b:z.{digits}f}]")
         for v, a, b in zip(*(np.ravel(part) for part in found), strict=True)
     ]
     need = [0.1 + LETTER * size * max(len(texts[i]) for texts in cells) for i, size in enumerate((7, SMALL))]

@@ -163,7 +163,7 @@ def champion(tried: Sequence[Tried], score: Score, reference: Reference | None) 
 def words(found: Estimate) -> str:
     """Return an estimate as `475.2 [470.1, 480.3]`."""
     places = 1 if abs(found.value) > 10 else 2
-    return f"{found.value:.{places}f} [{found.low:.{places}f}, {found.high:.{places}f}]"
+    return f"{found.value:z.{places}f} [{found.low:z.{places}f}, {found.high:z.{places}f}]"
 
 
 def better(found: Paired) -> str:

@@ -11,6 +11,7 @@ import qjax
 from experiments import records, results
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of, resolve
+from qjax.cli.command import describe_interval
 from qjax.cli.grid import Several
 from qjax.cli.reading import from_config, read
 from qjax.core import jsonfile
@@ -69,6 +70,7 @@ def test_the_page_says_when_seeds_are_solved_and_what_an_interquartile_mean_hide
     scores[:7] = 0
     assert results.solved(scores, 475.0) == "57 (**11% fail**)"
     assert results.solved(np.zeros(64), 475.0) == "0"  # which the interquartile mean shows
+    assert describe_interval(np.full(3, np.float32(-1e-3)), 2)[1] == "[0.00, 0.00]"  # no minus in front of nothing
 
 
 def test_the_page_has_every_record_once(folder, tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def greedy(own: np.ndarray | None) -> tuple[str, str, str]:
     if own is None or np.isnan(own).all():
         return "", "", ""
     places = digits(own[~np.isnan(own)])
-    return _middle(own), f"{np.nanmin(own):.{places}f}", f"{np.nanmax(own):.{places}f}"
+    return _middle(own), f"{np.nanmin(own):z.{places}f}", f"{np.nanmax(own):z.{places}f}"
 
 
 def _training(sample: Sample) -> str:
@@ -115,7 +115,7 @@ def _middle(values: np.ndarray | None) -> str:
         return ""
     known = values[~np.isnan(values)]
     places = digits(known)
-    return f"{float(stats.iqm(known)):.{places}f} {describe_interval(known, places)[1]}"
+    return f"{float(stats.iqm(known)):z.{places}f} {describe_interval(known, places)[1]}"
 
 
 def _comparison(group: Group) -> Iterator[Table]:

@@ -243,4 +243,4 @@ def _middle(scores: np.ndarray) -> str:
     if not len(known):
         return ""
     places = digits(known)
-    return f"{float(stats.iqm(scores)):.{places}f} {describe_interval(scores, places)[1]}"
+    return f"{float(stats.iqm(scores)):z.{places}f} {describe_interval(scores, places)[1]}"
