@@ -215,7 +215,7 @@ def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
         for panel in steps:
             for y, found in enumerate(times):
                 _dot(panel, y, found)
-            panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, None))
+            panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, 1.05 * panel.dataLim.x1))
             panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
             thousands(panel.xaxis)
     return drawn

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.records import RECORDS, label, read, script, task_of
-from qjax import plot, stats
+from qjax import algorithms, plot, stats
 from qjax.plot.style import legend, look, paper, titled
 
 LEAST = 64
@@ -99,6 +99,15 @@ def briefly(task: str) -> str:
     return task
 
 
+def by_kind(pairs: list[Pair]) -> dict[str, list[Pair]]:
+    """Return the pairs of networks and of tables, if any: together they have more lines than colours."""
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        kind = "tables" if pair.names[0] in algorithms.TABULAR else "networks"
+        found.setdefault(kind, []).append(pair)
+    return found
+
+
 def draw(pairs: list[Pair]) -> Any:
     """Return the picture of how often the order of a pair is wrong, over the number of seeds."""
     found = told_apart(pairs)
@@ -138,7 +147,7 @@ def main(out: Path = Path("runs/seeds"), seed: int = 0, records: Path = RECORDS)
     """Compare algorithms by a few of their seeds and by all, and draw how often the order differs.
 
     Args:
-        out: folder for the picture and its numbers.
+        out: folder for the pictures and their numbers.
         seed: of the draws.
         records: folder of the records.
 
@@ -153,8 +162,9 @@ def main(out: Path = Path("runs/seeds"), seed: int = 0, records: Path = RECORDS)
     out.mkdir(parents=True, exist_ok=True)
     found = {"counts": COUNTS, "draws": DRAWS, "pairs": [pair._asdict() for pair in pairs]}
     (out / "seeds.json").write_text(json.dumps(found) + "\n")
-    plot.save(draw(pairs), out / "seeds")
-    print(f"a picture, and what it shows, in {out}")
+    for kind, own in by_kind(pairs).items():
+        plot.save(draw(own), out / f"seeds-{kind}")
+    print(f"pictures, and what they show, in {out}")
 
 
 if __name__ == "__main__":

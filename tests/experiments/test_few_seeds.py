@@ -62,7 +62,8 @@ def test_the_records_are_compared_and_drawn(tmp_path, capsys):
         shutil.copy(path, tmp_path / "records")
     seeds.main(out=tmp_path / "out", records=tmp_path / "records")
     found = json.loads((tmp_path / "out" / "seeds.json").read_text())
-    assert (tmp_path / "out" / "seeds.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "seeds-networks.png").stat().st_size > 10_000
+    assert not (tmp_path / "out" / "seeds-tables.png").exists()
     means = [np.mean(json.loads(path.read_text())["greedy"]) for path in (tmp_path / "records").iterdir()]
     assert len(found["pairs"]) == sum(a != b for i, a in enumerate(means) for b in means[:i])
     assert all(pair["task"] == "CartPole-v1, 500,000 steps" for pair in found["pairs"])

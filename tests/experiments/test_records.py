@@ -122,7 +122,8 @@ def test_the_page_is_that_of_the_records():
 def test_every_record_has_the_arguments_of_its_algorithm():
     for path in records.RECORDS.glob("*.json"):
         arguments = json.loads(path.read_text())["arguments"]
-        assert jsonfile.plain(from_config(arguments, path).recorded) == arguments
+        assumed, args = arguments.pop("assumed", None), from_config(arguments, path)
+        assert train.assumed(args) == assumed and jsonfile.plain(args.recorded) == arguments
         for record in (arguments, arguments["config"]):
             assert record.pop("gamma" if "gamma" in record else "seeds") is not None
             with pytest.raises(ValueError, match=r"(seeds|gamma) of .* is missing"):
