@@ -35,7 +35,7 @@ print(json.dumps([lane(frames=4), lane()]))
 """
 
 SEARCH = """
-import json, sys, time
+import json, time
 import jax
 import qjax
 qjax.use_cores()
