@@ -1,5 +1,5 @@
-"""How fast is DQN on CartPole, against plain JAX, Stable-Baselines3 and the classic PyTorch loop? And what is each
-trick of the loop worth?
+"""How fast is DQN on CartPole, against plain JAX and the classic PyTorch loop? And what is each trick of the loop
+worth? (Against other libraries: `benchmarks.peers`.)
 
     python -m benchmarks.dqn
 """
@@ -38,31 +38,19 @@ def protocols(quick: bool) -> list[Row]:
         done, most = (f"{x / 1e9:,.0f} GFLOP/s" for x in (sorted(rate)[len(rate) // 2], sgemm.speed))
         rows.append(Row("its learner's operations per second of the whole loop: SGEMM", done, most, share, "0.45"))
     with (
-        Contender("qjax_dqn", lanes=16) as few,
-        Contender("sb3_cartpole", copies, threads=1) as sb3,
         Contender("qjax_dqn", protocol="tutorial", lanes=16) as tutorial,
         Contender("torch_cartpole", copies, threads=1) as torch,
     ):
-        rounds([few, sb3, tutorial, torch], seconds, repeats)
-        rows.append(
-            versus(f"the same, 16 seeds: Stable-Baselines3, {copies} copies, a thread each", few, sb3, "25")
-        )
+        rounds([tutorial, torch], seconds, repeats)
         claim = f"DQN, tutorial protocol, 16 seeds: classic PyTorch loop, {copies} copies, a thread each"
         rows.append(versus(claim, tutorial, torch, "25"))
         if not quick:
-            rows += default_threads(sb3, torch, copies, seconds, repeats)
+            with Contender("torch_cartpole", copies) as free:
+                torch.speeds = []
+                rounds([torch, free], seconds, repeats)
+                claim = f"PyTorch loop, {copies} copies, a thread each: PyTorch's default threads"
+                rows.append(versus(claim, torch, free))
     return rows
-
-
-def default_threads(sb3: Contender, torch: Contender, copies: int, seconds: float, repeats: int) -> list[Row]:
-    """Compare the baselines' copies with a thread each with the same with PyTorch's own number of threads."""
-    found = []
-    for one, name, label in ((sb3, "sb3_cartpole", "Stable-Baselines3"), (torch, "torch_cartpole", "PyTorch loop")):
-        with Contender(name, copies) as free:
-            one.speeds = []
-            rounds([one, free], seconds, repeats)
-            found.append(versus(f"{label}, {copies} copies, a thread each: PyTorch's default threads", one, free))
-    return found
 
 
 def ablations(quick: bool) -> list[Row]:

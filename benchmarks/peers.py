@@ -82,6 +82,13 @@ def against_single_seeds(seconds: float, repeats: int) -> list[Row]:
     return found
 
 
+def rows(quick: bool, rejax: str = "") -> list[Row]:
+    """Return all of them; those of rejax where `rejax` is the interpreter of an environment that has it."""
+    seconds, repeats = (1.5, 3) if quick else (8.0, 5)
+    found = against_rejax(rejax, seconds, repeats) if rejax else []
+    return [*found, *against_single_seeds(seconds, repeats)]
+
+
 def main(rejax: str = "", quick: bool = False) -> None:
     """Print the table.
 
@@ -90,11 +97,7 @@ def main(rejax: str = "", quick: bool = False) -> None:
         quick: measure less often and shorter.
 
     """
-    seconds, repeats = (1.5, 3) if quick else (8.0, 5)
-    rows = against_single_seeds(seconds, repeats)
-    if rejax:
-        rows = [*against_rejax(rejax, seconds, repeats), *rows]
-    print(f"{machine()}\n\n{markdown(rows)}")
+    print(f"{machine()}\n\n{markdown(rows(quick, rejax))}")
 
 
 if __name__ == "__main__":
