@@ -71,6 +71,7 @@ PUBLISHED = {
     ("CartPole-v1", "pqn"): "495.13 ± 6.89",
     ("Acrobot-v1", "dqn"): "in JAX -88.89 ± 1.56",
     ("Acrobot-v1", "c51"): "in JAX -86.74 ± 2.19",
+    ("MountainCar-v0", "dqn"): "in JAX -188.90 ± 11.78",
 }
 """By environment and algorithm: CleanRL's documentation, mean and standard deviation of training returns."""
 
