@@ -6,6 +6,7 @@ Steps are learned from once, as they come; alpha is 1 on DeepSea, which is deter
 on RiverSwim. beta, initial values and epsilon were chosen on other seeds (`--seed 1`).
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ class Arguments(Setting):
     seeds: int = 64
     log_points: int = 50
     out: Path = Path("runs/exploration")
-    """Folder for the picture."""
+    """Folder for the picture, and a JSON file with every seed's regret at the end, and when it lost it."""
 
 
 def trained(args: Arguments, task: Task, agent: qjax.Agent, policy: Any) -> list[qjax.Point]:
@@ -94,6 +95,19 @@ def trained(args: Arguments, task: Task, agent: qjax.Agent, policy: Any) -> list
     return result.points
 
 
+NONE = 0.01
+"""A regret below this is none."""
+
+
+def ended(points: list[qjax.Point]) -> dict[str, list[Any]]:
+    """Return every seed's regret at the end, and the steps of the log point from which it has none, or None."""
+    regret = np.stack([point.values["regret"] for point in points], 1)
+    steps = np.stack([point.env_steps for point in points], 1)
+    since = [np.flatnonzero(each >= NONE).max(initial=-1) + 1 for each in regret]
+    without = [int(each[at]) if at < len(each) else None for each, at in zip(steps, since, strict=True)]
+    return {"regret": [float(f"{x:.4g}") for x in regret[:, -1]], "steps_until_none": without}
+
+
 def run(args: Arguments) -> None:
     """Train, say the regret at the end, and draw it."""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +117,9 @@ def run(args: Arguments) -> None:
         curves[title] = {name: trained(args, task, *pieces) for name, pieces in agents(task).items()}
         for name, points in curves[title].items():
             last = points[-1].values["regret"]
-            print(f"{title:12} {name:17} regret {np.mean(last):9.3g}, none in {np.mean(last < 0.01):.2f} of seeds")
+            print(f"{title:12} {name:17} regret {np.mean(last):9.3g}, none in {np.mean(last < NONE):.2f} of seeds")
+    kept = {task: {name: ended(points) for name, points in each.items()} for task, each in curves.items()}
+    (args.out / "exploration.json").write_text(json.dumps(kept) + "\n")
     measures = {"regret": "regret of the greedy policy"}
     plot.measures(args.out / "exploration.png", curves, measures, f"{args.count} each")
 

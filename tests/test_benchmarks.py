@@ -18,8 +18,8 @@ KEY = jax.random.key(0)
 
 def as_recurrent_params(params):
     dense, norm, cell, output = (params["params"][x] for x in ("Dense_0", "LayerNorm_0", "Cell_0", "Dense_1"))
-    torso = {"Dense_0": dense, "LayerNorm_0": norm}
-    return RecurrentParams({"params": torso}, {"params": cell["GRUCell_0"]}, {"params": {"Dense_0": output}})
+    parts = {"Dense_0": dense, "LayerNorm_0": norm}, cell["GRUCell_0"], {"Dense_0": output}
+    return RecurrentParams(*({"params": each} for each in parts), width=dense["bias"].size)
 
 
 def as_batch(carry, rows, after):

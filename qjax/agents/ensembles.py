@@ -40,7 +40,8 @@ def bootstrapped(agent: Agent, size: int, probability: Any = 0.5, vote: bool = F
     Networks that differ by a fixed random function explore more (`qjax.with_prior`; Osband et al. 2018).
 
     Args:
-        agent: any; what is logged is the members' mean, and so is the priority.
+        agent: any; what is logged is the members' mean, and a priority that of the members who learn from there, 0
+            where none does.
         size: K, members.
         probability: with which a member learns from a transition, in (0, 1].
         vote: whether together they act on each action's share of the members that prefer it; default their mean.
@@ -72,13 +73,16 @@ def bootstrapped(agent: Agent, size: int, probability: Any = 0.5, vote: bool = F
         return _together(q, vote) if noise is None else q[carry.number], carry._replace(carries=carries)
 
     def learn(key, state, batch, time):
-        weight = jnp.where(masks(state.seed, batch.slot, size, probability)[:, None], batch.weight, 0)
+        learning = masks(state.seed, batch.slot, size, probability)
+        weight = jnp.where(learning[:, None], batch.weight, 0)
         # A memory may drop the carry; of members that learn from it, each says so.
         carries = batch.carry.carries if isinstance(batch.carry, Member) else ()
         own = batch._replace(weight=weight, carry=carries)
         learns = jax.vmap(agent.learn, in_axes=(0, 0, _OF_MEMBERS, None))
         members, info = learns(jax.random.split(key, size), state.members, own, time)
-        return state._replace(members=members), {name: x.mean(0) for name, x in info.items()}
+        priority = jnp.where(learning, info.pop("priority"), 0).sum(0) / jnp.maximum(learning.sum(0), 1)
+        means = {name: x.mean(0) for name, x in info.items()}
+        return state._replace(members=members), {**means, "priority": priority}
 
     def sync(key: Any, state: BootstrappedState, elapsed: Time) -> Any:
         keys = jax.random.split(key, size)
@@ -111,5 +115,6 @@ def _together(q: Any, vote: bool) -> Any:
     """Return what all members make of the values of the actions, `[K, A]`; what all of them mask stays so."""
     if not vote:
         return q.mean(0)
-    votes = jax.nn.one_hot(q.argmax(-1), q.shape[-1]).mean(0)
+    best = (q == q.max(-1, keepdims=True)) & (q > -jnp.inf)
+    votes = (best / jnp.maximum(best.sum(-1, keepdims=True), 1)).mean(0)
     return jnp.where((q == -jnp.inf).all(0), -jnp.inf, votes)

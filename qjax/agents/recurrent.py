@@ -158,19 +158,23 @@ def sequence_loss(
     look_ahead: Callable[..., Batch],
     key: Key[Array, ""],
     target_params: Params,
-    carry: Carry,
+    carry_of: Callable[[Params], Carry],
     batch: Batch,
     time: Time,
     params: Params,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, "T B"]]]:
     """Return the mean loss of the rows that are learned from, and the info of all rows.
 
-    `loss_of_row` is as `td_loss`, of what the cell gives (`Hidden`), and `look_ahead` makes its targets longer:
-    `(key, params, target_params, batch, time) -> batch`.
+    `loss_of_row` is as `td_loss`, of what the cell gives (`Hidden`), `look_ahead` makes its targets longer:
+    `(key, params, target_params, batch, time) -> batch`, and `carry_of` gives the carry before the first rows under
+    a network's parameters.
     """
     unroll_key, loss_key = jax.random.split(key)
     learned = batch.weight > 0
-    pairs = [unrolled_streams(network, unroll_key, p, carry, batch.data, learned) for p in (params, target_params)]
+    pairs = [
+        unrolled_streams(network, key, p, carry_of(p), batch.data, learned)
+        for key, p in zip(jax.random.split(unroll_key), (params, target_params), strict=True)
+    ]
     obs, following = (Hidden(*each) for each in zip(*pairs, strict=True))
     weight = batch.weight * (batch.weight.size / jnp.maximum(learned.sum(), 1))
     batch = batch._replace(data=batch.data._replace(obs=obs, next_obs=following), weight=weight)
@@ -302,8 +306,8 @@ def recurrent_dqn(
 
     def learn(key, state, batch, time):
         check_key(key)
-        carry = carry_before(net, state.params, batch, stored_state)
-        loss_of = partial(sequence_loss, net, of_row, look_ahead, key, state.target_params, carry, batch, time)
+        carry_of = partial(carry_before, net, batch=batch, stored=stored_state)
+        loss_of = partial(sequence_loss, net, of_row, look_ahead, key, state.target_params, carry_of, batch, time)
         state, loss, info = gradient_step(optimizer, loss_of, state)
         learned = batch.weight > 0
         priority = sequence_priority(info.pop("priority"), learned, eta)

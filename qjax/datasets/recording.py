@@ -69,7 +69,9 @@ def collect(
 ) -> Dataset:
     """Return the transitions of an agent that acts and does not learn, with the probabilities of its actions.
 
-    It acts as in a loop: networks with noise of their own have it. The same key gives the same transitions.
+    It acts as in a loop: networks with noise of their own have it. The same key gives the same transitions. Of a
+    policy that remembers no probabilities are kept: what it says of an action may count as decided what it drew for
+    itself before, as repetitions of `epsilon_z_greedy` are, and is not the chance that the action had.
 
     Args:
         env: the environment.
@@ -90,8 +92,9 @@ def collect(
     steps, num_envs = check_size("steps", steps), check_size("num_envs", num_envs)
     if steps % num_envs:
         raise ValueError(f"steps must be a multiple of num_envs, got {steps} steps of {num_envs} environments")
+    known = not isinstance(policy, StatefulPolicy)
     actor = agent._replace(
-        learn=_nothing, observe=no_update, reads_probability=True, in_order=False, zero_weight_noop=False
+        learn=_nothing, observe=no_update, reads_probability=known, in_order=False, zero_weight_noop=False
     )
     # With a discount factor of 1 a discount says exactly whether an episode terminated.
     loop = make_loop(env, actor, policy, ring(steps, 1), gamma=1.0, num_envs=num_envs)

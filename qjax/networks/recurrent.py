@@ -1,11 +1,14 @@
 """Recurrent networks: a cell between what reads the observation and what the head reads."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.tree_util import register_dataclass
 
 from qjax.core.checks import check_callable, check_record
 from qjax.core.default_rules import makes_usual
@@ -27,7 +30,9 @@ CELLS: dict[str, Callable[[int], Any]] = {
 """Flax's by name, `size -> cell`. Their recurrent weights start orthogonal, as flax's do, without LAPACK."""
 
 
-class RecurrentParams(NamedTuple):
+@partial(register_dataclass, data_fields=["torso", "cell", "network"], meta_fields=["width"])
+@dataclass(frozen=True)
+class RecurrentParams:
     """The parameters of a `recurrent` network."""
 
     torso: Params
@@ -36,6 +41,8 @@ class RecurrentParams(NamedTuple):
     """The cell's."""
     network: Params
     """Of what comes after it."""
+    width: int
+    """Numbers that the cell reads, of which its initial carry may depend."""
 
 
 @makes_usual
@@ -58,7 +65,7 @@ def recurrent(cell: Any, network: NetworkLike, torso: NetworkLike | None = None)
     net, eyes = as_network(network), None if torso is None else as_network(torso)
 
     def begin(params):
-        return cell.initialize_carry(root_key(0), (1,))  # cells of vectors have one size, whatever they read
+        return cell.initialize_carry(root_key(0), (params.width,))
 
     def seen(params, obs, noise):
         if eyes is None:
@@ -72,10 +79,11 @@ def recurrent(cell: Any, network: NetworkLike, torso: NetworkLike | None = None)
     def init(key, obs):
         torso_key, cell_key, network_key = jax.random.split(key, 3)
         torso_params = () if eyes is None else eyes.init(torso_key, obs)
-        x, carry = seen(torso_params, obs, None), begin(None)
+        x = seen(torso_params, obs, None)
+        carry = cell.initialize_carry(root_key(0), x.shape)
         cell_params = cell.init(cell_key, carry, x)
         y = cell.apply(cell_params, carry, x)[1]
-        return RecurrentParams(torso_params, cell_params, net.init(network_key, y))
+        return RecurrentParams(torso_params, cell_params, net.init(network_key, y), x.size)
 
     def step(params, carry, x):
         carry, y = cell.apply(params.cell, carry, x)
@@ -105,7 +113,11 @@ def _check_cell(cell: Any) -> None:
         raise TypeError(
             f"a cell needs an initial carry; {shown(cell)} does not implement initialize_carry"
         ) from None
-    if getattr(cell, "num_feature_axes", 1) != 1 or not jax.tree.leaves(carry):
+    try:
+        axes = getattr(cell, "num_feature_axes", 1)
+    except NotImplementedError:  # what flax's base has for it; `nn.RNN` alone needs it
+        axes = 1
+    if axes != 1 or not jax.tree.leaves(carry):
         raise TypeError(f"a cell must read vectors and remember something; {shown(cell)} does not")
 
 

@@ -74,6 +74,9 @@ def _chance(weights: Weights, action: Int[Array, ""]) -> Float[Array, ""]:
 def retrace(lam: Any = 1.0) -> Trace:
     """Return the trace c = lambda min(1, pi(a) / mu(a)) (Munos et al. 2016, Retrace): safe and efficient.
 
+    Of a policy that remembers mu is what it said of the action, which is 1 where it drew that itself before: then c
+    is smaller, and safe all the same.
+
     Raises:
         ValueError: lambda lies outside [0, 1].
 

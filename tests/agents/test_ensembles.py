@@ -11,7 +11,7 @@ import probes
 import pytest
 
 import qjax
-from qjax.agents.ensembles import masks
+from qjax.agents.ensembles import Member, masks
 from qjax.core import clock as clocks
 from qjax.types import Batch, Time, Transition
 
@@ -56,8 +56,26 @@ def test_each_member_learns_as_it_would_alone(probability):
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), left, learned)
         found.append(told)
     np.testing.assert_allclose(info["loss"], np.mean([told["loss"] for told in found]), rtol=1e-5)
-    np.testing.assert_allclose(info["priority"], np.mean([told["priority"] for told in found], axis=0), rtol=1e-5)
+    priorities = np.stack([told["priority"] for told in found])
+    of_learners = [priorities[own[:, at], at].mean() if own[:, at].any() else 0 for at in range(STREAMS)]
+    np.testing.assert_allclose(info["priority"], of_learners, rtol=1e-5)
     assert len({float(x) for x in jax.tree.leaves(state.members.params)[1][:, 0, 0]}) == SIZE
+
+
+def test_a_sequence_s_priority_does_not_tell_how_many_members_learn_from_it():
+    """Members without a part in it have none of it, and lower none: all here have the same parameters."""
+    net = qjax.recurrent(nn.GRUCell(3), qjax.MLP(2, (4,)))
+    alone = qjax.recurrent_dqn(net, optax.sgd(0.0))
+    together, given = qjax.bootstrapped(alone, 2, 0.5), batch()
+    alike = jax.tree.map(lambda x: x[:, :1].repeat(STREAMS, 1), given.data)
+    state = together.init(KEY, given.data.obs[0])
+    same = jax.tree.map(lambda x: jnp.stack([x[0]] * 2), state.members)
+    carry = jnp.zeros((STREAMS, 2, 3))
+    given = given._replace(data=alike, carry=Member(jnp.zeros(STREAMS, int), carry))
+    priority = together.learn(KEY, state._replace(members=same), given, TIME)[1]["priority"]
+    own = np.asarray(masks(state.seed, given.slot, 2, 0.5)).sum(0)
+    assert {*own} == {0, 1, 2}
+    np.testing.assert_allclose(priority, np.where(own > 0, priority[own == 2][0], 0), rtol=1e-5)
 
 
 def test_which_transitions_a_member_learns_from_stays_and_is_a_fair_draw():
@@ -96,9 +114,9 @@ def test_one_member_acts_for_an_episode_and_then_another_is_drawn():
 
 
 def test_together_they_act_on_their_mean_or_their_votes():
-    values = jnp.array([[0.0, 1.0, -jnp.inf], [0.0, 1.0, -jnp.inf], [10.0, 0.0, -jnp.inf]])
+    values = jnp.array([[0.0, 1.0, -jnp.inf], [1.0, 1.0, -jnp.inf], [10.0, 0.0, -jnp.inf]])  # the second's tie
     alone = qjax.tabular(1, 3, 0.1)._replace(init=lambda key, obs: jnp.zeros((1, 3)))
-    for vote, expected in ((False, [10 / 3, 2 / 3, -np.inf]), (True, [1 / 3, 2 / 3, -np.inf])):
+    for vote, expected in ((False, [11 / 3, 2 / 3, -np.inf]), (True, [1 / 2, 1 / 2, -np.inf])):
         agent = qjax.bootstrapped(alone, 3, vote=vote)
         state = agent.init(KEY, jnp.zeros(2, jnp.int32))._replace(members=values[:, None])
         carry = agent.begin(KEY, state)

@@ -12,6 +12,7 @@ import victim
 from scipy import special
 
 import qjax
+from experiments import overestimation
 from qjax.objectives.members import Members, least_of_members, mean_of_members
 from qjax.sweeps import phases, saving
 from qjax.types import Batch, Quantiles, Time, Transition
@@ -337,28 +338,12 @@ def test_with_implicit_quantiles_in_a_loop(name):
 # Overestimation ----------------------------------------------------------------------------------------------
 
 
-def gamble(actions=8):
-    """Return a task as Sutton and Barto's example 6.7: one action ends it, others lead to several worth -0.1."""
-    shape = (2, actions, 2)
-    reward, terminated = np.zeros(shape), np.ones(shape, bool)
-    reward[1], terminated[0, 1:] = (-1.1, 0.9), False
-    mdp = qjax.mdp.from_outcomes(np.ones(shape, int), np.full(shape, 0.5), reward, terminated, [1.0, 0.0])
-    return qjax.make(qjax.MDPEnvironment(mdp, name="gamble"))
-
-
 def test_averaged_dqn_overestimates_less_than_dqn_and_maxmin_dqn_less_than_both():
-    """The largest value of a state whose values are all -0.1; the family's page has the numbers of more agents."""
-    env, seeds, bias = gamble(), 32, []
-    for make in (qjax.dqn, partial(qjax.averaged_dqn, copies=10), partial(qjax.maxmin_dqn, size=4)):
-        agent = make(qjax.table(2, 8), optax.sgd(0.5), target=qjax.periodic(20))
-        build = lambda _, agent=agent: qjax.make_loop(
-            env, agent, qjax.uniform, qjax.ring(512, 8), gamma=1.0, num_envs=2, warmup=8
-        )
-        agents = qjax.sweep(build, seeds=seeds, steps=2_000, log_points=1).agents
-        q = jax.vmap(lambda state, agent=agent: agent.values(None, state, jnp.int32(1)))(agents)
-        bias.append(np.asarray(q).max(-1) + 0.1)
-    dqn, averaged, maxmin = bias
-    spread = lambda x: x.std() / seeds**0.5
+    """The largest value of a state whose values are all -0.1."""
+    args = overestimation.Arguments(seeds=32, steps=2_000)
+    names = ("dqn", "averaged_dqn, 10 copies", "maxmin_dqn, 4 members")
+    dqn, averaged, maxmin = (overestimation.bias(args, overestimation.AGENTS[name]) for name in names)
+    spread = lambda x: x.std() / len(x) ** 0.5
     assert dqn.mean() > 0.3
     assert dqn.mean() - averaged.mean() > 2 * spread(dqn - averaged)
     assert averaged.mean() - maxmin.mean() > 4 * spread(averaged - maxmin)

@@ -91,6 +91,29 @@ def test_unrolling_is_acting_step_by_step(cell):
             np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-6)
 
 
+class Averaging(nn.RNNCellBase):
+    """A cell that remembers a moving average of what it reads, and so as many numbers."""
+
+    @nn.compact
+    def __call__(self, carry, x):
+        carry = 0.5 * (carry + x)
+        return carry, carry
+
+    def initialize_carry(self, key, input_shape):
+        return jnp.zeros(input_shape)
+
+
+@pytest.mark.parametrize("torso", [None, qjax.MLP(6, ())])
+def test_what_a_cell_remembers_may_be_as_wide_as_what_it_reads(torso):
+    net = qjax.recurrent(Averaging(), qjax.MLP(ACTIONS, (4,)), torso)
+    memory = qjax.sequences(24, 4, 3)
+    env, agent = qjax.make("CartPole-v1"), recurrent_dqn(net, SGD)
+    loop = qjax.make_loop(env, agent, qjax.uniform, memory, gamma=0.9, num_envs=2, warmup=6)
+    lane = jax.jit(lambda key: loop.run(loop.run(loop.init(key), clocks.at(0), 6, False), clocks.at(6), 2))(KEY)
+    width = 4 if torso is None else 6
+    assert lane.carry.shape == (2, width) and lane.carry.any() and jnp.isfinite(lane.stats.sums["loss"].total)
+
+
 class Steps(probes.Probe):
     """What is observed is how many steps the episode has; action 1 ends it, and so does the fourth step."""
 
@@ -126,6 +149,31 @@ def test_what_is_stored_is_what_was_remembered_before_a_row(rollout):
     np.testing.assert_array_equal(batch.carry, batch.data.obs[0])
 
 
+class Learned:
+    """A network of one's own that learns what an episode begins with."""
+
+    def init(self, key, obs):
+        return {"start": jnp.ones(ACTIONS), "weights": jnp.full((FEATURES, ACTIONS), 0.1)}
+
+    def begin(self, params):
+        return params["start"]
+
+    def apply(self, params, carry, obs):
+        carry = 0.5 * carry + obs @ params["weights"]
+        return carry, carry
+
+
+def test_what_an_episode_begins_with_is_learned_and_is_each_network_s_own():
+    agent, data = recurrent_dqn(Learned(), SGD, stored_state=False), rows()
+    given = batch_of(data._replace(last=jnp.zeros_like(data.last)), ())
+    state = agent.init(KEY, data.obs[0])
+    after, info = agent.learn(KEY, state, given, TIME)
+    assert (after.params["start"] != state.params["start"]).all()
+    target = {**state.target_params, "start": 100 * state.target_params["start"]}
+    other = agent.learn(KEY, state._replace(target_params=target), given, TIME)[1]
+    assert other["loss"] > 10 * info["loss"]
+
+
 # ---- burn-in
 
 
@@ -139,7 +187,7 @@ def test_no_gradient_goes_through_burn_in_but_its_rows_count():
     def loss(obs, carry):
         batch = batch_of(data._replace(obs=obs), carry, weight)
         loss_of_row = partial(of_row, qjax.objectives.environment_reward)
-        rest = (KEY, params, carry, batch, TIME, params)
+        rest = (KEY, params, lambda params: carry, batch, TIME, params)
         return recurrent_agents.sequence_loss(net, loss_of_row, partial(recurrent_agents._n_step_batch, 1), *rest)[
             0
         ]

@@ -96,6 +96,14 @@ def test_collected_are_the_transitions_of_a_slow_loop():
     }  # fmt: skip
 
 
+def test_of_a_policy_that_remembers_no_probabilities_are_kept():
+    """It says 1 of a repeated action, which was not the chance that it had."""
+    lake = qjax.make("FrozenLake-v1")
+    agent, policy = qjax.tabular(16, 4, 0.1), qjax.epsilon_z_greedy(0.5)
+    found = datasets.collect(lake, agent, jnp.zeros((16, 4)), policy, jax.random.key(0), 40)
+    assert found.probability == () and found.action.shape == (40, 1)
+
+
 def test_the_key_decides_and_the_agent_stays_as_it_is():
     """Normalisation of observations, which the loop would go on with, stands still."""
     agent = qjax.normalized(dqn(CART), observations=True)

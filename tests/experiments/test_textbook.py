@@ -125,3 +125,10 @@ def test_who_explores_comes_to_the_treasure_of_a_small_sea():
     found = {name: exploration.trained(args, task, *pieces) for name, pieces in exploration.agents(task).items()}
     regret = {name: points[-1].values["regret"] for name, points in found.items()}
     assert all((regret[name] < 1e-5).all() for name in ("MBIE-EB", "count bonus", "optimism"))
+
+
+def test_when_a_seed_lost_its_regret_for_good():
+    point = lambda steps, *regret: SimpleNamespace(env_steps=np.full(3, steps), values={"regret": np.array(regret)})
+    points = [point(10, 0.0, 0.5, 0.5), point(20, 0.0, 0.0, 0.0), point(30, 0.0, 0.0, 0.3)]
+    found = exploration.ended(points)
+    assert found == {"regret": [0.0, 0.0, 0.3], "steps_until_none": [10, 20, None]}
