@@ -1,4 +1,4 @@
-"""How fast is an environment of each suite that is installed, alone and while DQN is trained on it?
+"""How fast is an environment of each suite that is installed: bare, with episodes, and while DQN is trained on it?
 
 python -m benchmarks.suites
 """
@@ -15,15 +15,17 @@ def names() -> list[str]:
 
 
 def rows(quick: bool) -> list[Row]:
-    """Compare random actions with training in as many environments."""
+    """Compare random actions with the suite's bare steps, and with training in as many environments."""
     seconds, repeats = (1.0, 2) if quick else (5.0, 5)
     found = []
     for name in names():
         with (
             Contender("random_steps", env_name=name) as alone,
+            Contender("bare_steps", env_name=name) as bare,
             Contender("qjax_training", algorithm="dqn", env_name=name, warmup=1000) as training,
         ):
-            rounds([alone, training], seconds, repeats)
+            rounds([alone, bare, training], seconds, repeats)
+            found.append(versus(f"{name}, random actions: its own steps, no limit, no new episodes", alone, bare))
             found.append(versus(f"{name}, random actions in 160 environments: DQN, 16 seeds", alone, training))
     return found
 

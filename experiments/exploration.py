@@ -6,7 +6,6 @@ Steps are learned from once, as they come; alpha is 1 on DeepSea, which is deter
 on RiverSwim. beta, initial values and epsilon were chosen on other seeds (`--seed 1`).
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import qjax
+from experiments.records import keep
 from qjax import plot
 from qjax.cli.command import Setting, main
 from qjax.cli.exact import report_of
@@ -119,7 +119,7 @@ def run(args: Arguments) -> None:
             last = points[-1].values["regret"]
             print(f"{title:12} {name:17} regret {np.mean(last):9.3g}, none in {np.mean(last < NONE):.2f} of seeds")
     kept = {task: {name: ended(points) for name, points in each.items()} for task, each in curves.items()}
-    (args.out / "exploration.json").write_text(json.dumps(kept) + "\n")
+    keep(args.out / "exploration.json", kept)
     measures = {"regret": "regret of the greedy policy"}
     plot.measures(args.out / "exploration.png", curves, measures, f"{args.count} each")
 

@@ -7,7 +7,6 @@ without their velocities. Each algorithm at each size is a run of `qjax train` i
 stopped goes on where it was; a part's JSON has what is drawn, of each seed, and the commands.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import qjax
-from experiments.records import SOLVED, command
+from experiments.records import SOLVED, command, keep
 from qjax import plot, stats
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of
@@ -25,7 +24,7 @@ from qjax.cli.command import Setting, main
 from qjax.core.checks import check_size
 from qjax.core.jsonfile import NUMBER, list_of
 from qjax.plot.reach import median, steps_to_reach
-from qjax.plot.style import PAGE, legend, look, paper, titled
+from qjax.plot.style import PAGE, legend, marked, paper, titled
 from qjax.runs.config import load_summary
 
 
@@ -169,10 +168,9 @@ def draw_shares(axes: Any, solved: dict[str, dict[int, np.ndarray]], xlabel: str
         shares = np.array([flags.mean() for flags in each.values()])
         ends = np.array([stats.wilson(int(flags.sum()), len(flags)) for flags in each.values()]).T
         error = abs(ends - shares)
-        axes.errorbar(
-            list(each), shares, error, label=name, marker="o", elinewidth=0.8, capsize=1.5, **look(number)
-        )
+        axes.errorbar(list(each), shares, error, label=name, elinewidth=0.8, capsize=1.5, **marked(number))
     axes.set(xlabel=xlabel, ylabel="share of seeds", ylim=(-0.03, 1.03), xlim=(0, None))
+    axes.set_xticks(sorted({size for each in solved.values() for size in each}))
     axes.yaxis.set_major_formatter("{x:.0%}")
 
 
@@ -205,10 +203,12 @@ def draw_sea(found: Found, seeds: str) -> Any:
         for number, each in enumerate(times.values()):
             value, low, high = median(np.stack(list(each.values()), 1))
             known = np.isfinite(value)
-            error = np.stack([value - low, np.where(np.isfinite(high), high - value, 0)])[:, known]
+            # An interval without an upper end goes beyond the panel.
+            error = np.stack([value - low, np.where(np.isfinite(high), high - value, EPISODES)])[:, known]
             at = np.array(list(each))[known]
-            right.errorbar(at, value[known], error, marker="o", elinewidth=0.8, capsize=1.5, **look(number))
-        right.set(xlabel="size of the sea", ylabel="episodes", xlim=(0, None), ylim=(0, EPISODES))
+            right.errorbar(at, value[known], error, elinewidth=0.8, capsize=1.5, **marked(number))
+        right.set(xlabel="size of the sea", ylabel="episodes", xlim=left.get_xlim(), ylim=(0, EPISODES))
+        right.set_xticks(left.get_xticks())
         right.set_title("episodes until half of the seeds reach it, 95% interval", loc="left")
         legend(drawn, left)
     return drawn
@@ -245,7 +245,7 @@ def run(args: Arguments) -> None:
             found[f"{size}"] = {name: score(folder) for name, folder in folders.items()}
             commands += [command(qjax.load_config(x)["arguments"], str(x)) for x in folders.values()]
             kept = {"commands": commands, "seeds": found}
-            (args.out / f"memory-{part}.json").write_text(json.dumps(kept) + "\n")
+            keep(args.out / f"memory-{part}.json", kept)
             draw(args.out, part, found)
     print(f"pictures, and what they show, in {args.out}")
 

@@ -7,7 +7,6 @@ folder of its own, so what was stopped goes on where it was. On the slippery lak
 what an agent believes of its policy stands beside what that is worth, and beside what the data say of it.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 import qjax
 from experiments.memory import greedy_returns
-from experiments.records import command
+from experiments.records import command, keep
 from qjax import algorithms, datasets, plot, solve
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of
@@ -27,7 +26,7 @@ from qjax.cli.command import Setting, main
 from qjax.core.checks import check_size
 from qjax.datasets.dataset import Dataset
 from qjax.plot.lines import middle
-from qjax.plot.style import PAGE, legend, look, paper, titled
+from qjax.plot.style import PAGE, legend, marked, paper, titled
 
 ROWS, STREAMS = 2_000, 10
 """Of a data set: so many transitions of so many environments."""
@@ -158,7 +157,6 @@ def judged(folder: Path, data: Dataset, mdp: Any) -> dict[str, list[float | None
 
 
 ACTED = "who acted"
-MARKERS = "osD^v"
 
 Found = dict[str, dict[str, Any]]
 """What is known of each seed, by quality and by the name in the picture."""
@@ -172,7 +170,7 @@ def draw_panel(axes: Any, found: dict[str, dict[str, Any]], xlabel: str, ylabel:
         ends = [middle(np.asarray(each[line])) for each in found.values()]
         value = np.array([each.value for each in ends])
         error = np.abs(np.array([[each.low, each.high] for each in ends]).T - value)
-        style = look(number) | {"linestyle": "none", "marker": MARKERS[number % len(MARKERS)]}
+        style = marked(number) | {"linestyle": "none"}
         axes.errorbar(
             at, value, np.nan_to_num(error), label=line, elinewidth=0.8, capsize=1.5, markersize=4, **style
         )
@@ -234,7 +232,7 @@ def run(args: Arguments) -> None:
                 found[quality]["judged"] = {line: judged(folder, data, mdp) for line, folder in folders.items()}
             commands += [command(qjax.load_config(x)["arguments"], str(x)) for x in folders.values()]
             kept = {"commands": commands, "seeds": found}
-            (args.out / f"offline-{name}.json").write_text(json.dumps(kept) + "\n")
+            keep(args.out / f"offline-{name}.json", kept)
             plot.save((draw_values if name == "lake" else draw_returns)(found), args.out / f"offline-{name}")
     print(f"pictures, and what they show, in {args.out}")
 

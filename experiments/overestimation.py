@@ -5,7 +5,6 @@
 A task as example 6.7 of Sutton and Barto, learned by a table in a network's place, from actions at random.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 import optax
 
 import qjax
+from experiments.records import keep
 from qjax.cli.command import Setting, main
 
 ACTIONS, WORTH = 8, -0.1
@@ -69,7 +69,7 @@ def run(args: Arguments) -> None:
         error = each.std(ddof=1) / len(each) ** 0.5
         print(f"{name:24} {each.mean():6.2f} ± {error:.2f}, the standard error over {args.count}")
     kept = {"steps": args.steps, "seeds": {name: each.round(4).tolist() for name, each in found.items()}}
-    (args.out / "overestimation.json").write_text(json.dumps(kept) + "\n")
+    keep(args.out / "overestimation.json", kept)
     print(f"every seed's in {args.out}")
 
 

@@ -6,7 +6,6 @@ A replay ratio is the updates after each environment step. Each cell is a run of
 own, so what was stopped goes on where it was; plasticity.json has what is drawn, of each seed, and the commands.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import qjax
 from experiments.memory import greedy_returns
 from experiments.offline import draw_panel
-from experiments.records import command
+from experiments.records import command, keep
 from qjax import plot
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of
@@ -86,7 +85,7 @@ def run(args: Arguments) -> None:
         folders = trained(args, ratio)
         found[f"{ratio}"] = {line: greedy_returns(folder) for line, folder in folders.items()}
         commands += [command(qjax.load_config(x)["arguments"], str(x)) for x in folders.values()]
-        (args.out / "plasticity.json").write_text(json.dumps({"commands": commands, "seeds": found}) + "\n")
+        keep(args.out / "plasticity.json", {"commands": commands, "seeds": found})
         plot.save(draw(found), args.out / "plasticity")
     print(f"a picture, and what it shows, in {args.out}")
 

@@ -5,6 +5,7 @@ algorithm, in the same environment, of the same preset and with as many steps.
 """
 
 import dataclasses
+import json
 import os
 import shlex
 import sys
@@ -25,6 +26,7 @@ from qjax.core.jsonfile import NOTHING, NUMBER, TEXT, either, list_of
 from qjax.core.text import short
 from qjax.runs.config import CONFIG, load_summary
 from qjax.runs.ended import WHEN_ENDED, altered
+from qjax.runs.versions import versions
 
 RECORDS = Path(__file__).parent / "records"
 SUMMARY: jsonfile.Kinds = {
@@ -137,6 +139,11 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
         "diverged": int((results.diverged_at >= 0).sum()),
         **({} if threshold is None else {"solved_after": solved_after(results, threshold)}),
     }
+
+
+def keep(path: Path, found: Mapping[str, Any]) -> None:
+    """Write what an experiment found as JSON, with what it was found with."""
+    path.write_text(json.dumps({**found, "versions": {**versions(), "cores": os.cpu_count()}}) + "\n")
 
 
 def name_of(arguments: Mapping[str, Any]) -> str:

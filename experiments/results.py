@@ -33,9 +33,9 @@ HEAD = f"""# Results
 Made by `python -m experiments.results` from the records of runs, one for each environment, algorithm, preset
 (where there is one, it stands beside the algorithm) and number of steps.
 
-- *Greedy*: returns of the last parameters (never the best checkpoint), whole episodes on keys of their own. A
-  seed's score is its mean over the episodes; interquartile mean over seeds with its 95% bootstrap interval
-  (`qjax.stats.iqm_interval`), mean, worst seed.
+- *Greedy*: returns of the last parameters (never the best checkpoint), 20 whole episodes on keys of their own, or
+  as many as a command says. A seed's score is its mean over the episodes; interquartile mean over seeds with its
+  95% bootstrap interval (`qjax.stats.iqm_interval`), mean, worst seed.
 - *Training*: returns while learning, exploration included, of a seed's last {LAST_EPISODES} episodes or a few more
   (whole log points); mean and standard deviation over seeds. This is the protocol of the *published* figures,
   CleanRL's (Huang et al. 2022), which are of a few seeds each after 500,000 steps: of its dqn.py and, in JAX, its
@@ -54,9 +54,9 @@ Made by `python -m experiments.results` from the records of runs, one for each e
   at after each hundredth of the steps; the median over seeds, one that never does counting as later than all
   others, and how many do where not all do.
 - *Diverged*: seeds whose loss or parameters were no longer finite.
-- *Settings*: the algorithm's defaults or a preset's, and what a command adds; where anything else was tried, the
-  lines below the table say what, and that seeds of another root chose. Cells that are empty were not kept yet when
-  that run was made, or have no threshold.
+- *Settings*: the algorithm's defaults or a preset's (`qjax train NAME --help` has them), and what a command adds;
+  where anything else was tried, the lines below the table say what, and that seeds of another root chose. Empty
+  cells were not kept yet when that run was made, or have no threshold.
 - *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
 """
 COLUMNS = (
@@ -203,7 +203,8 @@ def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
     ]
     with paper():
         drawn, panels = figure(WIDE, 0.9 + 0.15 * len(here), 1 + shows_steps(here))
-        head(drawn, f"{task}: interquartile mean with 95% bootstrap interval; cross: worst seed")
+        marks = "; cross: worst seed" + "; dotted: solved" * (threshold is not None)
+        head(drawn, f"{task}: interquartile mean with 95% bootstrap interval{marks}")
         scores, *steps = np.atleast_1d(panels)
         for y, each in enumerate(here):
             own = np.array(each["greedy"], np.float32)
@@ -214,8 +215,11 @@ def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
         scores.set(xlabel="greedy return", ylim=(len(here) - 0.4, -0.6))
         scores.set_yticks(range(len(here)), names)
         for panel in steps:
-            for y, found in enumerate(times):
+            for y, (found, each) in enumerate(zip(times, here, strict=True)):
                 _dot(panel, y, found)
+                if not np.isfinite(found.value):  # how many seeds are, where it is known
+                    said = until_solved(each.get("solved_after"))
+                    panel.text(0.01, y, said, transform=panel.get_yaxis_transform(), va="center", color=GREY)
             panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, 1.05 * panel.dataLim.x1))
             panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
             thousands(panel.xaxis)
@@ -223,10 +227,14 @@ def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
 
 
 def _dot(panel: Any, y: int, found: stats.Estimate) -> None:
-    """Draw a value and its interval, as far as they are finite."""
+    """Draw a value and its interval, as far as they are finite; without an upper end it goes to the edge."""
     if np.isfinite(found.value):
         ends = np.nan_to_num([found.value - found.low, found.high - found.value], nan=0.0, posinf=0.0)
         panel.errorbar(found.value, y, xerr=ends[:, None], marker="o", markersize=3, color="C0", capsize=1.5)
+        if found.high == np.inf:  # no upper end
+            arrow = {"arrowstyle": "->", "color": "C0", "shrinkA": 0, "shrinkB": 0}
+            edge = panel.get_yaxis_transform()
+            panel.annotate("", (1, y), (found.value, y), xycoords=edge, textcoords="data", arrowprops=arrow)
 
 
 def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "") -> None:

@@ -6,7 +6,6 @@ DQN and PQN on CartPole, Acrobot and MountainCar, and on two of MinAtar's games 
 `qjax search`, so what was stopped goes on where it was; searched.json has what is drawn, and the commands.
 """
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.records import keep
 from qjax import plot, stats
 from qjax.cli import search, space
 from qjax.cli.command import Setting, main
@@ -154,7 +154,7 @@ def run(args: Arguments) -> None:
             words = command(args, algorithm, TASKS[task], folder)
             search.run(*space.read([*words, "--resume"]))
             records.setdefault(task, {})[algorithm] = kept(folder, words)
-            (args.out / "searched.json").write_text(json.dumps(records) + "\n")
+            keep(args.out / "searched.json", records)
             draw(records, args.out)
     show(records)
     print(f"pictures, and what they show, in {args.out}")

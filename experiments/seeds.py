@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.records import RECORDS, label, read, script, task_of
 from qjax import algorithms, plot, stats
-from qjax.plot.style import legend, look, paper, titled
+from qjax.plot.style import legend, marked, paper, titled
 
 LEAST = 64
 """Seeds of a record that is looked at: what they say together is taken for true."""
@@ -116,7 +116,7 @@ def draw(pairs: list[Pair]) -> Any:
         drawn, axes = titled(title, found)
         for number, (task, each) in enumerate(found.items()):
             wrong = np.array([pair.wrong for pair in each]).mean(0)
-            axes.plot(COUNTS, wrong, marker="o", label=f"{briefly(task)} ({len(each)})", **look(number))
+            axes.plot(COUNTS, wrong, label=f"{briefly(task)} ({len(each)})", **marked(number))
         axes.set(xlabel="seeds of each", ylabel="draws in the wrong order", xscale="log", ylim=(0, None))
         axes.set_xticks(COUNTS, [f"{count}" for count in COUNTS])
         axes.minorticks_off()

@@ -7,7 +7,6 @@ the step at its time limit terminal, so that nothing is expected after it. Every
 the same episodes both ways. Each is a run in a folder of its own, so what was stopped goes on where it was.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import qjax
+from experiments.records import keep
 from qjax import algorithms, plot, stats
 from qjax.cli.command import Setting, describe_interval, digits, end_if_stopped, main
 from qjax.core.checks import check_size
@@ -153,7 +153,7 @@ def run(args: Arguments) -> None:
             for way in WAYS:
                 lines[f"{name}, limit {way}"] = trained(args, task, name, way)
         print(said(TASKS[task].name, lines))
-        (args.out / "truncation.json").write_text(json.dumps(found) + "\n")
+        keep(args.out / "truncation.json", found)
         plot.save(draw(found, args.count), args.out / "truncation")
     print(f"a picture, and what it shows, in {args.out}")
 

@@ -2,6 +2,8 @@
 document.addEventListener("DOMContentLoaded", () => {
   const value = (row, column) => row.cells[column].textContent.trim();
   const number = (text) => {
+    const few = text.match(/^(\d+) of \d+$/); // fewer than half of the seeds ever: later than all times, the more the sooner
+    if (few) return 1e15 - Number(few[1]);
     const found = text.replaceAll(",", "").replace("−", "-").match(/^-?\d+(\.\d+)?/);
     if (!found) return NaN;
     return Number(found[0]) * (/\d\s*min\b/.test(text) ? 60 : 1);

@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from qjax.core.annotations import checked, fields_checked
 from qjax.core.text import shown
 from qjax.plot.lines import middle
-from qjax.plot.style import COLUMN, MARKERS, PAGE, SMALL, figure, head, legend, look, on_side, paper, titled
+from qjax.plot.style import COLUMN, PAGE, SMALL, figure, head, legend, marked, on_side, paper, titled
 from qjax.stats.estimates import iqm
 
 CLOSEST = 0.04
@@ -56,8 +56,7 @@ def sensitivity(
             found = middle(np.asarray(scores, float)[order].T)
             # A single seed has no interval, and bars of NaN are not drawn.
             bars = np.abs([found.value - found.low, found.high - found.value])
-            mark = {"marker": MARKERS[number % len(MARKERS)], "capsize": 2, "elinewidth": 0.8}
-            axes.errorbar(at, found.value, bars, label=label, **mark, **look(number))
+            axes.errorbar(at, found.value, bars, label=label, capsize=2, elinewidth=0.8, **marked(number))
         axes.set_xscale(kind or "linear")
         places = every if kind else range(len(every))
         axes.set_xticks(*_thinned(list(places), [text(value) for value in every]))

@@ -125,6 +125,11 @@ def look(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
 
 
+def marked(number: int) -> dict[str, Any]:
+    """Return the same of a line through a few points, which have a mark each."""
+    return look(number) | {"marker": MARKERS[number % len(MARKERS)]}
+
+
 def legend(drawn: Any, panel: Any) -> None:
     """Show the names of a panel's lines below a figure; one line needs none."""
     handles, names = panel.get_legend_handles_labels()
