@@ -68,6 +68,7 @@ def test_a_part_is_drawn_and_written_after_each_size(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "command", lambda arguments, out: "qjax train")
     monkeypatch.setattr(qjax, "load_config", lambda folder: {"arguments": {}})
     memory.run(memory.Arguments(parts=("chain",), lengths=(5, 10), out=tmp_path))
+    assert {"jax", "processor", "cores"} <= set(kept[1].pop("versions"))
     assert kept[1] == {"commands": ["qjax train"] * 2, "seeds": {"5": {"R2D2": [1, 0], "DQN": [1, 0]}}}
     assert {"memory-chain.png", "memory-chain.svg", "memory-chain.json"} == {x.name for x in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="'chains' is none of chain, sea"):
