@@ -214,10 +214,17 @@ def draw_sea(found: Found, seeds: str) -> Any:
     return drawn
 
 
+def seeds_of(found: Found) -> str:
+    """Return how many seeds most sizes have, and which have another number."""
+    counts = {size: len(next(iter(each.values()))) for size, each in found.items()}
+    most = max(counts.values(), key=list(counts.values()).count)
+    others = "".join(f" ({count} of size {size})" for size, count in counts.items() if count != most)
+    return f"{most} seeds{others}"
+
+
 def draw(out: Path, part: str, found: Found) -> None:
     """Write a part's picture."""
-    count = len(next(iter(next(iter(found.values())).values())))
-    seeds = f"{count} seeds"
+    seeds = seeds_of(found)
     if part == "chain":
         drawn = draw_chain(found, seeds)
     elif part == "sea":

@@ -56,6 +56,13 @@ def test_the_seas_picture_ends_a_line_where_half_of_the_seeds_fail():
     assert shown(drawn, panel=1) == [[[8, 40.0]]]
 
 
+def test_a_title_tells_which_size_has_fewer_seeds():
+    assert memory.seeds_of({"8": {"a": [1.0] * 3}, "10": {"a": [0.0] * 3}}) == "3 seeds"
+    assert memory.seeds_of({"8": {"a": [1.0] * 3}, "10": {"a": [0.0] * 3}, "40": {"a": [1.0]}}) == (
+        "3 seeds (1 of size 40)"
+    )
+
+
 def test_a_part_is_drawn_and_written_after_each_size(monkeypatch, tmp_path):
     kept = []
 
