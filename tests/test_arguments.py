@@ -70,6 +70,7 @@ def _is_function(value: Any) -> bool:
     """Return whether it is a function, or a class with arguments of its own that are no record's fields."""
     if isinstance(value, type):
         types_alone = tuple | qjax.results.Table | algorithms.Config | qjax.searches.Searched
+        types_alone |= qjax.networks.RecurrentParams
         return not (getattr(value, "_is_protocol", False) or issubclass(value, types_alone))
     return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
 

@@ -1,14 +1,12 @@
 """Recurrent networks: a cell between what reads the observation and what the head reads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.tree_util import register_dataclass
+from flax import struct
 
 from qjax.core.checks import check_callable, check_record
 from qjax.core.default_rules import makes_usual
@@ -30,8 +28,7 @@ CELLS: dict[str, Callable[[int], Any]] = {
 """Flax's by name, `size -> cell`. Their recurrent weights start orthogonal, as flax's do, without LAPACK."""
 
 
-@partial(register_dataclass, data_fields=["torso", "cell", "network"], meta_fields=["width"])
-@dataclass(frozen=True)
+@struct.dataclass
 class RecurrentParams:
     """The parameters of a `recurrent` network."""
 
@@ -41,8 +38,8 @@ class RecurrentParams:
     """The cell's."""
     network: Params
     """Of what comes after it."""
-    width: int
-    """Numbers that the cell reads, of which its initial carry may depend."""
+    width: int = struct.field(pytree_node=False)
+    """Numbers that the cell reads, on which its initial carry may depend."""
 
 
 @makes_usual

@@ -145,8 +145,8 @@ def test_recurrent_agents_look_ahead_alike():
     even = given._replace(weight=jnp.ones((T, B)))
     state, recurrent = (x.init(KEY, jnp.zeros((1, FEATURES))) for x in (plain, agent))
     recurrent = recurrent._replace(
-        params=recurrent.params._replace(network=state.params),
-        target_params=recurrent.target_params._replace(network=state.target_params),
+        params=recurrent.params.replace(network=state.params),
+        target_params=recurrent.target_params.replace(network=state.target_params),
     )
     after, info = plain.learn(KEY, state, even, Time(0, 0, 0))
     again, same = agent.learn(KEY, recurrent, even, Time(0, 0, 0))
