@@ -201,7 +201,7 @@ def draw_sea(found: Found, seeds: str) -> Any:
         draw_shares(left, solved, "size of the sea")
         left.set_title("seeds that reach the treasure, 95% Wilson interval", loc="left")
         for number, each in enumerate(times.values()):
-            value, low, high = median(np.stack(list(each.values()), 1))
+            value, low, high = np.array([[x[0] for x in median(own[:, None])] for own in each.values()]).T
             known = np.isfinite(value)
             # An interval without an upper end goes beyond the panel.
             error = np.stack([value - low, np.where(np.isfinite(high), high - value, EPISODES)])[:, known]

@@ -51,8 +51,9 @@ def test_the_chains_picture_has_the_shares_of_seeds():
 
 def test_the_seas_picture_ends_a_line_where_half_of_the_seeds_fail():
     found = {"8": {"a": [10.0, 20.0, 30.0, 40.0, 50.0, None, None]}, "10": {"a": [10.0, 20.0, *[None] * 5]}}
+    found["40"] = {"a": [None, None]}  # of fewer seeds
     drawn = memory.draw_sea(found, "7 seeds")
-    np.testing.assert_allclose(shown(drawn), [[[8, 5 / 7], [10, 2 / 7]]])
+    np.testing.assert_allclose(shown(drawn), [[[8, 5 / 7], [10, 2 / 7], [40, 0]]])
     assert shown(drawn, panel=1) == [[[8, 40.0]]]
 
 
