@@ -149,6 +149,19 @@ def test_what_is_stored_is_what_was_remembered_before_a_row(rollout):
     np.testing.assert_array_equal(batch.carry, batch.data.obs[0])
 
 
+def test_noise_in_front_of_the_cell_is_each_network_s_own():
+    net = qjax.recurrent(nn.GRUCell(5), qjax.MLP(ACTIONS), qjax.MLP(6, (), noisy=True))
+    data, carry = rows(), carries()
+    params = net.init(KEY, data.obs[0, 0])
+
+    def apart(noise, online, target, row, time, weight):
+        return weight, {"apart": jnp.abs(row.obs.online - row.obs.target).max()}
+
+    rest = (KEY, params, lambda params: carry, batch_of(data, carry), TIME, params)
+    info = recurrent_agents.sequence_loss(net, apart, partial(recurrent_agents._n_step_batch, 1), *rest)[1]
+    assert (info["apart"] > 0).all()
+
+
 class Learned:
     """A network of one's own that learns what an episode begins with."""
 
