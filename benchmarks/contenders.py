@@ -534,7 +534,7 @@ def sgemm(size: int = 2048) -> Measure:
     return chunked(lambda _: a @ a, None, 2 * size**3)
 
 
-def timed(step: Callable[[], None], warm: float = 0.5) -> Measure:
+def timed(step: Callable[[], object], warm: float = 0.5) -> Measure:
     """Return the speed of a step in plain Python."""
 
     def measure(seconds: float) -> float:

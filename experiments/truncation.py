@@ -20,7 +20,7 @@ from qjax import algorithms, plot, stats
 from qjax.cli.command import Setting, describe_interval, digits, end_if_stopped, main
 from qjax.core.checks import check_size
 from qjax.plot.lines import STEPS, band, middle, thousands
-from qjax.plot.style import PAGE, legend, paper, titled
+from qjax.plot.style import PAGE, figure, head, legend, paper
 
 
 class Task(NamedTuple):
@@ -31,6 +31,11 @@ class Task(NamedTuple):
     kwargs: dict[str, Any]
     reward_scale: dict[str, float]
     """By algorithm, where it is not 1. Returns are told of unscaled rewards."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in a picture."""
+        return self.name + "".join(f" in {bins} bins" for bins in self.kwargs.values())
 
 
 TASKS = {
@@ -125,18 +130,22 @@ def said(title: str, lines: dict[str, dict[str, list[Any]]]) -> str:
 
 
 def draw(found: Found, seeds: str) -> Any:
-    """Return the picture: a panel for each environment, in it greedy returns while agents learn."""
+    """Return the picture: algorithms below each other, environments side by side, and greedy returns both ways."""
+    names = list(dict.fromkeys(name.split(", ")[0] for lines in found.values() for name in lines))
     with paper():
-        title = f"Greedy returns, interquartile mean over {seeds}, 95% bootstrap interval"
-        drawn, panels = titled(title, next(iter(found.values())), PAGE, len(found))
-        for panel, (task, lines) in zip(np.atleast_1d(panels), found.items(), strict=True):
-            for number, (name, each) in enumerate(lines.items()):
+        drawn, panels = figure(PAGE, 0.6 + 1.6 * len(names), len(found), len(names))
+        head(drawn, f"Greedy returns, interquartile mean over {seeds}, 95% bootstrap interval")
+        panels = np.reshape(panels, (len(names), len(found)))
+        for (row, column), panel in np.ndenumerate(panels):
+            task, lines = list(found.items())[column]
+            for number, way in enumerate(WAYS):
+                each = lines[f"{names[row]}, limit {way}"]
                 values = np.array(each["eval_return"], np.float32).T
-                band(panel, np.array(each["env_steps"]), middle(values), name, number)
-            panel.set(xlabel=STEPS, xlim=(0, None))
-            panel.set_title(task, loc="left")
+                band(panel, np.array(each["env_steps"]), middle(values), f"limit {way}", number)
+            panel.set(xlim=(0, None), xlabel=STEPS if row == len(names) - 1 else "")
+            panel.set_title(f"{names[row]}, {task}", loc="left")
             thousands(panel.xaxis)
-        legend(drawn, np.atleast_1d(panels)[0])
+        legend(drawn, panels[0, 0])
     return drawn
 
 
@@ -148,11 +157,11 @@ def run(args: Arguments) -> None:
     check_size("shorten", args.shorten)
     found: Found = {}
     for task in args.tasks:
-        lines = found.setdefault(TASKS[task].name, {})
+        lines = found.setdefault(TASKS[task].title, {})
         for name in args.names:
             for way in WAYS:
                 lines[f"{name}, limit {way}"] = trained(args, task, name, way)
-        print(said(TASKS[task].name, lines))
+        print(said(TASKS[task].title, lines))
         keep(args.out / "truncation.json", found)
         plot.save(draw(found, args.count), args.out / "truncation")
     print(f"a picture, and what it shows, in {args.out}")

@@ -18,6 +18,9 @@ from qjax.stats.estimates import Estimate
 WIDE = 10
 """A value above which logged values are drawn in decades."""
 
+ACROSS = 3
+"""Most tasks side by side."""
+
 
 @checked
 def learning_curve(
@@ -97,7 +100,8 @@ def measures(
 ) -> None:
     """Draw logged values against environment steps: a row for each, a column for each task, a line for each agent.
 
-    Lines are interquartile means over seeds, bands their 95% bootstrap intervals.
+    Of more than three tasks the others stand below, so that a page's width is enough. Lines are interquartile means
+    over seeds, bands their 95% bootstrap intervals.
 
     Args:
         path: where the PNG goes.
@@ -107,9 +111,15 @@ def measures(
         resamples: of the bootstrap.
 
     """
-    drawn, panels = figure(2.6 * len(curves) + 0.8, 2.4 * len(names) + 0.8, len(curves), len(names))
-    panels = np.reshape(panels, (len(names), len(curves)))
-    for (i, j), panel in np.ndenumerate(panels):
+    across = min(len(curves), ACROSS)
+    rows = len(names) * -(-len(curves) // across)
+    drawn, panels = figure(2.6 * across + 0.8, 2.4 * rows + 0.8, across, rows)
+    panels = np.reshape(panels, (rows, across))
+    for (row, column), panel in np.ndenumerate(panels):
+        i, j = row % len(names), row // len(names) * across + column
+        if j >= len(curves):
+            panel.remove()
+            continue
         key, label = list(names.items())[i]
         task, agents = list(curves.items())[j]
         for number, (name, points) in enumerate(agents.items()):
@@ -125,7 +135,7 @@ def measures(
             panel.set_title(task, fontsize=9)
         if i == len(names) - 1:
             panel.set_xlabel(STEPS, fontsize=9)
-        if j == 0:
+        if column == 0:
             panel.set_ylabel(label, fontsize=9)
         panel.tick_params(labelsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -52,7 +52,7 @@ def test_from_training_to_picture(tmp_path, capsys):
         tasks=("pendulum",), names=("dqn",), seeds=2, shorten=15, evaluations=3, out=tmp_path
     )
     truncation.run(args)
-    lines = json.loads((tmp_path / "truncation.json").read_text())["Pendulum-v1"]
+    lines = json.loads((tmp_path / "truncation.json").read_text())["Pendulum-v1 in 5 bins"]
     assert list(lines) == ["dqn, limit as such", "dqn, limit as an end"]
     for each in lines.values():
         assert np.shape(each["eval_return"]) == (3, 2) and each["env_steps"][-1] >= 200_000 // 15

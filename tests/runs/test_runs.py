@@ -5,6 +5,7 @@ import zlib
 
 import folders
 import jax
+import matplotlib.image
 import numpy as np
 import optax
 import pytest
@@ -168,6 +169,19 @@ def test_pictures_are_drawn(tmp_path, episodes):
     plot.lake_picture(tmp_path / "lake.png", ["SF", "HG"], policies, np.ones((2, 4)), np.ones(4), "title")
     for name in ("curve.png", "one.png", "measures.png", "lake.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_of_many_tasks_three_stand_side_by_side(tmp_path):
+    values = {"regret": np.ones(1)}
+    points = [
+        point([10], [1], [2.0], 1.0)._replace(values=values),
+        point([30], [1], [2.0], 2.0)._replace(values=values),
+    ]
+    for tasks, panels in ((1, (1, 1)), (3, (1, 3)), (4, (2, 3)), (7, (3, 3))):
+        curves = {f"task {number}": {"one": points} for number in range(tasks)}
+        plot.measures(tmp_path / "measures.png", curves, {"regret": "regret"}, "one seed")
+        size = [(2.4 * panels[0] + 0.8) * plot.style.DPI, (2.6 * panels[1] + 0.8) * plot.style.DPI]
+        assert np.allclose(matplotlib.image.imread(tmp_path / "measures.png").shape[:2], size, atol=1)
 
 
 def test_progress_says_what_is_known(capsys):
