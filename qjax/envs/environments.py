@@ -17,8 +17,9 @@ from qjax.envs.encoding import encoder
 from qjax.envs.five_values import six_values
 from qjax.envs.interface import check_action, check_environment, check_gymnax, check_object
 from qjax.envs.legal import check_legal
-from qjax.envs.names import construct, limit_of, with_fields, with_limit
+from qjax.envs.names import construct, limit_of, stickiness, with_fields, with_limit
 from qjax.envs.reward_ranges import reward_range
+from qjax.envs.wrappers.actions import sticky_actions
 from qjax.mdp.arrays import TabularMDP
 from qjax.types import Env, Step
 
@@ -41,8 +42,9 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
             An environment with continuous actions needs `action_bins`: into how many values each dimension of an
             action is cut, its ends among them, one number or one for each dimension; all combinations are actions.
             A lake with `map_name=None` is drawn from `map_seed`, default 0. MinAtar's frames are of flags, with
-            `bool_obs=False` gymnax's own. With `pool=64` an environment of a
-            suite begins its episodes in one of so many states.
+            `bool_obs=False` gymnax's own; by MinAtar's own names ("MinAtar/Breakout-v1") the last action is taken
+            again with the probability `sticky_action_prob`, default 0.1. With `pool=64` an environment of a suite
+            begins its episodes in one of so many states.
 
     Raises:
         ValueError: an unknown name (the nearest known ones are named), continuous actions without bins, what is
@@ -67,7 +69,9 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     bins = kwargs.pop("action_bins", None)
     kwargs = with_limit(name, kwargs)
     asked = given(kwargs)
+    sticky = None
     if isinstance(env, str):
+        sticky, kwargs = stickiness(name, kwargs)
         env, own, kwargs = construct(name, kwargs)
     else:
         check_object(name, env)
@@ -100,7 +104,7 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     spec = check_environment(made, inner, params, observations, asked)
     made = made._replace(obs_spec=spec, encode=usual(encoder(name, spec, observations)))
     check_legal(made)
-    return made
+    return made if sticky is None else sticky_actions(made, sticky)._replace(name=name)
 
 
 def _functions(name: str, env: Any, params: Any, num_actions: int) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -13,19 +13,22 @@ from qjax.core.text import given, telling
 from qjax.envs.arguments import LIMIT, UNLIMITED, argument, check_order, field
 from qjax.mdp.lakes import map_of
 
+STICKY = "sticky_action_prob"
+"""MinAtar's argument: the probability with which the last action is taken again."""
+
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FrozenLake-v1": ("FrozenLake-misc", {"max_steps_in_episode": 100}),
     "FrozenLake8x8-v1": ("FrozenLake-misc", {"map_name": "8x8", "max_steps_in_episode": 200}),
     "CliffWalkingSlippery-v1": ("CliffWalking-v1", {"is_slippery": True}),
     "CartPole-v0": ("CartPole-v1", {"max_steps_in_episode": 200}),
-    "MinAtar/Asterix-v1": ("Asterix-MinAtar", {"max_steps_in_episode": None}),
-    "MinAtar/Breakout-v1": ("Breakout-MinAtar", {"max_steps_in_episode": None}),
-    "MinAtar/Freeway-v1": ("Freeway-MinAtar", {"max_steps_in_episode": 2500}),
-    "MinAtar/Seaquest-v1": ("Seaquest-MinAtar", {"max_steps_in_episode": None}),
-    "MinAtar/SpaceInvaders-v1": ("SpaceInvaders-MinAtar", {"max_steps_in_episode": None}),
+    "MinAtar/Asterix-v1": ("Asterix-MinAtar", {"max_steps_in_episode": None, STICKY: 0.1}),
+    "MinAtar/Breakout-v1": ("Breakout-MinAtar", {"max_steps_in_episode": None, STICKY: 0.1}),
+    "MinAtar/Freeway-v1": ("Freeway-MinAtar", {"max_steps_in_episode": 2500, STICKY: 0.1}),
+    "MinAtar/Seaquest-v1": ("Seaquest-MinAtar", {"max_steps_in_episode": None, STICKY: 0.1}),
+    "MinAtar/SpaceInvaders-v1": ("SpaceInvaders-MinAtar", {"max_steps_in_episode": None, STICKY: 0.1}),
 }
 """gymnasium's names for what gymnax calls otherwise, with the arguments that make them so. MinAtar registers its
-games without a time limit; Freeway ends by itself after so many steps."""
+games without a time limit, with actions that stick; Freeway ends by itself after so many steps."""
 
 TOY_TEXT = ("CliffWalking-v1", "Taxi-v4")
 """gymnasium's environments that gymnax does not have, read from gymnasium's tables (`qjax.mdp.toy_text`)."""
@@ -64,12 +67,30 @@ def construct(name: str, kwargs: dict[str, Any]) -> tuple[Any, Any, dict[str, An
         params = env.default_params
     fields = [field.name for field in dataclasses.fields(params)]
     if unknown := [key for key in kwargs if key not in accepted and key not in fields]:
+        takes = [*accepted, *([STICKY] if STICKY in preset else [])]
         raise TypeError(
-            f"{name} has no argument {listed(unknown)}; its constructor takes {listed(accepted)},"
+            f"{name} has no argument {listed(unknown)}; its constructor takes {listed(takes)},"
             f" its parameters have {listed(fields)}"
         )
     usual = {key: value for key, value in preset.items() if key in fields}
     return env, with_fields(name, params, usual), {k: v for k, v in kwargs.items() if k in fields}
+
+
+def stickiness(name: str, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the probability that an action is taken again, where the name's environment has one, and the rest.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside [0, 1].
+
+    """
+    usual = ALIASES.get(name, (name, {}))[1].get(STICKY)
+    if usual is None:
+        return None, kwargs
+    probability = kwargs.get(STICKY, usual)
+    check_range(STICKY, probability, 0, 1)
+    sticks = not (concrete(probability) and np.array_equal(probability, 0))
+    return probability if sticks else None, {key: value for key, value in kwargs.items() if key != STICKY}
 
 
 def _builder(name: str, gymnax_name: str) -> Callable[..., Any]:

@@ -54,6 +54,39 @@ def test_names_of_minatar_have_its_limits_and_gymnaxs_have_gymnaxs():
     assert qjax.make("FrozenLake-misc", map_name="8x8").max_steps == 200
 
 
+def walk(env, steps=40):
+    """Return the frames of some steps with random actions."""
+
+    def step(state, key):
+        act, move = jax.random.split(key)
+        found = env.step(move, state, jax.random.randint(act, (), 0, env.num_actions))
+        return found.state, found.obs
+
+    return jax.lax.scan(step, env.reset(KEY)[1], jax.random.split(KEY, steps))[1]
+
+
+def test_actions_of_minatars_names_stick():
+    """MinAtar's Environment takes the last action again with `sticky_action_prob=0.1`; gymnax's games do not."""
+    name = "MinAtar/Breakout-v1"
+    found = {p: qjax.make(name, sticky_action_prob=p) for p in (0, 0.1, 1.0)}
+    assert [env.wrappers for env in found.values()] == [(), ("sticky_actions=0.1",), ("sticky_actions=1.0",)]
+    for probability, env in found.items():
+        assert env.name == name and env.max_steps is None
+        same = qjax.wrappers.sticky_actions(found[0], float(probability))
+        if probability:
+            np.testing.assert_array_equal(walk(env), walk(same))
+    frames = {p: walk(env) for p, env in found.items()}
+    assert (frames[0] != frames[1.0]).any()
+    np.testing.assert_array_equal(walk(qjax.make(name)), frames[0.1])
+    np.testing.assert_array_equal(jax.jit(lambda p: walk(qjax.make(name, sticky_action_prob=p)))(1.0), frames[1.0])
+    with pytest.raises(ValueError, match=r"sticky_action_prob must lie in \[0, 1\], got 1.5"):
+        qjax.make(name, sticky_action_prob=1.5)
+    with pytest.raises(TypeError, match=r"its constructor takes .*sticky_action_prob"):
+        qjax.make(name, stickiness=0.1)
+    with pytest.raises(TypeError, match="has no argument sticky_action_prob"):
+        qjax.make("Breakout-MinAtar", sticky_action_prob=0.1)
+
+
 def cut_at(env, step):
     """Return whether an episode is cut where this step of it is taken."""
     state = env.reset(KEY)[1].replace(time=jnp.int32(step - 1))
