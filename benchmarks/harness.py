@@ -21,7 +21,10 @@ import tyro
 
 from qjax.machine.devices import processor
 
-PACKAGES = ("jax", "flax", "optax", "numpy", "flashbax", "torch", "stable-baselines3", "gymnasium", "gymnax")
+PACKAGES = (
+    "qjax-rl", "jax", "flax", "optax", "numpy", "gymnax", "flashbax", "torch", "stable-baselines3", "sbx-rl",
+    "gymnasium",
+)  # fmt: skip
 
 
 class Row(NamedTuple):

@@ -41,9 +41,14 @@ LATER: jsonfile.Kinds = {"diverged": NUMBER, "solved_after": list_of(either(NUMB
 """What the first records lack: how many seeds diverged, and after how many environment steps each was solved."""
 LAST_EPISODES = 100
 """So many at least make a seed's training return."""
-SOLVED = {**THRESHOLDS, "Catch-bsuite": 0.9, "MemoryChain-bsuite": 0.9, "DeepSea-bsuite": 0.5}
+SOLVED = {
+    **THRESHOLDS, "Catch-bsuite": 0.9, "MemoryChain-bsuite": 0.9, "DeepSea-bsuite": 0.5,
+    "CliffWalking-v1": -99.0, "Taxi-v4": 6.93,
+}  # fmt: skip
 """The mean return from which an environment is solved: gymnasium's threshold, where it has one. Of bsuite's, 19
-balls of 20 caught, 19 answers of 20 right, and the treasure in more than half of the episodes."""
+balls of 20 caught, 19 answers of 20 right, and the treasure in more than half of the episodes. On CliffWalking the
+goal without a fall, and with Taxi one less than the best policy has: gymnasium has no threshold for the one, and
+for the other one that no policy reaches."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def record(folder: Path, remark: str = "") -> dict[str, Any]:
     for found, name, needs in ((config, CONFIG, ("arguments", "versions")), (summary, "summary.json", SUMMARY)):
         jsonfile.check(folder / name, found, {}, needs)
     results = qjax.results.load(folder, ["episodes", "mean_return"])
-    training, threshold = training_returns(results)[0, :, -1], SOLVED.get(config["arguments"].get("env"))
+    training, threshold = training_returns(results)[0, :, -1], threshold_of(config["arguments"])
     return {
         "arguments": config["arguments"],
         "out": str(folder),
@@ -153,8 +158,13 @@ def name_of(arguments: Mapping[str, Any]) -> str:
 
 
 def task_of(arguments: Mapping[str, Any]) -> str:
-    """Return the environment of a run, with what it was made with."""
-    return environment_of(arguments["env"], arguments)
+    """Return the environment of a run, with what it was made with and wrapped in."""
+    return " ".join((environment_of(arguments["env"], arguments), *arguments.get("wrap", ())))
+
+
+def threshold_of(arguments: Mapping[str, Any]) -> float | None:
+    """Return the mean return from which a run's environment is solved; none where a wrapper may change returns."""
+    return None if arguments.get("wrap") else SOLVED.get(arguments["env"])
 
 
 def label(arguments: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ python -m experiments.results runs/family/*
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,17 @@ import tyro
 
 import qjax
 from experiments import records
-from experiments.records import LAST_EPISODES, RECORDS, SOLVED, command, label, name_of, record, script, task_of
+from experiments.records import (
+    LAST_EPISODES,
+    RECORDS,
+    command,
+    label,
+    name_of,
+    record,
+    script,
+    task_of,
+    threshold_of,
+)
 from qjax import algorithms, stats
 from qjax.cli.arguments import resolve
 from qjax.cli.command import describe_interval, digits
@@ -45,11 +55,12 @@ Made by `python -m experiments.results` from the records of runs, one for each e
   here; ten environments that step once between two updates where one steps ten times (PQN has four in both); how
   weights start, of dqn.py and pqn.py; Adam's epsilon of C51, its 51 atoms on what rewards can add up to where
   CleanRL has 101 on [-100, 100], and its least probability of 1e-5; and PQN's learning rate of 5e-4 where CleanRL
-  has 2.5e-4.
-- *Solved*: seeds whose greedy score reaches gymnasium's threshold; of bsuite's environments, which have none, 0.9
-  on Catch and MemoryChain, which is 19 of 20 balls or answers, and 0.5 on DeepSea, which is the treasure in more
-  than half of the episodes; where a tenth of the seeds fail though the interquartile mean does not, their share
-  stands beside it.
+  has 2.5e-4; how that was chosen is not on record.
+- *Solved*: seeds whose greedy score reaches gymnasium's threshold. Where it has none, 0.9 on Catch and MemoryChain,
+  which is 19 of 20 balls or answers, 0.5 on DeepSea, which is the treasure in more than half of the episodes, and
+  -99 on CliffWalking, which is the goal without a fall; with Taxi, whose threshold of 8 no policy reaches, 6.93,
+  one less than the best has; MinAtar's games have none. Where a tenth of the seeds fail though the interquartile
+  mean does not, their share stands beside it.
 - *Steps until solved*: environment steps after which a seed's training return first reaches that threshold, looked
   at after each hundredth of the steps; the median over seeds, one that never does counting as later than all
   others, and how many do where not all do.
@@ -117,11 +128,17 @@ def solved(scores: np.ndarray, threshold: float | None) -> str:
     return f"{reached}" + f" (**{failed:.0%} fail**)" * bool(hidden)
 
 
+def published(arguments: Mapping[str, Any]) -> str:
+    """Return CleanRL's figure for a run with its preset, or with none."""
+    theirs = not arguments.get("wrap") and (arguments["preset"] or "cleanrl").startswith("cleanrl")
+    return PUBLISHED.get((arguments["env"], arguments["name"]), "") if theirs else ""
+
+
 def row(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a record's line of the table."""
     arguments, scores = found["arguments"], np.array(found["greedy"])
     training = np.array([x for x in found["training"] if x is not None])
-    env, places, seconds = arguments["env"], digits(scores), found["seconds"]
+    places, seconds = digits(scores), found["seconds"]
     return (
         label(arguments),
         str(len(scores)),
@@ -129,11 +146,11 @@ def row(found: Mapping[str, Any]) -> tuple[str, ...]:
         f"{stats.iqm(scores):z.{places}f} {describe_interval(scores, places)[1]}",
         f"{scores.mean():z.{places}f}",
         f"{scores.min():z.{places}f}",
-        solved(scores, SOLVED.get(env)),
+        solved(scores, threshold_of(arguments)),
         until_solved(found.get("solved_after")),
         f"{found['diverged']}" if "diverged" in found else "",
         f"{training.mean():z.{places}f} ± {training.std():z.{places}f}" if len(training) else "",
-        PUBLISHED.get((env, arguments["name"]), ""),
+        published(arguments),
         f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min",
         f"{found['env_steps_per_s']:,}",
     )
@@ -189,14 +206,15 @@ def half_solved_after(found: Mapping[str, Any]) -> stats.Estimate:
     return steps._replace(value=steps.value[0], low=steps.low[0], high=steps.high[0])
 
 
-def shows_steps(here: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a picture has the steps until solved: where half of the seeds of any record are."""
-    return any(np.isfinite(half_solved_after(each).value) for each in here)
+def shows_steps(here: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a picture has the steps until solved: most records know them, and half of one's seeds are."""
+    known = [each for each in here if each.get("solved_after")]
+    return 2 * len(known) > len(here) and any(np.isfinite(half_solved_after(each).value) for each in known)
 
 
 def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
     """Return the picture of an environment: a row for each record, its score and the steps until it was solved."""
-    threshold = SOLVED.get(here[0]["arguments"]["env"])
+    threshold = threshold_of(here[0]["arguments"])
     times = [half_solved_after(each) for each in here]
     names = [
         f"{label(x['arguments'])}, {x['arguments']['config']['steps'] // 1000}k".replace("`", "") for x in here

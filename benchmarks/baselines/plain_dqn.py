@@ -100,11 +100,20 @@ def make() -> tuple[Callable[[Any], Carry], Callable[[Carry, int, bool], Carry]]
 
 
 def programs(seeds: int) -> tuple[Callable[[Any], Carry], Callable[[Carry, int, bool], Carry]]:
-    """Return the jitted start and chunk of so many seeds, the chunk donating its argument."""
+    """Return the jitted start and chunk of so many seeds, the chunk donating its argument.
+
+    What all seeds count alike is one number, as in one `vmap` of the whole training: so the target's condition
+    stays one, and rows are written as slices.
+    """
     init, run = make()
+    held = jax.tree.map(lambda _: 0, jax.eval_shape(init, jax.random.key(0)).buffer)
+    lanes = Carry(0, 0, 0, 0, held.replace(current_index=None, is_full=None), 0, 0, None)
 
     @partial(jax.jit, static_argnums=(1, 2), donate_argnums=0)
     def chunk(carry: Carry, iterations: int, learning: bool) -> Carry:
-        return jax.vmap(lambda c: run(c, iterations, learning))(carry)
+        def one(carry: Carry) -> Carry:
+            return run(carry, iterations, learning)
 
-    return jax.jit(lambda key: jax.vmap(init)(jax.random.split(key, seeds))), chunk
+        return jax.vmap(one, in_axes=(lanes,), out_axes=lanes)(carry)
+
+    return jax.jit(lambda key: jax.vmap(init, out_axes=lanes)(jax.random.split(key, seeds))), chunk

@@ -55,19 +55,33 @@ def made(name: str) -> Any:
     return whole.replace(agent=whole.agent.clone(**layers))
 
 
+def with_counters(state: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a state with what all seeds count alike changed: the step, and the place in the buffer."""
+    found = state.replace(global_step=change(state.global_step))
+    if not hasattr(state, "replay_buffer"):
+        return found
+    buffer = state.replay_buffer
+    return found.replace(replay_buffer=buffer.replace(index=change(buffer.index), full=change(buffer.full)))
+
+
 def programs(name: str, seeds: int) -> tuple[Callable[[Any], Any], Callable[[Any, int], Any]]:
-    """Return what starts so many seeds from a key, and what runs so many iterations of each."""
+    """Return what starts so many seeds from a key, and what runs so many iterations of each.
+
+    What all seeds count alike is one number, as in `jax.vmap(algorithm.train)`: so conditions on it stay
+    conditions.
+    """
     algorithm = made(name)
 
     @jax.jit
     def start(key: Any) -> Any:
-        return jax.vmap(algorithm.init_state)(jax.random.split(key, seeds))
+        return with_counters(jax.vmap(algorithm.init_state)(jax.random.split(key, seeds)), lambda x: x[0])
 
     @partial(jax.jit, static_argnums=1, donate_argnums=0)
     def chunk(state: Any, iterations: int) -> Any:
         def run(state: Any) -> Any:
             return jax.lax.fori_loop(0, iterations, lambda _, state: algorithm.train_iteration(state), state)
 
-        return jax.vmap(run)(state)
+        lanes = with_counters(jax.tree.map(lambda _: 0, state), lambda _: None)
+        return jax.vmap(run, in_axes=(lanes,), out_axes=lanes)(state)
 
     return start, chunk
