@@ -8,6 +8,7 @@ had for each line of seconds that it reads.
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -46,29 +47,31 @@ def sb3_cartpole(seed: int = 0, threads: int | None = None, library: str = "stab
     return make(seed, threads, library)
 
 
-def rejax_training(protocol: str, seeds: int = 64) -> Measure:
-    """Return rejax on JAX's default device after its warm-up, env-steps/s."""
+def rejax_training(protocol: str, seeds: int = 64, sharded: bool = False) -> Measure:
+    """Return rejax after its warm-up, on JAX's default device or sharded over one device per core, env-steps/s."""
     import jax
 
+    sharding = _over_cores() if sharded else None
     from benchmarks.baselines import rejax_agents
 
     start, chunk = rejax_agents.programs(protocol, seeds)
     found = rejax_agents.PROTOCOLS[protocol]
-    state = start(jax.random.key(0))
+    state = _spread(start(jax.random.key(0)), sharding)
     if found.warmup:
         state = chunk(state, found.warmup)
     iterations = 500 // found.steps + 1
     return chunked(lambda state: chunk(state, iterations), state, seeds * found.steps * iterations)
 
 
-def plain_dqn(seeds: int = 64) -> Measure:
-    """Return plain JAX on JAX's default device, env-steps/s."""
+def plain_dqn(seeds: int = 64, sharded: bool = False) -> Measure:
+    """Return plain JAX on JAX's default device, or sharded over one device per core, env-steps/s."""
     import jax
 
+    sharding = _over_cores() if sharded else None
     from benchmarks.baselines import plain_dqn as plain
 
     start, chunk = plain.programs(seeds)
-    carry = chunk(start(jax.random.key(0)), plain.WARMUP, False)
+    carry = chunk(_spread(start(jax.random.key(0)), sharding), plain.WARMUP, False)
     return chunked(lambda carry: chunk(carry, 50, True), carry, seeds * plain.ENVS * 50)
 
 
@@ -100,8 +103,19 @@ def _over_cores() -> Any:
     import jax
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    jax.config.update("jax_num_cpu_devices", _cores())
+    jax.config.update("jax_num_cpu_devices", cores())
     return NamedSharding(Mesh(np.array(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
+
+
+def _spread(state: Any, sharding: Any) -> Any:
+    """Return a state with each seed's part on a device, and what all seeds count alike on all of them."""
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    if sharding is None:
+        return state
+    shared = NamedSharding(sharding.mesh, PartitionSpec())
+    return jax.tree.map(lambda x: jax.device_put(x, sharding if x.ndim else shared), state)
 
 
 def qjax_dqn(protocol: str = "cleanrl", lanes: int = 64, width: int | None = None, without: str = "") -> Measure:
@@ -567,10 +581,9 @@ def chunked(advance: Callable[[Any], Any], state: Any, steps: int) -> Measure:
     return measure
 
 
-def _cores() -> int:
-    from benchmarks.harness import cores
-
-    return cores()
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main() -> None:
@@ -582,8 +595,8 @@ def main() -> None:
     for line in sys.stdin:
         began, used = time.perf_counter(), time.process_time()
         speed = measure(float(line))
-        cores = (time.process_time() - used) / (time.perf_counter() - began)
-        print(json.dumps({"speed": speed, "cores": cores}), flush=True)
+        had = (time.process_time() - used) / (time.perf_counter() - began)
+        print(json.dumps({"speed": speed, "cores": had}), flush=True)
 
 
 if __name__ == "__main__":

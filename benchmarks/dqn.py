@@ -4,7 +4,8 @@ worth? (Against other libraries: `benchmarks.peers`.)
     python -m benchmarks.dqn
 """
 
-from benchmarks.harness import Contender, Row, ablated, cores, ratio, rounds, run_as_script, versus
+from benchmarks.contenders import cores
+from benchmarks.harness import Contender, Row, ablated, ratio, rounds, run_as_script, versus
 
 LEARNER = ((4, 120), (120, 84), (84, 2))
 """Layers of CleanRL's network."""
@@ -29,10 +30,14 @@ def protocols(quick: bool) -> list[Row]:
     with (
         Contender("qjax_dqn", lanes=64) as many,
         Contender("plain_dqn", seeds=64) as plain,
+        Contender("plain_dqn", seeds=64, sharded=True) as sharded,
         Contender("sgemm") as sgemm,
     ):
-        rounds([many, plain, sgemm], seconds, repeats)
-        rows = [versus("DQN, CleanRL protocol, 64 seeds: one plain `vmap(scan)`, flashbax", many, plain, "2.5")]
+        rounds([many, plain, sharded, sgemm], seconds, repeats)
+        rows = [
+            versus("DQN, CleanRL protocol, 64 seeds: one plain `vmap(scan)`, flashbax", many, plain, "2.5"),
+            versus("the same, sharded over the cores", many, sharded),
+        ]
         rate = [speed / STEPS_PER_UPDATE * update_operations() for speed in many.speeds]
         share = ratio(rate, sgemm.speeds)
         done, most = (f"{x / 1e9:,.0f} GFLOP/s" for x in (sorted(rate)[len(rate) // 2], sgemm.speed))

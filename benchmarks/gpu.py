@@ -35,15 +35,16 @@ LEAST_ITERATIONS = 50
 """Of a program's inner loop."""
 
 
-def _named(name: str, env: str) -> Callable[[], qjax.Loop]:
+def named(name: str, env: str) -> Callable[[], qjax.Loop]:
+    """Return what makes the loop of an algorithm with its defaults."""
     return lambda: qjax.algorithms.make(name, qjax.make(env))
 
 
 LOOPS: dict[str, Callable[[], qjax.Loop]] = {
     "dqn": lambda: cartpole.build(cartpole.preset("cleanrl", None)),
-    "pqn": _named("pqn", "CartPole-v1"),
+    "pqn": named("pqn", "CartPole-v1"),
     "q-learning": lake_loop,
-    "recurrent-pqn": _named("recurrent-pqn", "MemoryChain-bsuite"),
+    "recurrent-pqn": named("recurrent-pqn", "MemoryChain-bsuite"),
 }
 """DQN is CleanRL's protocol, Q-learning on the slippery lake."""
 

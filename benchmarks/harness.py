@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
+from benchmarks.contenders import cores
 from qjax.machine.devices import processor
 
 PACKAGES = (
@@ -142,11 +143,6 @@ def program(code: str, cache: str = "") -> tuple[list[float], float]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     took = time.perf_counter() - began
     return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else []), took
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:

@@ -1,19 +1,34 @@
 """How many kernels a compiled program launches, by its text: what a loop of small operations costs on a GPU."""
 
 import re
+from typing import NamedTuple
 
 NO_KERNEL = {"parameter", "get-tuple-element", "constant", "tuple", "bitcast", "after-all", "partition-id"}
 """Operations that launch nothing by themselves."""
 
 
+class Loop(NamedTuple):
+    """A loop of a compiled program, or the program itself, which is a loop of one pass."""
+
+    passes: int
+    """One where that is decided while it runs."""
+    kernels: int
+    """Of a pass, without those of the loops within; of a condition's branches those of the longest."""
+    inner: tuple["Loop", ...] = ()
+
+    @property
+    def launches(self) -> int:
+        """Kernels of a pass, those of the loops within as often as they run."""
+        return self.kernels + sum(each.passes * each.launches for each in self.inner)
+
+
 def launches(text: str) -> int:
-    """Return the kernels of one pass through a program, its inner loops as often as they run.
+    """Return the kernels of one pass through a program, its inner loops as often as they run (see `program`)."""
+    return program(text).launches
 
-    Args:
-        text: of a compiled program, `compiled.as_text()`. A loop whose number of passes is decided while it runs
-            counts as one pass, and of a condition's branches the longest counts.
 
-    """
+def program(text: str) -> Loop:
+    """Return the kernels and the loops of a compiled program, by its text, `compiled.as_text()`."""
     return _of("ENTRY", _computations(text))
 
 
@@ -29,8 +44,8 @@ def _computations(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _of(name: str, computations: dict[str, list[str]]) -> int:
-    total = 0
+def _of(name: str, computations: dict[str, list[str]]) -> Loop:
+    kernels, inner = 0, []
     for line in computations[name]:
         operation = re.match(r"\s+(?:ROOT )?%[\w.\-]+ = (?:\(.*?\)|\S+) ([\w\-]+)\(", line)
         if operation is None:
@@ -38,16 +53,22 @@ def _of(name: str, computations: dict[str, list[str]]) -> int:
         kind = operation[1]
         if kind == "while":
             passes = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
-            total += (int(passes[1]) if passes else 1) * _of(_named("body", line), computations)
-        elif kind == "call":
-            total += _of(_named("to_apply", line), computations)
-        elif kind == "conditional":
-            listed = re.search(r"branch_computations=\{([^}]*)\}", line)
-            names = listed[1] if listed else ",".join(re.findall(r"(?:true|false)_computation=(%[\w.\-]+)", line))
-            total += 1 + max(_of(each.strip().lstrip("%"), computations) for each in names.split(","))
+            inner.append(_of(_named("body", line), computations)._replace(passes=int(passes[1]) if passes else 1))
+        elif kind in ("call", "conditional"):
+            longest = max((_of(each, computations) for each in _called(line)), key=lambda each: each.launches)
+            kernels += longest.kernels + (kind == "conditional")
+            inner += longest.inner
         elif kind not in NO_KERNEL and not kind.endswith("-done"):
-            total += 1
-    return total
+            kernels += 1
+    return Loop(1, kernels, tuple(inner))
+
+
+def _called(line: str) -> list[str]:
+    """Return the computations of a call, or the branches of a condition."""
+    listed = re.search(r"branch_computations=\{([^}]*)\}", line)
+    if listed:
+        return [each.strip().lstrip("%") for each in listed[1].split(",")]
+    return re.findall(r"(?:to_apply|true_computation|false_computation)=%([\w.\-]+)", line)
 
 
 def _named(what: str, line: str) -> str:

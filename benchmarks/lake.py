@@ -3,7 +3,8 @@
 python -m benchmarks.lake
 """
 
-from benchmarks.harness import Contender, Row, ablated, cores, rounds, run_as_script, versus
+from benchmarks.contenders import cores
+from benchmarks.harness import Contender, Row, ablated, rounds, run_as_script, versus
 
 
 def protocols(quick: bool) -> list[Row]:

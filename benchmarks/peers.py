@@ -9,12 +9,14 @@ environments and learns once from 128 transitions; PQN steps four environments 1
 in four epochs of four minibatches, and with purejaxql's constants 32 environments 64 times, in four epochs of 16.
 """
 
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import tyro
 
-from benchmarks.harness import Contender, Row, cores, machine, markdown, rounds, versus
+from benchmarks.contenders import cores
+from benchmarks.harness import Contender, Row, machine, markdown, rounds, versus
 
 DQN: dict[str, Any] = {"warmup": 1_000}
 """What is not ours by default."""
@@ -52,17 +54,22 @@ CONTESTS = (
 )
 
 
-def against_rejax(python: str, seconds: float, repeats: int) -> list[Row]:
-    """Compare with rejax in another environment, of which `python` is the interpreter."""
+def against_rejax(python: str, seconds: float, repeats: int, only: Collection[str] = ()) -> list[Row]:
+    """Compare with rejax in another environment, of which `python` is the interpreter, `only` by some protocols."""
     found = []
     for claim, protocol, algorithm, constants, seeds in CONTESTS:
+        if only and protocol not in only:
+            continue
         training = {"algorithm": algorithm, "env_name": "CartPole-v1", "lanes": seeds, **constants}
+        theirs: dict[str, Any] = {"python": python, "protocol": protocol, "seeds": seeds}
         with (
             Contender("qjax_training", iterations=1 if algorithm == "pqn" else 50, **training) as ours,
-            Contender("rejax_training", python=python, protocol=protocol, seeds=seeds) as theirs,
+            Contender("rejax_training", **theirs) as alone,
+            Contender("rejax_training", sharded=True, **theirs) as sharded,
         ):
-            rounds([ours, theirs], seconds, repeats)
-            found.append(versus(f"{claim}, {seeds} seeds: rejax", ours, theirs, "2"))
+            rounds([ours, alone, sharded], seconds, repeats)
+        found.append(versus(f"{claim}, {seeds} seeds: rejax, JAX's default device", ours, alone, "2"))
+        found.append(versus("the same, sharded over the cores", ours, sharded))
     return found
 
 
@@ -89,15 +96,25 @@ def rows(quick: bool, rejax: str = "") -> list[Row]:
     return [*found, *against_single_seeds(seconds, repeats)]
 
 
-def main(rejax: str = "", quick: bool = False) -> None:
+def main(rejax: str = "", quick: bool = False, only: tuple[str, ...] = ()) -> None:
     """Print the table.
 
     Args:
         rejax: the interpreter of an environment with rejax and its gymnax; none to leave it out.
         quick: measure less often and shorter.
+        only: of rejax's protocols (dqn, pqn, wide-pqn) these, three rounds of three seconds, and nothing else.
+
+    Raises:
+        ValueError: an unknown protocol, or `only` without `rejax`.
 
     """
-    print(f"{machine()}\n\n{markdown(rows(quick, rejax))}")
+    known = [contest.protocol for contest in CONTESTS]
+    if unknown := sorted(set(only) - set(known)):
+        raise ValueError(f"{', '.join(unknown)}: rejax's protocols are {', '.join(known)}")
+    if only and not rejax:
+        raise ValueError(f"{', '.join(only)}: only rejax has them, give its interpreter as --rejax")
+    found = against_rejax(rejax, 3.0, 3, only) if only else rows(quick, rejax)
+    print(f"{machine()}\n\n{markdown(found)}")
 
 
 if __name__ == "__main__":

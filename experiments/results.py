@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
+from scipy.stats import binom
 
 import qjax
 from experiments import records
@@ -62,13 +63,14 @@ Made by `python -m experiments.results` from the records of runs, one for each e
   one less than the best has; MinAtar's games have none. Where a tenth of the seeds fail though the interquartile
   mean does not, their share stands beside it.
 - *Steps until solved*: environment steps after which a seed's training return first reaches that threshold, looked
-  at after each hundredth of the steps; the median over seeds, one that never does counting as later than all
-  others, and how many do where not all do.
+  at after each hundredth of the steps, exploration included, so that a late fall of epsilon makes it late; the
+  median over seeds, one that never does counting as later than all others, and how many do where not all do.
 - *Diverged*: seeds whose loss or parameters were no longer finite.
 - *Settings*: the algorithm's defaults or a preset's (`qjax train NAME --help` has them), and what a command adds;
   where anything else was tried, the lines below the table say what, and that seeds of another root chose. Empty
   cells were not kept yet when that run was made, or have no threshold.
-- *Time*: of all seeds together, compilation included; runs that shared the machine took longer than they need.
+- *Time*: of all seeds together, compilation included, on machines half as fast as others, and of runs that shared
+  them several times what they need: no row's speed can be held against another's (for that see Performance).
 """
 COLUMNS = (
     "algorithm", "seeds", "steps", "greedy: IQM [95% interval]", "mean", "worst seed", "solved",
@@ -90,7 +92,8 @@ PUBLISHED = {
 def optimum(arguments: Mapping[str, Any]) -> str:
     """Return what no policy can exceed in a run's environment, a line of the page; nothing where it is not known.
 
-    Known is it of a table's environment with an MDP and a time limit.
+    Known is it of a table's environment with an MDP and a time limit. On lakes the line says, too, how many seeds
+    with the greedy policy of Q* miss the threshold by luck, as so many episodes decide.
     """
     args = resolve(from_config(arguments, Path()))
     if args.name not in algorithms.TABULAR or (env := args.make()).max_steps is None:
@@ -102,10 +105,15 @@ def optimum(arguments: Mapping[str, Any]) -> str:
     steps = int(env.max_steps)
     policy = jax.vmap(qjax.greedy)(solve.exact(mdp, args.constants.gamma).q)
     reached, best = solve.expected_return(mdp, policy, steps), solve.best_return(mdp, steps)
-    return (
+    said = (
         f"Exact: within the limit of {steps} steps the greedy policy of Q* (gamma {args.constants.gamma:g}) has a "
-        f"mean return of {reached:.3f}, the best policy one of {best:.3f}.\n\n"
+        f"mean return of {reached:.3f}, the best policy one of {best:.3f}."
     )
+    least = threshold_of(arguments)
+    if args.env.startswith("FrozenLake") and least is not None and reached < 1:  # returns are 0 or 1
+        unlucky = binom.cdf(np.ceil(least * args.eval_episodes) - 1, args.eval_episodes, reached)
+        said += f" By the luck of its {args.eval_episodes} episodes {unlucky:.0%} of seeds with that policy fail."
+    return f"{said}\n\n"
 
 
 def until_solved(times: list[int | None] | None) -> str:

@@ -8,7 +8,8 @@ import pytest
 import qjax
 from benchmarks import gpu
 from benchmarks.baselines import plain_recurrent_pqn as plain
-from benchmarks.kernels import launches
+from benchmarks.contenders import started
+from benchmarks.kernels import launches, program
 from qjax.agents.pqn import shuffled
 from qjax.networks.recurrent import RecurrentParams
 from qjax.types import Batch, Time, Transition
@@ -104,6 +105,26 @@ def test_loops_of_compiled_programs_count_as_often_as_they_run():
 
     short, long = launches(text(10)), launches(text(30))
     assert (long - short) % 20 == 0 and long - short >= 40  # the product and the sine, at least
+
+
+@pytest.mark.parametrize("name, most", [("dqn", 123), ("q-learning", 64)])
+def test_an_iteration_has_no_more_kernels_than_it_had(name, most, as_users):
+    """Compiled for a CPU, random numbers among them: 117 and 61 with JAX 0.10.2, 122 and 63 with 0.11.2."""
+    begun = started(gpu.LOOPS[name](), 16, 16, jax.random.key(0), gpu.LEAST_ITERATIONS)
+    assert launches(begun.programs.compiled["learn"].as_text()) / begun.inner <= most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, most", [("dqn", 44), ("q-learning", 16), ("pqn", 51)])
+def test_an_iteration_has_no_more_kernels_on_an_h100_than_it_had(name, most):
+    """Its innermost loops have no more each."""
+    pytest.importorskip("jax_plugins.xla_cuda12")
+    from benchmarks import h100
+
+    def innermost(loop):
+        return [kernels for each in loop.inner for kernels in innermost(each)] or [loop.kernels]
+
+    assert max(innermost(program(h100.compiled(name).as_text()))) <= most
 
 
 @pytest.mark.slow

@@ -111,9 +111,6 @@ def programs(seeds: int) -> tuple[Callable[[Any], Carry], Callable[[Carry, int, 
 
     @partial(jax.jit, static_argnums=(1, 2), donate_argnums=0)
     def chunk(carry: Carry, iterations: int, learning: bool) -> Carry:
-        def one(carry: Carry) -> Carry:
-            return run(carry, iterations, learning)
-
-        return jax.vmap(one, in_axes=(lanes,), out_axes=lanes)(carry)
+        return jax.vmap(lambda one: run(one, iterations, learning), in_axes=(lanes,), out_axes=lanes)(carry)
 
     return jax.jit(lambda key: jax.vmap(init, out_axes=lanes)(jax.random.split(key, seeds))), chunk

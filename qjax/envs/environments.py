@@ -69,20 +69,12 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     bins = kwargs.pop("action_bins", None)
     kwargs = with_limit(name, kwargs)
     asked = given(kwargs)
-    sticky = None
-    if isinstance(env, str):
-        sticky, kwargs = stickiness(name, kwargs)
-        env, own, kwargs = construct(name, kwargs)
-    else:
-        check_object(name, env)
-        own = getattr(env, "default_params", None)
-    params = with_fields(name, own if params is None else checked_params(name, params, own), kwargs)
+    env, params, sticky = _constructed(name, env, params, kwargs)
     with telling(f"{name}{asked} has no spaces"):
         actions, observations = env.action_space(params), env.observation_space(params)
     values = action_values(name, actions, bins)
     inner = six_values(env, params, values)
     num_states = int(observations.n) if hasattr(observations, "n") else None
-
     if values is not None:
         inner = Binned(inner, values)
     num_actions = int(actions.n) if values is None else len(values)
@@ -105,6 +97,18 @@ def make(env: Any, params: Any = None, **kwargs: Any) -> Env:
     made = made._replace(obs_spec=spec, encode=usual(encoder(name, spec, observations)))
     check_legal(made)
     return made if sticky is None else sticky_actions(made, sticky)._replace(name=name)
+
+
+def _constructed(name: str, env: Any, params: Any, kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Return the environment of a name, or the object itself, its parameters, and how sticky its actions are."""
+    sticky = None
+    if isinstance(env, str):
+        sticky, kwargs = stickiness(name, kwargs)
+        env, own, kwargs = construct(name, kwargs)
+    else:
+        check_object(name, env)
+        own = getattr(env, "default_params", None)
+    return env, with_fields(name, own if params is None else checked_params(name, params, own), kwargs), sticky
 
 
 def _functions(name: str, env: Any, params: Any, num_actions: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
