@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import qjax
-from experiments import records, results
+from experiments import records, results, searched
 from qjax import algorithms, stats
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of, resolve
@@ -178,6 +178,24 @@ def test_presets_beside_what_is_published_are_those_of_the_records():
         name = preset.strip("`")
         found = records.read(records.RECORDS / f"CartPole-v1-{name.removeprefix('cleanrl-')}-{name}-500000.json")
         assert training == f"{np.mean(found['training']):.1f} ± {np.std(found['training']):.1f}"
+
+
+def test_what_searching_is_worth_is_that_of_the_record():
+    rows = tables_of("What searching is worth")
+    tasks = {task.env: name for name, task in searched.TASKS.items()}
+    found = jsonfile.read(records.RECORDS / "searched" / "searched.json", {})
+    assert {(tasks[row[0].split(", ")[1]], row[0].split(", ")[0].lower()) for row in rows} == {
+        (task, algorithm) for task in tasks.values() for algorithm in found[task]
+    }
+    for name, *ends, better, steps, grid in rows:
+        algorithm, env = name.split(", ")
+        record = found[tasks[env]][algorithm.lower()]
+        places = int("MinAtar" in env)
+        assert ends == [shown(searched.scores_of(record, who), places) for who in ("default", "winner")], name
+        (compared,) = record["comparison"].values()
+        assert better == "{:.2f} [{:.2f}, {:.2f}]".format(*compared["improvement"])
+        taken = [f"{record['env_steps'][which] / 1e6:.1f}" for which in ("tuning", "grid")]
+        assert [steps.split()[0], grid.split()[0]] == taken
 
 
 def test_a_wrapper_makes_another_environment_without_a_threshold():
