@@ -16,6 +16,7 @@ import jax
 import qjax
 from qjax import algorithms
 from qjax.algorithms.deep import Support
+from qjax.algorithms.presets import preset
 from qjax.cli import command, grid, settings
 from qjax.cli.arguments import Arguments, flags, refusal, resolve
 from qjax.cli.exact import report_of
@@ -92,7 +93,9 @@ def load(folder: str | Path, setting: int = 0) -> tuple[qjax.Loop, Any]:
 def run(args: Arguments) -> None:
     """Train, evaluate, and write the run's folder, or one for each static setting."""
     check_size("eval_episodes", args.eval_episodes)
-    args = going_on(resolve(args))
+    args = resolve(args)
+    tell_of_schedules(args)
+    args = going_on(args)
     made = args.grid
     if str(made):
         print(made)
@@ -140,6 +143,19 @@ def going_on(args: Arguments) -> Arguments:
     if before < steps and hosts.is_first():
         print(f"{args.out} goes on from {before:,} to {steps:,} steps; schedules of steps stay those of {kept:,}")
     return args
+
+
+def tell_of_schedules(args: Arguments) -> None:
+    """Say that a preset's schedules fall faster, where its steps were cut."""
+    whole = None if args.preset is None else preset(args.preset, args.name).config.steps
+    steps = args.given.get("steps")
+    if args.schedule_steps is not None or args.resume or whole is None or not isinstance(steps, int):
+        return
+    if steps < whole and hosts.is_first():
+        print(
+            f"schedules fall over these {steps:,} steps, not over the {whole:,} of {args.preset}:"
+            f" --schedule-steps {whole} keeps its own"
+        )
 
 
 def check(args: Arguments) -> None:

@@ -848,6 +848,17 @@ def test_the_list_has_the_wrappers():
 LAKE = ("q-learning", "--env", "FrozenLake-v1", "--seeds", 3, "--eval-episodes", 2)
 
 
+@pytest.mark.parametrize(
+    "words, told",
+    [(["--steps", 20_480], True), ([], False), (["--steps", 20_480, "--schedule-steps", 500_000], False)],
+)
+def test_a_preset_whose_steps_are_cut_says_that_its_schedules_are(tmp_path, monkeypatch, capsys, words, told):
+    given = ("--preset", "cleanrl-pqn", "--seeds", 1, *words, "--dry-run", "--out", tmp_path)
+    assert command_line(monkeypatch, *given) is None
+    said = "schedules fall over these 20,480 steps, not over the 500,000 of cleanrl-pqn: --schedule-steps 500000"
+    assert (said in capsys.readouterr().out) == told
+
+
 def test_a_run_goes_on_to_more_steps_with_the_schedules_it_began_with(tmp_path, monkeypatch, capsys):
     """It is the run of all its steps at once whose schedules are told theirs, and can be run again as that."""
     out, once, again = (tmp_path / name for name in ("run", "once", "again"))
