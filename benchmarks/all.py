@@ -3,8 +3,8 @@
     python -m benchmarks.all --quick --rejax PYTHON
 
 `--rejax` is the interpreter of an environment that has rejax (`benchmarks.peers` tells how to make one); without it
-that library's rows are left out. `--quick` measures less often and shorter, in some ten minutes on two cores, and
-leaves out what single pieces cost and how fast environments are (`benchmarks.pieces`, `benchmarks.suites`).
+that library's rows are left out. `--quick` measures less often and shorter, in ten to fifteen minutes on two cores,
+and leaves out what single pieces cost and how fast environments are (`benchmarks.pieces`, `benchmarks.suites`).
 """
 
 from pathlib import Path
