@@ -1,7 +1,8 @@
 """What the benchmarks share: contenders in processes of their own, measured in turn; ratios with their spread.
 
 A contender is set up and warmed up once, in its own process with its own number of threads and devices, and waits
-without using the machine until it is told to measure. So rounds are interleaved, and compilation stays outside.
+without using the machine until it is told to measure. Those of a round are set up side by side, and none measures
+before all are ready. So rounds are interleaved, and compilation stays outside.
 """
 
 import datetime
@@ -40,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Contender:
-    """A process, or several at once, that measures itself when told to; its speeds so far are in `speeds`.
+    """A process, or several at once, that measures itself when told to (`rounds`); its speeds so far are in `speeds`.
 
     `cores` has how many cores it had each time, on average: under other work that is fewer than it could use.
     """
@@ -62,7 +63,12 @@ class Contender:
             )
             for i in range(copies)
         ]
-        self.ready = [self._answer(process) for process in self._processes]
+        self._starting = list(self._processes)
+
+    def wait(self) -> None:
+        """Return when it is set up."""
+        while self._starting:
+            self._answer(self._starting.pop())
 
     def _answer(self, process: subprocess.Popen) -> Any:
         assert process.stdout is not None
@@ -98,7 +104,9 @@ class Contender:
 
 
 def rounds(contenders: Sequence[Contender], seconds: float, repeats: int) -> None:
-    """Let them measure in turn, `repeats` times, forwards and backwards."""
+    """Let them measure in turn, `repeats` times, forwards and backwards, when all are set up."""
+    for contender in contenders:
+        contender.wait()
     for number in range(repeats):
         for contender in contenders[:: 1 if number % 2 else -1]:
             contender.measure(seconds)
