@@ -3,24 +3,18 @@
 import dataclasses
 import json
 import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import qjax
-from experiments import records, results, searched
-from qjax import algorithms, stats
+from experiments import records, results
 from qjax.cli import train
 from qjax.cli.arguments import arguments_of, resolve
 from qjax.cli.command import describe_interval
 from qjax.cli.grid import Several
 from qjax.cli.reading import from_config, read
 from qjax.core import jsonfile
-
-RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
-OFFLINE = {"cql", "bcq"}
-"""They learn from recorded data, of which they have tables of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -123,78 +117,6 @@ def test_the_page_is_that_of_the_records():
     tasks = results.by_task(map(records.read, sorted(records.RECORDS.glob("*.json"))))
     assert results.page(tasks) == results.PAGE.read_text()
     assert {path.name for path in results.PICTURES.iterdir()} == {results.picture_of(task) for task in tasks}
-
-
-def tables_of(section):
-    """Return the rows of the tables of a section of docs/results.md, without their heads."""
-    text = RESULTS.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line][1:]
-
-
-def greedy_of(name):
-    return np.array(records.read(records.RECORDS / f"{name}.json")["greedy"])
-
-
-def shown(scores, places):
-    return f"{stats.iqm(scores):z.{places}f} {describe_interval(scores, places)[1]}"
-
-
-def test_the_three_tasks_of_bsuite_are_those_of_the_records():
-    rows = tables_of("Three small tasks of bsuite")
-    tasks = (("Catch", "", 20_000), ("DeepSea", "-size-10", 20_000), ("MemoryChain", "-memory_length-10", 24_000))
-    for name, *cells in rows:
-        for (task, made, steps), cell in zip(tasks, cells, strict=True):
-            scores = greedy_of(f"{task}-bsuite{made}-{name.strip('`')}-{steps}")
-            assert int(cell) == (scores >= records.SOLVED[f"{task}-bsuite"]).sum(), (name, task)
-    assert len(rows) == len(algorithms.DEEP) - len(OFFLINE)
-
-
-def test_the_newer_members_are_those_of_the_records():
-    rows = tables_of("What newer members add")
-    assert len(rows) == 6
-    for name, cartpole, worst, acrobot, worst_acrobot, flags in rows:
-        for env, cell, least in (("CartPole-v1", cartpole, worst), ("Acrobot-v1", acrobot, worst_acrobot)):
-            scores = greedy_of(f"{env}-{name.strip('`')}-200000")
-            assert (cell, least) == (shown(scores, 0), f"{scores.min():.0f}"), name
-        assert int(flags) == (greedy_of(f"MountainCar-v0-{name.strip('`')}-200000") > -200).sum(), name
-
-
-def test_minatars_games_are_those_of_the_records():
-    rows = tables_of("MinAtar's games")
-    assert len(rows) == 5
-    for game, steps, cell, worst, training, minutes in rows:
-        name = f"{game.replace(' ', '')}-MinAtar-pqn-minatar-pqn-{steps.replace(',', '')}"
-        found, scores = records.read(records.RECORDS / f"{name}.json"), greedy_of(name)
-        assert (cell, worst) == (shown(scores, 1), f"{scores.min():.1f}")
-        assert training == f"{np.mean(found['training']):.1f} ± {np.std(found['training']):.1f}"
-        assert int(minutes) == round(found["seconds"] / 60)
-
-
-def test_presets_beside_what_is_published_are_those_of_the_records():
-    rows = [row for row in tables_of("DQN on CartPole") if row[0]]
-    assert [row[0].strip("`") for row in rows] == ["cleanrl-dqn", "cleanrl-pqn", "cleanrl-c51"]
-    for preset, training, *_ in rows:
-        name = preset.strip("`")
-        found = records.read(records.RECORDS / f"CartPole-v1-{name.removeprefix('cleanrl-')}-{name}-500000.json")
-        assert training == f"{np.mean(found['training']):.1f} ± {np.std(found['training']):.1f}"
-
-
-def test_what_searching_is_worth_is_that_of_the_record():
-    rows = tables_of("What searching is worth")
-    tasks = {task.env: name for name, task in searched.TASKS.items()}
-    files = {"": "searched.json", "`--seed 1`": "searched-seed-1.json"}
-    found = {root: jsonfile.read(records.RECORDS / "searched" / file, {}) for root, file in files.items()}
-    assert len(rows) == sum(len(own.get(task, ())) for own in found.values() for task in tasks.values())
-    for name, *ends, better, steps, grid in rows:
-        algorithm, env, *root = name.split(", ")
-        record = found[root[0] if root else ""][tasks[env]][algorithm.lower()]
-        places = int("MinAtar" in env)
-        assert ends == [shown(searched.scores_of(record, who), places) for who in ("default", "winner")], name
-        (compared,) = record["comparison"].values()
-        assert better == "{:.2f} [{:.2f}, {:.2f}]".format(*compared["improvement"])
-        taken = [f"{record['env_steps'][which] / 1e6:.1f}" for which in ("tuning", "grid")]
-        assert [steps.split()[0], grid.split()[0]] == taken
 
 
 def test_a_wrapper_makes_another_environment_without_a_threshold():
