@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Contender:
-    """A process, or several at once, that measures itself when told to (`rounds`); its speeds so far are in `speeds`.
+    """A process, or several at once, that measures itself when told to by `rounds`; its speeds are in `speeds`.
 
     `cores` has how many cores it had each time, on average: under other work that is fewer than it could use.
     """

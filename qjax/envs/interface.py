@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from qjax.core.checks import check_callable, check_index, check_whole, describe
+from qjax.core.deferred import deferred
 from qjax.core.random import root_key
 from qjax.core.returned import check_scalar, returning_arrays, told
 from qjax.core.text import telling
 from qjax.envs.names import construct, known
 
+DRAWN_WITH = ("matplotlib", "matplotlib.colors", "matplotlib.pyplot", "seaborn")
+"""What gymnax imports to draw with, which takes three times as long as all the rest of it."""
 METHODS = {
     "reset": "(key, params) -> (obs, state)",
     "step": "(key, state, action, params) -> (obs, state, reward, terminated, truncated, info)",
@@ -187,7 +190,8 @@ def check_gymnax() -> None:
         ImportError: they are those of stable-gymnax, an old copy that pip writes over them; what to do is said.
 
     """
-    with jax.ensure_compile_time_eval():  # its modules make arrays: no tracers, where a traced function comes first
+    # Its modules make arrays: no tracers, where a traced function comes first. And they import what they draw with.
+    with jax.ensure_compile_time_eval(), deferred(*DRAWN_WITH):
         from gymnax.environments.environment import Environment
     try:
         version("stable-gymnax")

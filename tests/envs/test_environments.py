@@ -430,6 +430,22 @@ assert len(jax.devices()) == 3, jax.devices()
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_making_loads_nothing_to_draw_with():
+    """gymnax imports it, and what that imports: until something is drawn it is not loaded, and then it is."""
+    code = """
+import sys
+import qjax
+qjax.make("Pong-misc")
+slow = [name for name in ("matplotlib", "seaborn", "scipy.stats", "pandas") if name in sys.modules]
+assert not slow, slow
+import matplotlib.pyplot as plt
+import seaborn
+from gymnax.environments.misc import pong
+assert pong.plt.subplots is plt.subplots and pong.sns.color_palette is seaborn.color_palette
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # ---- errors
 
 

@@ -87,6 +87,16 @@ def test_iqm_is_the_mean_of_the_middle_half():
     assert stats.iqm([[0, 1, 2, 99], [5, 5, 5, 5]]) == pytest.approx((2 + 5 + 5 + 5) / 4)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, (0, 1), (1, 2), (2, 0)])
+def test_iqm_is_scipys(axis):
+    scores = with_gaps((7, 5, 4), share=0.4)
+    scores[0, 0], scores[:, 1], scores[1, 2] = NAN, NAN, np.inf
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of slices without a score
+        expected = scipy.stats.trim_mean(scores, 0.25, axis=axis, nan_policy="omit")
+    np.testing.assert_allclose(stats.iqm(scores, axis), expected)
+
+
 @pytest.mark.parametrize("statistic", [stats.iqm, stats.mean, stats.median, stats.optimality_gap])
 def test_all_statistics_take_the_same_axes(statistic):
     """Seeds and tasks together by default, further axes as columns; or the axis that is given."""
