@@ -4,7 +4,7 @@ worth? (Against other libraries: `benchmarks.peers`.)
     python -m benchmarks.dqn
 """
 
-from benchmarks.contenders import cores
+from benchmarks.contenders.measuring import cores
 from benchmarks.harness import Contender, Row, ablated, ratio, rounds, run_as_script, versus
 
 LEARNER = ((4, 120), (120, 84), (84, 2))

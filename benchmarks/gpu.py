@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 import qjax
-from benchmarks.contenders import lake_loop, started
+from benchmarks.contenders.sweeps import lake_loop, started
 from benchmarks.harness import machine
 from benchmarks.kernels import launches
 from experiments import cartpole

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
-from benchmarks.contenders import cores
+from benchmarks.contenders.measuring import cores
 from qjax.machine.devices import processor
 
 PACKAGES = (

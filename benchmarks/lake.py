@@ -3,7 +3,7 @@
 python -m benchmarks.lake
 """
 
-from benchmarks.contenders import cores
+from benchmarks.contenders.measuring import cores
 from benchmarks.harness import Contender, Row, ablated, rounds, run_as_script, versus
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from benchmarks.contenders import cores
+from benchmarks.contenders.measuring import cores
 from benchmarks.harness import Contender, Row, machine, markdown, rounds, versus
 
 DQN: dict[str, Any] = {"warmup": 1_000}

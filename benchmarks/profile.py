@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import qjax
-from benchmarks.contenders import lake_loop
+from benchmarks.contenders.sweeps import lake_loop
 from qjax.sweeps.groups import Groups
 from qjax.sweeps.placement import Placement
 from qjax.sweeps.programs import Programs

@@ -8,7 +8,7 @@ import pytest
 import qjax
 from benchmarks import gpu
 from benchmarks.baselines import plain_recurrent_pqn as plain
-from benchmarks.contenders import started
+from benchmarks.contenders.sweeps import started
 from benchmarks.kernels import launches, program
 from qjax.agents.pqn import shuffled
 from qjax.networks.recurrent import RecurrentParams
