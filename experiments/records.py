@@ -6,6 +6,7 @@ algorithm, in the same environment, of the same preset and with as many steps.
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 import sys
@@ -163,8 +164,14 @@ def task_of(arguments: Mapping[str, Any]) -> str:
 
 
 def threshold_of(arguments: Mapping[str, Any]) -> float | None:
-    """Return the mean return from which a run's environment is solved; none where a wrapper may change returns."""
-    return None if arguments.get("wrap") else SOLVED.get(arguments["env"])
+    """Return the mean return from which a run's environment is solved, scaled as its rewards are.
+
+    None where there is none, or another wrapper may change returns.
+    """
+    threshold, wrappers = SOLVED.get(arguments["env"]), [each.split("=") for each in arguments.get("wrap", ())]
+    if threshold is None or any(name != "reward_scale" for name, *_ in wrappers):
+        return None
+    return threshold * math.prod(float(factor) for _, factor in wrappers)
 
 
 def label(arguments: Mapping[str, Any]) -> str:

@@ -4,8 +4,10 @@ python -m experiments.results runs/family/*
 """
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import jax
@@ -33,7 +35,7 @@ from qjax.cli.reading import from_config
 from qjax.mdp import examples, solve
 from qjax.plot.lines import STEPS, middle, thousands
 from qjax.plot.reach import median
-from qjax.plot.style import GREY, figure, head, paper
+from qjax.plot.style import COLUMN, DPI, GREY, figure, head, paper
 from qjax.plot.style import PAGE as WIDE
 
 PAGE = Path(__file__).parent / "RESULTS.md"
@@ -188,6 +190,12 @@ def picture_of(task: str) -> str:
     return f"{task.replace('=', '-').replace(' ', '-')}.png"
 
 
+def drawn_from(here: Sequence[Mapping[str, Any]]) -> str:
+    """Return a digest of what a picture shows, which stands in its file."""
+    shown = [(row(each), each["greedy"], each.get("solved_after")) for each in here]
+    return f"of records with the digest {zlib.crc32(json.dumps(shown).encode()):08x}"
+
+
 def page(tasks: Tasks) -> str:
     """Return the whole page, of records as `record` returns them."""
     text = HEAD
@@ -222,34 +230,54 @@ def shows_steps(here: Sequence[Mapping[str, Any]]) -> bool:
 
 def draw(task: str, here: list[Mapping[str, Any]]) -> Any:
     """Return the picture of an environment: a row for each record, its score and the steps until it was solved."""
-    threshold = threshold_of(here[0]["arguments"])
-    times = [half_solved_after(each) for each in here]
-    names = [
-        f"{label(x['arguments'])}, {x['arguments']['config']['steps'] // 1000}k".replace("`", "") for x in here
-    ]
+    times = [half_solved_after(each) for each in here] if shows_steps(here) else []
+    width = WIDE if times else COLUMN
+    marks = "grey: worst to best seed" + "; dotted: solved" * (threshold_of(here[0]["arguments"]) is not None)
+    title = fill(f"{task}: interquartile mean with 95% bootstrap interval; {marks}", int(17 * width))
     with paper():
-        drawn, panels = figure(WIDE, 0.9 + 0.15 * len(here), 1 + shows_steps(here))
-        marks = "; cross: worst seed" + "; dotted: solved" * (threshold is not None)
-        head(drawn, f"{task}: interquartile mean with 95% bootstrap interval{marks}")
+        drawn, panels = figure(width, 0.8 + 0.13 * (title.count("\n") + 1) + 0.15 * len(here), 1 + bool(times))
+        head(drawn, title)
         scores, *steps = np.atleast_1d(panels)
-        for y, each in enumerate(here):
-            own = np.array(each["greedy"], np.float32)
-            _dot(scores, y, middle(own))
-            scores.plot(own.min(), y, marker="x", markersize=3, color=GREY)
-        if threshold is not None:
-            scores.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
-        scores.set(xlabel="greedy return", ylim=(len(here) - 0.4, -0.6))
-        scores.set_yticks(range(len(here)), names)
+        _draw_scores(scores, here)
         for panel in steps:
-            for y, (found, each) in enumerate(zip(times, here, strict=True)):
-                _dot(panel, y, found)
-                if not np.isfinite(found.value):  # how many seeds are, where it is known
-                    said = until_solved(each.get("solved_after"))
-                    panel.text(0.01, y, said, transform=panel.get_yaxis_transform(), va="center", color=GREY)
-            panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, 1.05 * panel.dataLim.x1))
-            panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
-            thousands(panel.xaxis)
+            _draw_steps(panel, here, times)
     return drawn
+
+
+def _draw_scores(panel: Any, here: Sequence[Mapping[str, Any]]) -> None:
+    """Draw greedy returns; where a seed is far below all intervals its return stands at the edge as a number."""
+    own = [np.array(each["greedy"], np.float32) for each in here]
+    ends, threshold = [middle(each) for each in own], threshold_of(here[0]["arguments"])
+    if threshold is not None:
+        panel.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
+    shown = [threshold, *(x for each in ends for x in (each.value, each.low)), *(each.max() for each in own)]
+    low, high = (f([x for x in shown if x is not None and np.isfinite(x)]) for f in (min, max))
+    room = 0.3 * (high - low) or 1.0
+    left = max(min(each.min() for each in own), low - room) - 0.1 * room
+    edge: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "va": "center", "color": GREY, "fontsize": 5}
+    for y, (each, found) in enumerate(zip(own, ends, strict=True)):
+        panel.hlines(y, max(each.min(), left), each.max(), color=GREY, linewidth=0.6, alpha=0.6)
+        _dot(panel, y, found)
+        if each.min() < left:
+            said = f"\N{LEFTWARDS ARROW} {each.min():z.{digits(each)}f}"
+            panel.text(
+                0.01, y - 0.28, said, transform=panel.get_yaxis_transform(), va="center", color=GREY, fontsize=5
+            )
+    names = [f"{label(x['arguments'])}, {x['arguments']['config']['steps'] // 1000}k" for x in here]
+    panel.set(xlabel="greedy return", xlim=(left, high + 0.1 * room), ylim=(len(here) - 0.4, -0.6))
+    panel.set_yticks(range(len(here)), [name.replace("`", "") for name in names])
+
+
+def _draw_steps(panel: Any, here: Sequence[Mapping[str, Any]], times: Sequence[stats.Estimate]) -> None:
+    """Draw the steps until half of the seeds were solved, or say how many are, where that is known."""
+    for y, (found, each) in enumerate(zip(times, here, strict=True)):
+        _dot(panel, y, found)
+        if not np.isfinite(found.value):
+            said = until_solved(each.get("solved_after"))
+            panel.text(0.01, y, said, transform=panel.get_yaxis_transform(), va="center", color=GREY)
+    panel.set(xlabel=f"{STEPS} until solved, median", xlim=(0, 1.05 * panel.dataLim.x1))
+    panel.set(ylim=(len(here) - 0.4, -0.6), yticks=[])
+    thousands(panel.xaxis)
 
 
 def _dot(panel: Any, y: int, found: stats.Estimate) -> None:
@@ -279,7 +307,7 @@ def main(folders: tyro.conf.Positional[tuple[Path, ...]] = (), remark: str = "")
     PAGE.write_text(page(tasks))
     PICTURES.mkdir(parents=True, exist_ok=True)
     for task, here in tasks.items():
-        draw(task, here).savefig(PICTURES / picture_of(task), dpi=160)
+        draw(task, here).savefig(PICTURES / picture_of(task), dpi=DPI, metadata={"Description": drawn_from(here)})
     print(f"wrote {PAGE}, and a picture for each environment to {PICTURES}")
 
 

@@ -1,6 +1,7 @@
 """What an environment object must be, checked before anything runs: its methods, and by shapes what they return."""
 
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -190,9 +191,12 @@ def check_gymnax() -> None:
         ImportError: they are those of stable-gymnax, an old copy that pip writes over them; what to do is said.
 
     """
-    # Its modules make arrays: no tracers, where a traced function comes first. And they import what they draw with.
-    with jax.ensure_compile_time_eval(), deferred(*DRAWN_WITH):
-        from gymnax.environments.environment import Environment
+    with jax.ensure_compile_time_eval():  # its modules make arrays: no tracers, where a traced function comes first
+        with suppress(ImportError, AttributeError), deferred(*DRAWN_WITH):
+            import gymnax  # noqa: F401
+        from gymnax.environments.environment import (
+            Environment,  # whole, where a version uses more than that at once
+        )
     try:
         version("stable-gymnax")
     except PackageNotFoundError:

@@ -1,6 +1,7 @@
 """Modules that are imported and not used stay unloaded, and are what they are where they are used."""
 
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -16,6 +17,9 @@ from a_drawer import colors
 def render():
     return drawer.draw(), colors.BLACK
 """,
+    "a_package/__init__.py": "",
+    "a_package/colors.py": "BLACK = 'black'\n",
+    "a_user.py": "import a_package.colors\ndef black(): return a_package.colors.BLACK\n",
     "another_env.py": "import a_drawer.colors as colors\nimport never_installed\n",
     "a_hasty_env.py": "import a_drawer\nDRAW = a_drawer.draw\n",
 }
@@ -57,6 +61,20 @@ def test_what_is_loaded_already_is_left_alone():
     with deferred(*DRAWER):
         import an_env
     assert an_env.drawer is a_drawer and sys.modules["a_drawer"] is a_drawer
+
+
+def test_of_a_package_that_is_loaded():
+    import a_package
+
+    with deferred("a_package", "a_package.colors"):
+        import a_user
+    assert "a_package.colors" not in sys.modules
+    assert a_user.black() == "black" and a_package.colors is sys.modules["a_package.colors"]
+
+
+def test_a_module_that_is_deferred_is_there_for_who_asks():
+    with deferred(*DRAWER):
+        assert all(find_spec(name) for name in DRAWER)
 
 
 def test_what_is_not_installed_is_missed_where_it_is_used():

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import qjax
 from experiments import records, results
@@ -117,13 +118,20 @@ def test_the_page_is_that_of_the_records():
     tasks = results.by_task(map(records.read, sorted(records.RECORDS.glob("*.json"))))
     assert results.page(tasks) == results.PAGE.read_text()
     assert {path.name for path in results.PICTURES.iterdir()} == {results.picture_of(task) for task in tasks}
+    for task, here in tasks.items():
+        with Image.open(results.PICTURES / results.picture_of(task)) as picture:
+            assert picture.info["Description"] == results.drawn_from(here), task
 
 
-def test_a_wrapper_makes_another_environment_without_a_threshold():
+def test_a_wrapper_makes_another_environment():
     plain = {"env": "CartPole-v1", "env_kwargs": []}
     assert (records.task_of(plain), records.threshold_of(plain)) == ("CartPole-v1", 475.0)
     scaled = plain | {"wrap": ["reward_scale=0.1"]}
-    assert (records.task_of(scaled), records.threshold_of(scaled)) == ("CartPole-v1 reward_scale=0.1", None)
+    assert (records.task_of(scaled), records.threshold_of(scaled)) == ("CartPole-v1 reward_scale=0.1", 47.5)
+    twice = plain | {"wrap": ["reward_scale=0.1", "reward_scale=2"]}
+    assert records.threshold_of(twice) == pytest.approx(95.0)
+    assert records.threshold_of(plain | {"wrap": ["reward_scale=0.1", "time_limit=100"]}) is None
+    assert records.threshold_of(scaled | {"env": "Breakout-MinAtar"}) is None
     published = {None: True, "cleanrl-pqn": True, "cartpole-pqn": False}
     for preset, is_shown in published.items():
         assert bool(results.published(plain | {"name": "pqn", "preset": preset})) == is_shown
