@@ -260,9 +260,7 @@ def _draw_scores(panel: Any, here: Sequence[Mapping[str, Any]]) -> None:
         _dot(panel, y, found)
         if each.min() < left:
             said = f"\N{LEFTWARDS ARROW} {each.min():z.{digits(each)}f}"
-            panel.text(
-                0.01, y - 0.28, said, transform=panel.get_yaxis_transform(), va="center", color=GREY, fontsize=5
-            )
+            panel.text(0.01, y - 0.28, said, **edge)
     names = [f"{label(x['arguments'])}, {x['arguments']['config']['steps'] // 1000}k" for x in here]
     panel.set(xlabel="greedy return", xlim=(left, high + 0.1 * room), ylim=(len(here) - 0.4, -0.6))
     panel.set_yticks(range(len(here)), [name.replace("`", "") for name in names])

@@ -124,14 +124,13 @@ def test_what_a_limit_costs_that_is_taken_for_an_end_is_that_of_the_record():
 
 
 def test_what_a_best_checkpoint_flatters_is_that_of_the_record():
-    gains = []
-    for lines in kept("truncation/truncation").values():
-        for algorithm in ("dqn", "pqn"):
-            returns = np.array(lines[f"{algorithm}, limit as such"]["eval_return"])
-            assert len(returns) == 20
-            gains.append(f"{stats.iqm(returns.max(0)) - stats.iqm(returns[-1]):.0f}")
-    told = (
-        "{} higher than its last on CartPole for DQN and {} for PQN (394 becomes 500), {} and {} on MountainCar,"
-        " {} and {} on Pendulum."
-    )
-    assert told.format(*gains) in " ".join((DOCS / "seeds.md").read_text().split())
+    found, rows = kept("truncation/truncation"), tables_of("Best checkpoints", "seeds")
+    tasks = {task.title.replace("-v1", "").replace("-v0", ""): task.title for task in truncation.TASKS.values()}
+    assert len(rows) == 2 * len(found)
+    for name, above, last, best in rows:
+        task, algorithm = name.split(", ")
+        returns = np.array(found[tasks[task]][f"{algorithm.lower()}, limit as such"]["eval_return"])
+        assert len(returns) == 20
+        gain = stats.paired(returns.max(0), returns[-1]).difference
+        assert above == f"{gain.value:z.0f} [{gain.low:z.0f}, {gain.high:z.0f}]"
+        assert [last, best] == [f"{stats.iqm(each):z.0f}" for each in (returns[-1], returns.max(0))]
