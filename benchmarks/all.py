@@ -3,8 +3,9 @@
     python -m benchmarks.all --quick --rejax PYTHON
 
 `--rejax` is the interpreter of an environment that has rejax (`benchmarks.peers` tells how to make one); without it
-that library's rows are left out. `--quick` measures less often and shorter, in ten to fifteen minutes on two cores,
-and leaves out what single pieces cost and how fast environments are (`benchmarks.pieces`, `benchmarks.suites`).
+that library's rows are left out. `--quick` measures less often and shorter, and leaves out what single pieces cost
+and how fast environments are (`benchmarks.pieces`, `benchmarks.suites`), what each trick gains, lengths of
+sequences, and rejax on every core.
 """
 
 from pathlib import Path

@@ -5,6 +5,7 @@ worth? (Against other libraries: `benchmarks.peers`.)
 """
 
 from benchmarks.contenders.measuring import cores
+from benchmarks.contenders.tricks import TRICKS
 from benchmarks.harness import Contender, Row, ablated, ratio, rounds, run_as_script, versus
 
 LEARNER = ((4, 120), (120, 84), (84, 2))
@@ -58,24 +59,14 @@ def protocols(quick: bool) -> list[Row]:
     return rows
 
 
-def ablations(quick: bool) -> list[Row]:
+def ablations() -> list[Row]:
     """Take one trick out at a time."""
-    seconds, repeats = (1.5, 2) if quick else (6.0, 5)
-    tricks = ["one device per core"]
-    if not quick:
-        tricks += ["groups of lanes", "the clock outside the lanes", "packed rows", "donation"]
-        tricks += ["draws ahead of the loop", "unrolled threefry", "sync outside the loop"]
-        tricks += [
-            "the barrier behind the environment",
-            "slices of several lanes",
-            "sums for the values of actions",
-        ]
-    return ablated("qjax_dqn", "DQN, 64 seeds", tricks, seconds, repeats, lanes=64)
+    return ablated("qjax_dqn", "DQN, 64 seeds", TRICKS, 6.0, 5, lanes=64)
 
 
 def rows(quick: bool) -> list[Row]:
     """Return all of them."""
-    return [*protocols(quick), *ablations(quick)]
+    return [*protocols(quick), *([] if quick else ablations())]
 
 
 if __name__ == "__main__":

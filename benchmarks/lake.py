@@ -3,6 +3,9 @@
 python -m benchmarks.lake
 """
 
+from contextlib import ExitStack
+from typing import Any
+
 from benchmarks.contenders.measuring import cores
 from benchmarks.harness import Contender, Row, ablated, rounds, run_as_script, versus
 
@@ -27,37 +30,34 @@ def protocols(quick: bool) -> list[Row]:
         ]
 
 
-def ablations(quick: bool) -> list[Row]:
+def ablations() -> list[Row]:
     """Take one trick out at a time."""
-    seconds, repeats = (1.0, 2) if quick else (4.0, 5)
-    tricks = ["one device per core", "unrolled threefry"] + ([] if quick else ["draws ahead of the loop"])
-    rows = ablated("qjax_lake", "lake, default keys", tricks, seconds, repeats)
-    if not quick:
-        few, rest = ("one device per core", "draws ahead of the loop"), ("groups of lanes",)
-        rows += ablated("qjax_lake", "lake, fast keys", few, seconds, repeats, fast=True)
-        rows += ablated("qjax_lake", "lake, 16,384 seeds", rest, seconds, repeats, lanes=16_384)
-    return rows
+    tricks = ("one device per core", "unrolled threefry", "draws ahead of the loop")
+    few, rest = ("one device per core", "draws ahead of the loop"), ("groups of lanes",)
+    return [
+        *ablated("qjax_lake", "lake, default keys", tricks, 4.0, 5),
+        *ablated("qjax_lake", "lake, fast keys", few, 4.0, 5, fast=True),
+        *ablated("qjax_lake", "lake, 16,384 seeds", rest, 4.0, 5, lanes=16_384),
+    ]
 
 
 def to_the_end(quick: bool) -> list[Row]:
     """Compare whole sweeps of 2,000 episodes: lanes that have ended leave, and groups become fewer, or not."""
-    repeats = 2 if quick else 7
-    with (
-        Contender("lake_to_its_end") as default,
-        Contender("lake_to_its_end", compacts=False) as without,
-        Contender("lake_to_its_end", width=128) as narrower,
-    ):
-        rounds([default, without, narrower], 0.1, repeats)
-        claim = "lake, 1,024 seeds to their 2,000th episode"
-        return [
-            versus(f"{claim}: all groups to the end", default, without),
-            versus(f"{claim}: the default width, against 128", default, narrower),
+    others: dict[str, dict[str, Any]] = {"all groups to the end": {"compacts": False}}
+    if not quick:
+        others["the default width, against 128"] = {"width": 128}
+    with ExitStack() as stack:
+        default, *found = [
+            stack.enter_context(Contender("lake_to_its_end", **given)) for given in ({}, *others.values())
         ]
+        rounds([default, *found], 0.1, 2 if quick else 7)
+        claim = "lake, 1,024 seeds to their 2,000th episode"
+        return [versus(f"{claim}: {name}", default, each) for name, each in zip(others, found, strict=True)]
 
 
 def rows(quick: bool) -> list[Row]:
     """Return all of them."""
-    return [*protocols(quick), *ablations(quick), *to_the_end(quick)]
+    return [*protocols(quick), *([] if quick else ablations()), *to_the_end(quick)]
 
 
 if __name__ == "__main__":

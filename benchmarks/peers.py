@@ -10,6 +10,7 @@ in four epochs of four minibatches, and with purejaxql's constants 32 environmen
 """
 
 from collections.abc import Collection
+from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -54,22 +55,27 @@ CONTESTS = (
 )
 
 
-def against_rejax(python: str, seconds: float, repeats: int, only: Collection[str] = ()) -> list[Row]:
-    """Compare with rejax in another environment, of which `python` is the interpreter, `only` by some protocols."""
+def against_rejax(
+    python: str, seconds: float, repeats: int, only: Collection[str] = (), sharded: bool = True
+) -> list[Row]:
+    """Compare with rejax in another environment, of which `python` is the interpreter, `only` by some protocols.
+
+    On JAX's default device and, unless told otherwise, `sharded` over the cores.
+    """
     found = []
     for claim, protocol, algorithm, constants, seeds in CONTESTS:
         if only and protocol not in only:
             continue
         training = {"algorithm": algorithm, "env_name": "CartPole-v1", "lanes": seeds, **constants}
         theirs: dict[str, Any] = {"python": python, "protocol": protocol, "seeds": seeds}
-        with (
-            Contender("qjax_training", iterations=1 if algorithm == "pqn" else 50, **training) as ours,
-            Contender("rejax_training", **theirs) as alone,
-            Contender("rejax_training", sharded=True, **theirs) as sharded,
-        ):
-            rounds([ours, alone, sharded], seconds, repeats)
-        found.append(versus(f"{claim}, {seeds} seeds: rejax, JAX's default device", ours, alone, "2"))
-        found.append(versus("the same, sharded over the cores", ours, sharded))
+        with ExitStack() as stack:
+            least = 1 if algorithm == "pqn" else 50
+            ours = stack.enter_context(Contender("qjax_training", iterations=least, **training))
+            ways = (False, True) if sharded else (False,)
+            others = [stack.enter_context(Contender("rejax_training", sharded=way, **theirs)) for way in ways]
+            rounds([ours, *others], seconds, repeats)
+        found.append(versus(f"{claim}, {seeds} seeds: rejax, JAX's default device", ours, others[0], "2"))
+        found += [versus("the same, sharded over the cores", ours, each) for each in others[1:]]
     return found
 
 
@@ -92,7 +98,7 @@ def against_single_seeds(seconds: float, repeats: int) -> list[Row]:
 def rows(quick: bool, rejax: str = "") -> list[Row]:
     """Return all of them; those of rejax where `rejax` is the interpreter of an environment that has it."""
     seconds, repeats = (1.5, 3) if quick else (8.0, 5)
-    found = against_rejax(rejax, seconds, repeats) if rejax else []
+    found = against_rejax(rejax, seconds, repeats, sharded=not quick) if rejax else []
     return [*found, *against_single_seeds(seconds, repeats)]
 
 

@@ -41,7 +41,7 @@ print(json.dumps([time.perf_counter() - began]))
 
 def rows(quick: bool) -> list[Row]:
     """Return all of them."""
-    repeats = 2 if quick else 5
+    repeats = 1 if quick else 5
     compiled: dict[str, list[float]] = {"ours": [], "plain": [], "warm": []}
     imports: dict[str, list[float]] = {"ours": [], "theirs": []}
     first, parts = [], []
