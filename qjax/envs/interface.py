@@ -16,7 +16,7 @@ from qjax.core.text import telling
 from qjax.envs.names import construct, known
 
 DRAWN_WITH = ("matplotlib", "matplotlib.colors", "matplotlib.pyplot", "seaborn")
-"""What gymnax imports to draw with, which takes three times as long as all the rest of it."""
+"""What gymnax imports to draw with, which takes many times as long as all the rest of it."""
 METHODS = {
     "reset": "(key, params) -> (obs, state)",
     "step": "(key, state, action, params) -> (obs, state, reward, terminated, truncated, info)",
@@ -192,11 +192,10 @@ def check_gymnax() -> None:
 
     """
     with jax.ensure_compile_time_eval():  # its modules make arrays: no tracers, where a traced function comes first
-        with suppress(ImportError, AttributeError), deferred(*DRAWN_WITH):
-            import gymnax  # noqa: F401
-        from gymnax.environments.environment import (
-            Environment,  # whole, where a version uses more than that at once
-        )
+        if "gymnax" not in sys.modules:  # another version of it may use more at once, and is then imported whole
+            with suppress(ImportError, AttributeError), deferred(*DRAWN_WITH):
+                import gymnax  # noqa: F401
+        from gymnax.environments.environment import Environment
     try:
         version("stable-gymnax")
     except PackageNotFoundError:
